@@ -1,0 +1,156 @@
+//! What a prompt *is* to a cache: a chain of pieces, and from it the key of every block.
+//!
+//! A piece is a stretch of tokens that came from one place: 512 tokens of a trace, a system prompt, a user's turn, a
+//! model's reply, or simply the 16 tokens of one block where real tokens were hashed. Its key names the piece *and all
+//! before it*, so two chains that carry the same piece key agree on every token up to the end of the shorter piece.
+//! From that follows the whole economy of this crate: one comparison decides thousands of blocks.
+
+use crate::units::{Blocks, Tokens};
+use alloc::vec::Vec;
+
+/// Names a piece of a prompt together with everything before it. Equal keys mean equal pasts (64 bits, so by chance
+/// two of n unequal pieces collide with probability n^2 / 2^65; storage identity is [`crate::BlockHash`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PieceKey(pub u64);
+
+/// Names a block (or text chunk) together with everything before it: the identity that routers and the simulator use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockKey(pub u64);
+
+/// A stretch of a prompt from the end of the piece before it to `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// What it is, and what came before.
+    pub key: PieceKey,
+    /// Where it ends, in tokens from the start of the prompt.
+    pub end: Tokens,
+}
+
+/// Mixes two words into one; a bijection in neither, but every bit of both reaches every bit of the result.
+#[inline]
+pub(crate) const fn mix(a: u64, b: u64) -> u64 {
+    // The folded 128-bit multiplication of wyhash (Wang Yi, 2019), with its published constants. Both words go in once
+    // more at the end, as in its protected variant: else one that makes its factor zero would make the other forgotten.
+    let product = (a ^ 0xa076_1d64_78bd_642f) as u128 * (b ^ 0xe703_7ed1_a0b4_28db) as u128;
+    (product as u64) ^ ((product >> 64) as u64) ^ a ^ b
+}
+
+impl PieceKey {
+    /// The key before any piece: what a chain starts from.
+    pub const ROOT: Self = Self(0x706f_646c_6162_0001);
+
+    /// The key of the piece called `id` that begins `start` tokens into a prompt and follows `self`.
+    #[inline]
+    #[must_use]
+    pub const fn then(self, start: Tokens, id: u64) -> Self {
+        Self(mix(mix(self.0, id), start.0 as u64 ^ 0x9e37_79b9_7f4a_7c15))
+    }
+}
+
+/// A prompt as a cache sees it: pieces in order. `Copy`, borrowed from whoever keeps the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a> {
+    pieces: &'a [Piece],
+    unit: Tokens,
+}
+
+impl<'a> Chain<'a> {
+    /// The chain of `pieces`, cut into blocks (or chunks) of `unit` tokens.
+    ///
+    /// # Panics
+    /// Where `unit` is zero.
+    #[must_use]
+    pub fn new(pieces: &'a [Piece], unit: Tokens) -> Self {
+        assert!(unit.0 > 0, "a block holds at least one token");
+        debug_assert!(pieces.is_sorted_by(|a, b| a.end < b.end), "pieces are not empty");
+        Self { pieces, unit }
+    }
+
+    /// The same prompt cut into blocks of another size.
+    #[must_use]
+    pub fn in_units_of(self, unit: Tokens) -> Self {
+        Self::new(self.pieces, unit)
+    }
+
+    /// Its pieces, first to last.
+    #[inline]
+    #[must_use]
+    pub const fn pieces(self) -> &'a [Piece] {
+        self.pieces
+    }
+
+    /// Tokens in a block.
+    #[inline]
+    #[must_use]
+    pub const fn unit(self) -> Tokens {
+        self.unit
+    }
+
+    /// Tokens in the chain.
+    #[inline]
+    #[must_use]
+    pub fn tokens(self) -> Tokens {
+        self.pieces.last().map_or(Tokens::ZERO, |piece| piece.end)
+    }
+
+    /// The index of the piece that holds token `token`. O(1) where pieces are equally long, else O(log pieces).
+    #[inline]
+    #[must_use]
+    pub fn piece_of(self, token: Tokens) -> usize {
+        debug_assert!(token < self.tokens(), "token outside the chain");
+        // Most chains are cut evenly: guess, and look only where the guess is wrong.
+        let guess = (token.0 / self.pieces[0].end.0) as usize;
+        if let Some(piece) = self.pieces.get(guess) {
+            let start = if guess == 0 { 0 } else { self.pieces[guess - 1].end.0 };
+            if start <= token.0 && token < piece.end {
+                return guess;
+            }
+        }
+        self.pieces.partition_point(|piece| piece.end <= token)
+    }
+
+    /// The key of block `block`, which names all tokens up to that block's end. The block must lie inside the chain.
+    #[inline]
+    #[must_use]
+    pub fn key(self, block: Blocks) -> BlockKey {
+        let last = Tokens((block.0 + 1) * self.unit.0 - 1);
+        let piece = self.pieces[self.piece_of(last)];
+        BlockKey(mix(piece.key.0, u64::from(block.0) ^ 0xd6e8_feb8_6659_fd93))
+    }
+}
+
+/// Builds the pieces of one prompt after another in a buffer that is used again.
+#[derive(Clone, Debug, Default)]
+pub struct ChainBuilder {
+    pieces: Vec<Piece>,
+}
+
+impl ChainBuilder {
+    /// An empty builder.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { pieces: Vec::new() }
+    }
+
+    /// Starts a new prompt.
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+    }
+
+    /// Appends `tokens` tokens of the content called `id`. Nothing happens where `tokens` is zero.
+    #[inline]
+    pub fn push(&mut self, id: u64, tokens: Tokens) {
+        if tokens == Tokens::ZERO {
+            return;
+        }
+        let (before, start) = self.pieces.last().map_or((PieceKey::ROOT, Tokens::ZERO), |p| (p.key, p.end));
+        self.pieces.push(Piece { key: before.then(start, id), end: start + tokens });
+    }
+
+    /// What was built.
+    #[inline]
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+}

@@ -1,0 +1,166 @@
+//! Whose identity a cached run carries: pieces copied from the request that computed it, kept while a run needs them.
+//!
+//! A label holds the pieces of a chain from the first one that the run touches, so a run deep in a
+//! long prompt does not keep what lies before it. Buffers are used again: once a worker is warm, a label allocates nothing.
+//!
+//! Invariant: a label is vacant, or at least one run refers to it.
+
+use crate::chain::{BlockKey, Chain, Piece, PieceKey, mix};
+use crate::units::{Blocks, Tokens};
+use alloc::vec::Vec;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LabelId(u32);
+
+/// A piece in which blocks of an extent end.
+pub(crate) struct Touched {
+    pub(crate) piece: PieceKey,
+    pub(crate) parent: PieceKey,
+    /// Where the piece begins.
+    pub(crate) start: Tokens,
+    /// The end of the extent's last block that ends in the piece.
+    pub(crate) upto: Tokens,
+}
+
+#[derive(Debug)]
+struct Label {
+    pieces: Vec<Piece>,
+    skipped: u32,     // pieces of the chain before the first one here
+    start: Tokens,    // where the first piece here begins
+    before: PieceKey, // the piece before it
+    runs: u32,        // how many runs refer to it
+}
+
+#[derive(Debug)]
+pub(crate) struct Labels {
+    labels: Vec<Label>,
+    vacant: Vec<LabelId>,
+    unit: Tokens,
+}
+
+impl Label {
+    /// The index, in `pieces`, of the piece that holds `token`.
+    fn piece_of(&self, token: Tokens) -> usize {
+        let guess = ((token.0 - self.start.0) / (self.pieces[0].end.0 - self.start.0)) as usize;
+        if let Some(piece) = self.pieces.get(guess) {
+            let start = if guess == 0 { self.start } else { self.pieces[guess - 1].end };
+            if start <= token && token < piece.end {
+                return guess;
+            }
+        }
+        self.pieces.partition_point(|piece| piece.end <= token)
+    }
+}
+
+impl Labels {
+    pub(crate) const fn new(unit: Tokens) -> Self {
+        Self { labels: Vec::new(), vacant: Vec::new(), unit }
+    }
+
+    /// A label for a run of `chain` that starts at block `from`, referred to once.
+    pub(crate) fn keep(&mut self, chain: Chain<'_>, from: Blocks) -> LabelId {
+        let first = chain.piece_of(self.last_token(from));
+        let id = self.vacant.pop().unwrap_or_else(|| {
+            self.labels.push(Label {
+                pieces: Vec::new(),
+                skipped: 0,
+                start: Tokens::ZERO,
+                before: PieceKey::ROOT,
+                runs: 0,
+            });
+            LabelId(self.labels.len() as u32 - 1)
+        });
+        let label = &mut self.labels[id.0 as usize];
+        label.pieces.clear();
+        label.pieces.extend_from_slice(&chain.pieces()[first..]);
+        label.skipped = first as u32;
+        let before = first.checked_sub(1).map(|index| chain.pieces()[index]);
+        (label.before, label.start) = before.map_or((PieceKey::ROOT, Tokens::ZERO), |piece| (piece.key, piece.end));
+        label.runs = 1;
+        id
+    }
+
+    /// One more run refers to it.
+    pub(crate) fn share(&mut self, id: LabelId) {
+        self.labels[id.0 as usize].runs += 1;
+    }
+
+    /// One run less refers to it.
+    pub(crate) fn drop_one(&mut self, id: LabelId) {
+        let label = &mut self.labels[id.0 as usize];
+        label.runs -= 1;
+        if label.runs == 0 {
+            self.vacant.push(id);
+        }
+    }
+
+    fn last_token(&self, block: Blocks) -> Tokens {
+        Tokens((block.0 + 1) * self.unit.0 - 1)
+    }
+
+    /// The key of a block that the label covers; equal to [`Chain::key`] of the chain it was copied from.
+    pub(crate) fn key(&self, id: LabelId, block: Blocks) -> BlockKey {
+        let label = &self.labels[id.0 as usize];
+        let piece = label.pieces[label.piece_of(self.last_token(block))];
+        BlockKey(mix(piece.key.0, u64::from(block.0) ^ 0xd6e8_feb8_6659_fd93))
+    }
+
+    /// How many blocks from `from` on, at most `most`, are the same in the label and in `chain`, given that all blocks
+    /// before `from` are. O(log pieces): keys name their past, so agreement is a prefix.
+    pub(crate) fn common(&self, id: LabelId, chain: Chain<'_>, from: Blocks, most: Blocks) -> Blocks {
+        let label = &self.labels[id.0 as usize];
+        let Some(last) = label.pieces.last() else { return Blocks::ZERO };
+        let both = Tokens(last.end.0.min(chain.tokens().0)).full_blocks(self.unit);
+        let limit = both.min(from + most);
+        if from >= limit {
+            return Blocks::ZERO;
+        }
+        let first = chain.piece_of(self.last_token(from));
+        let skipped = label.skipped as usize;
+        debug_assert!(first >= skipped, "a label starts at or before its run");
+        if first >= skipped + label.pieces.len() {
+            // The chain has left the label's last piece before that piece's end.
+            return Blocks::ZERO;
+        }
+        let end = (chain.piece_of(self.last_token(limit - Blocks(1))) + 1).min(skipped + label.pieces.len());
+        let same = |piece: usize| label.pieces[piece - skipped].key == chain.pieces()[piece].key;
+        if !same(first) {
+            return Blocks::ZERO;
+        }
+        let deepest = if same(end - 1) { end - 1 } else { last_same(first, end - 1, same) };
+        let agreed = label.pieces[deepest - skipped].end.min(chain.pieces()[deepest].end);
+        agreed.full_blocks(self.unit).min(limit).saturating_sub(from)
+    }
+
+    /// Calls `visit` for each piece in which a block of `from..to` ends, first to last.
+    pub(crate) fn for_each_piece(&self, id: LabelId, from: Blocks, to: Blocks, mut visit: impl FnMut(Touched)) {
+        let label = &self.labels[id.0 as usize];
+        let mut block = from;
+        while block < to {
+            let index = label.piece_of(self.last_token(block));
+            let piece = label.pieces[index];
+            let end = piece.end.full_blocks(self.unit).min(to);
+            debug_assert!(end > block, "the piece in which a block ends ends behind it");
+            let (parent, start) = index
+                .checked_sub(1)
+                .map_or((label.before, label.start), |i| (label.pieces[i].key, label.pieces[i].end));
+            visit(Touched { piece: piece.key, parent, start, upto: end.tokens(self.unit) });
+            block = end;
+        }
+    }
+
+    /// Labels that runs refer to, and references to them.
+    pub(crate) fn count(&self) -> (usize, u32) {
+        let used = self.labels.len() - self.vacant.len();
+        (used, self.labels.iter().map(|label| label.runs).sum())
+    }
+}
+
+/// The last index in `lo..hi` for which `same` holds, given that it holds for `lo`, not for `hi`, and for a prefix.
+fn last_same(mut lo: usize, mut hi: usize, same: impl Fn(usize) -> bool) -> usize {
+    while hi - lo > 1 {
+        let middle = usize::midpoint(lo, hi);
+        if same(middle) { lo = middle } else { hi = middle }
+    }
+    lo
+}

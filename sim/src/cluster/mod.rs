@@ -1,0 +1,337 @@
+//! Workers behind a router, told the time.
+//!
+//! The machine that both shells drive: `simulate` tells it times as fast as it can, `emulate` tells it the wall clock's.
+//! It never learns which. A pass ends at the moment its cost model says, however late the shell comes to tell the time.
+
+use crate::cost::CostModel;
+use crate::executor::Stretch;
+use crate::replica::{EngineConfig, InvalidEngine, Output, Refused, Replica, Work};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use kvcache::{Chain, Piece, RequestId, SessionId, Time, Tokens, WorkerId};
+use router::{Api, Decision, NoWorker, RouteRequest, Router, Signal};
+
+mod agenda; // what will happen when
+
+use agenda::{Agenda, Due};
+
+/// A request as it reaches the router.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Its number.
+    pub request: RequestId,
+    /// Its user's session, if it says one.
+    pub session: Option<SessionId>,
+    /// What prompt and reply are; the last piece is the reply.
+    pub pieces: &'a [Piece],
+    /// Tokens of the prompt.
+    pub prompt: Tokens,
+    /// Tokens of the reply. The router does not see them.
+    pub output: Tokens,
+    /// Which API it came through.
+    pub api: Api,
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The router chose.
+    Routed {
+        /// For which request.
+        request: RequestId,
+        /// What, and why.
+        decision: Decision,
+        /// When.
+        at: Time,
+    },
+    /// No worker could be chosen, or the worker refused.
+    Refused {
+        /// Which request.
+        request: RequestId,
+        /// Why.
+        refusal: Refusal,
+        /// When.
+        at: Time,
+    },
+    /// Something came out of a worker's engine.
+    Output {
+        /// Of which worker.
+        worker: WorkerId,
+        /// What.
+        output: Output,
+    },
+    /// A worker ran a stretch of passes.
+    Ran {
+        /// Which worker.
+        worker: WorkerId,
+        /// Times of the stretch.
+        stretch: Stretch,
+        /// Who took part, where that is recorded.
+        work: Option<Work>,
+    },
+}
+
+/// Why a request was not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The router had nobody to choose.
+    NoWorker,
+    /// The worker will never serve it.
+    Worker(Refused),
+}
+
+#[derive(Debug)]
+struct Station {
+    replica: Replica,
+    stretch: Option<Stretch>,
+    /// Passes of the stretch that the replica was told of.
+    told: u64,
+    plan: u64,
+}
+
+/// The cluster.
+pub struct Cluster {
+    router: Router,
+    stations: Vec<Station>,
+    model: Box<dyn CostModel>,
+    block: Tokens,
+    record_work: bool,
+    agenda: Agenda,
+    starting: Vec<WorkerId>, // engines that are free and may have something to do
+    now: Time,
+    events: VecDeque<Event>,
+}
+
+impl core::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Cluster").field("now", &self.now).field("workers", &self.stations.len()).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// `workers` idle workers of one kind behind `router`.
+    ///
+    /// # Errors
+    /// Where the engine's settings contradict each other.
+    pub fn new(
+        workers: u16,
+        engine: EngineConfig,
+        router: Router,
+        model: Box<dyn CostModel>,
+    ) -> Result<Self, InvalidEngine> {
+        let mut engine = engine;
+        engine.cache.events = router.listens_to_cache();
+        let station = || Ok(Station { replica: Replica::new(engine)?, stretch: None, told: 0, plan: 0 });
+        Ok(Self {
+            router,
+            stations: (0..workers).map(|_| station()).collect::<Result<_, InvalidEngine>>()?,
+            model,
+            block: engine.cache.block,
+            record_work: engine.record_work,
+            agenda: Agenda::default(),
+            starting: Vec::new(),
+            now: Time::ZERO,
+            events: VecDeque::new(),
+        })
+    }
+
+    /// The latest moment it was told.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Its workers' engines, in order.
+    pub fn replicas(&self) -> impl Iterator<Item = &Replica> {
+        self.stations.iter().map(|station| &station.replica)
+    }
+
+    /// The next event that nobody was told of yet.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When something happens by itself next.
+    pub fn next_due(&mut self) -> Option<Time> {
+        if !self.starting.is_empty() {
+            // Passes start once all who arrive at this moment are here, that is when time moves on.
+            return Some(Time(self.now.0 + 1));
+        }
+        self.earliest().map(|due| due.at)
+    }
+
+    fn earliest(&mut self) -> Option<Due> {
+        let stations = &self.stations;
+        self.agenda.earliest(|due| {
+            let station = &stations[due.worker.index()];
+            station.stretch.is_some() && station.plan == due.plan
+        })
+    }
+
+    /// Time moves on to `to`: passes that end by then end, and passes that start before then start.
+    ///
+    /// # Panics
+    /// Where `to` lies in the past.
+    pub fn advance(&mut self, to: Time) {
+        assert!(to >= self.now, "time ran backwards");
+        loop {
+            let next = self.earliest();
+            let nothing_more_now = next.is_none_or(|due| due.at > self.now);
+            if !self.starting.is_empty() && nothing_more_now && to > self.now {
+                self.start_passes();
+                continue;
+            }
+            match next {
+                Some(due) if due.at <= to => {
+                    self.now = due.at;
+                    self.agenda.remove_earliest();
+                    self.end_pass(due.worker);
+                }
+                _ => break,
+            }
+        }
+        self.now = to;
+    }
+
+    /// A request reaches the router at the present moment.
+    pub fn arrive(&mut self, arrival: &Arrival<'_>) {
+        let (request, at) = (arrival.request, self.now);
+        if self.router.listens_to_cache() {
+            self.catch_up();
+        }
+        let prompt_pieces = &arrival.pieces[..arrival.pieces.len().saturating_sub(1)];
+        let asked = RouteRequest {
+            request,
+            session: arrival.session,
+            chain: Chain::new(prompt_pieces, self.block),
+            api: arrival.api,
+        };
+        let decision = match self.router.route(&asked, &[], at) {
+            Ok(decision) => decision,
+            Err(NoWorker { .. }) => {
+                self.events.push_back(Event::Refused { request, refusal: Refusal::NoWorker, at });
+                return;
+            }
+        };
+        let worker = decision.worker;
+        self.events.push_back(Event::Routed { request, decision, at });
+        self.hand_over(worker, arrival);
+    }
+
+    fn hand_over(&mut self, worker: WorkerId, arrival: &Arrival<'_>) {
+        let now = self.now;
+        let station = &mut self.stations[worker.index()];
+        let matters = station.replica.would_look_at_arrival();
+        if let Err(refused) = station.replica.submit(arrival.request, arrival.pieces, arrival.prompt, arrival.output) {
+            let refusal = Refusal::Worker(refused);
+            self.events.push_back(Event::Refused { request: arrival.request, refusal, at: now });
+            self.router.observe(worker, Signal::Finished(arrival.request), now);
+            return;
+        }
+        let Some(stretch) = &mut station.stretch else {
+            if !self.starting.contains(&worker) {
+                self.starting.push(worker);
+            }
+            return;
+        };
+        let passes = stretch.passes_until(now);
+        if matters && passes < stretch.passes {
+            stretch.passes = passes;
+            station.plan += 1;
+            self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
+        }
+    }
+
+    /// The client of `request` went away; `worker` is who serves it.
+    pub fn cancel(&mut self, worker: WorkerId, request: RequestId) {
+        let now = self.now;
+        let station = &mut self.stations[worker.index()];
+        if !station.replica.cancel(request) {
+            return;
+        }
+        if let Some(stretch) = &mut station.stretch {
+            let passes = stretch.passes_until(now);
+            if passes < stretch.passes {
+                stretch.passes = passes;
+                station.plan += 1;
+                self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
+            }
+        }
+        self.collect(worker);
+    }
+
+    /// Lets an index elsewhere hear of what stretches under way have evicted by now.
+    fn catch_up(&mut self) {
+        for index in 0..self.stations.len() {
+            let now = self.now;
+            let station = &mut self.stations[index];
+            let Some(stretch) = &station.stretch else { continue };
+            let behind = stretch.passes_started(now) - station.told;
+            if behind > 0 && station.replica.repeats_evict(behind) {
+                station.replica.repeat(behind);
+                station.told += behind;
+                self.collect(WorkerId(index as u16));
+            }
+        }
+    }
+
+    fn start_passes(&mut self) {
+        self.starting.sort_unstable();
+        let mut starting = core::mem::take(&mut self.starting);
+        for worker in starting.drain(..) {
+            let station = &mut self.stations[worker.index()];
+            if let Some(pass) = station.replica.start(self.now) {
+                let stretch = Stretch::begin(&*self.model, &pass, self.now);
+                station.stretch = Some(stretch);
+                station.told = 1;
+                station.plan += 1;
+                self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
+            }
+            self.collect(worker);
+        }
+        self.starting = starting;
+    }
+
+    fn end_pass(&mut self, worker: WorkerId) {
+        let station = &mut self.stations[worker.index()];
+        let stretch = station.stretch.take().expect("a due entry belongs to a stretch");
+        station.replica.repeat(stretch.passes - station.told);
+        let recorded = if self.record_work { station.replica.work() } else { None };
+        let work = recorded.map(|(work, _)| work.clone());
+        self.events.push_back(Event::Ran { worker, stretch, work });
+        station.replica.ended(self.now);
+        self.starting.push(worker);
+        self.collect(worker);
+    }
+
+    /// Passes on what a worker has to tell.
+    fn collect(&mut self, worker: WorkerId) {
+        let now = self.now;
+        let Self { stations, router, events, .. } = self;
+        let replica = &mut stations[worker.index()].replica;
+        while let Some(event) = replica.poll_cache_event() {
+            router.observe(worker, Signal::Cache(&event), now);
+        }
+        while let Some(output) = replica.poll_output() {
+            match output {
+                Output::FirstToken { request, .. } => router.observe(worker, Signal::FirstToken(request), now),
+                Output::Finished { request, .. } | Output::Cancelled { request } => {
+                    router.observe(worker, Signal::Finished(request), now);
+                }
+                _ => {}
+            }
+            events.push_back(Event::Output { worker, output });
+        }
+    }
+
+    /// Asserts every law of every worker. O(live state).
+    ///
+    /// # Panics
+    /// Where one is broken: a bug.
+    pub fn check(&self) {
+        for station in &self.stations {
+            station.replica.check();
+        }
+    }
+}

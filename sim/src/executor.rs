@@ -1,0 +1,102 @@
+//! A modelled executor: how long a stretch of passes takes, and where an arrival cuts it.
+//!
+//! A stretch is an arithmetic series: each pass lasts a constant longer than the one before. All of it is integer
+//! arithmetic, so a stretch ends at the very picosecond at which going pass by pass would.
+
+use crate::cost::{CostModel, Segment, Shape};
+use crate::replica::Pass;
+use kvcache::{Span, Time};
+
+/// A stretch of passes under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// When the first pass started.
+    pub started: Time,
+    /// Duration of the first pass.
+    pub first: Span,
+    /// By how much each pass is longer than the one before.
+    pub growth: Span,
+    /// Passes to run, at least 1.
+    pub passes: u64,
+    /// Decoders that emit a token at the end of each pass, a pass after the one before.
+    pub steady: u64,
+    /// The part of the first pass that its prompts add to what its decoders alone would take.
+    pub prefill: Span,
+}
+
+impl Stretch {
+    /// The stretch of `pass`, begun at `now`: as many repeats as the plan and the cost model's line allow.
+    pub fn begin(model: &dyn CostModel, pass: &Pass, now: Time) -> Self {
+        let segment = model.segment(&pass.shape);
+        let passes = pass.repeats.min(Self::passes_on(&segment, pass));
+        // A pass takes at least a picosecond: time must move on.
+        let first = segment.at(pass.shape.context).max(Span(1));
+        Self {
+            started: now,
+            first,
+            growth: segment.slope * pass.shape.decoders,
+            passes,
+            steady: pass.steady,
+            prefill: first.saturating_sub(Self::decode_alone(model, &pass.shape)),
+        }
+    }
+
+    /// What the decoders of a pass would take without its prompts; nothing where there are none.
+    fn decode_alone(model: &dyn CostModel, shape: &Shape) -> Span {
+        let decoders = shape.decoders;
+        if decoders == 0 {
+            return Span::ZERO;
+        }
+        if decoders == shape.tokens {
+            return Span(u64::MAX);
+        }
+        let alone = Shape { tokens: decoders, samples: decoders, pairs: 0, prefill_context: 0, ..*shape };
+        model.segment(&alone).at(shape.context)
+    }
+
+    fn passes_on(segment: &Segment, pass: &Pass) -> u64 {
+        (segment.valid_to - pass.shape.context)
+            .checked_div(pass.shape.decoders)
+            .map_or(1, |more| more.saturating_add(1))
+    }
+
+    /// How long the first `passes` passes take.
+    #[must_use]
+    pub fn lasts(&self, passes: u64) -> Span {
+        self.first * passes + self.growth * (passes * passes.saturating_sub(1) / 2)
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn ends(&self) -> Time {
+        self.started + self.lasts(self.passes)
+    }
+
+    /// The fewest passes, at least 1 and at most all, whose end lies at or after `at`. O(1).
+    #[must_use]
+    pub fn passes_until(&self, at: Time) -> u64 {
+        if at >= self.ends() {
+            return self.passes;
+        }
+        let gap = Span(at.0.saturating_sub(self.started.0));
+        // The float only guesses: k first + growth k (k - 1) / 2 = gap; integers decide.
+        let (half, first) = (self.growth.0 as f64 / 2.0, self.first.0 as f64);
+        let linear = first - half;
+        let root = libm::sqrt(linear * linear + 4.0 * half * gap.0 as f64);
+        let mut passes = ((2.0 * gap.0 as f64 / (linear + root)) as u64).clamp(1, self.passes);
+        while self.lasts(passes) < gap {
+            passes += 1;
+        }
+        while passes > 1 && self.lasts(passes - 1) >= gap {
+            passes -= 1;
+        }
+        passes
+    }
+
+    /// Passes that started before `at`: at least 1, at most all.
+    #[must_use]
+    pub fn passes_started(&self, at: Time) -> u64 {
+        // The pass that is the first to end at or after `at` started before it.
+        self.passes_until(at)
+    }
+}

@@ -1,0 +1,235 @@
+//! What became of every request, and what that says of the run.
+//!
+//! Laws, asserted by [`Ledger::check`]: every request sent has completed, was refused, or is unfinished, and is counted
+//! once; Little's law holds exactly, since both sides are integers: the integral of the number of requests in the
+//! system equals the sum of the times they spent there.
+
+use crate::cluster::Event;
+use crate::replica::Output;
+use alloc::vec::Vec;
+use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
+
+mod histogram; // gaps between tokens, in buckets
+mod quantile; // percentiles of raw samples
+mod summary; // the figures of a run
+
+pub use histogram::Histogram;
+pub use quantile::{Distribution, quantile};
+pub use summary::{CostPer1k, HitRate, Price, Summary, Throughput};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// It has not ended.
+    #[default]
+    Unfinished,
+    /// All its tokens came out.
+    Completed,
+    /// Nobody would serve it.
+    Refused,
+    /// Its client went away.
+    Cancelled,
+}
+
+/// One request's story. Times are those of the client: a simulated TTFT contains the modelled API latency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// When its first byte left the client.
+    pub sent: Time,
+    /// When it reached the router.
+    pub arrived: Time,
+    /// Its prompt.
+    pub prompt: Tokens,
+    /// The reply it asked for.
+    pub output: Tokens,
+    /// Who served it.
+    pub worker: Option<WorkerId>,
+    /// Prompt tokens that the router believed its worker to have. `None`: nobody looked.
+    pub matched: Option<Tokens>,
+    /// Prompt tokens found on the device (L0) when it was first admitted. `None`: it never was.
+    pub cached: Option<Tokens>,
+    /// When it was first admitted.
+    pub admitted: Option<Time>,
+    /// When its first token came out.
+    pub first_token: Option<Time>,
+    /// When its last token came out.
+    pub last_token: Option<Time>,
+    /// How often it gave up its blocks.
+    pub preemptions: u32,
+    /// How it ended.
+    pub status: Status,
+}
+
+impl Record {
+    /// Time to first token, from the client's first byte.
+    #[must_use]
+    pub fn ttft(&self) -> Option<Span> {
+        Some(self.first_token?.since(self.sent))
+    }
+
+    /// End-to-end latency.
+    #[must_use]
+    pub fn e2el(&self) -> Option<Span> {
+        Some(self.last_token?.since(self.sent))
+    }
+
+    /// Time per output token after the first, rounded down to a picosecond; needs two tokens.
+    #[must_use]
+    pub fn tpot(&self) -> Option<Span> {
+        let gaps = u64::from(self.output.0).checked_sub(1).filter(|gaps| *gaps > 0)?;
+        Some(Span(self.last_token?.since(self.first_token?).0 / gaps))
+    }
+}
+
+/// The books of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    records: Vec<Record>,
+    /// Gaps between consecutive tokens of a request, of all requests together.
+    gaps: Histogram,
+    /// Time each worker's engine was occupied.
+    busy: Vec<Span>,
+    prefill: Span,
+    decode: Span,
+    passes: u64,
+    preemptions: u64,
+    in_system: u64,
+    residence: u128, // integral of `in_system`, request-picoseconds
+    as_of: Time,
+}
+
+impl Ledger {
+    /// Empty books for `workers` workers and about `requests` requests.
+    #[must_use]
+    pub fn new(workers: u16, requests: usize) -> Self {
+        Self {
+            records: Vec::with_capacity(requests),
+            busy: alloc::vec![Span::ZERO; usize::from(workers)],
+            ..Self::default()
+        }
+    }
+
+    /// A request reached the router. Requests are numbered in this order, from 0.
+    pub fn arrived(&mut self, request: RequestId, sent: Time, arrived: Time, prompt: Tokens, output: Tokens) {
+        assert_eq!(request.0, self.records.len() as u64, "requests are numbered in order of arrival");
+        self.pass_time(arrived);
+        self.in_system += 1;
+        self.records.push(Record { sent, arrived, prompt, output, ..Record::default() });
+    }
+
+    fn pass_time(&mut self, now: Time) {
+        self.residence += u128::from(self.in_system) * u128::from(now.since(self.as_of).0);
+        self.as_of = now;
+    }
+
+    fn leave(&mut self, request: RequestId, status: Status, now: Time) {
+        self.pass_time(now);
+        self.in_system -= 1;
+        let record = self.of_mut(request);
+        assert_eq!(record.status, Status::Unfinished, "a request ends once");
+        record.status = status;
+    }
+
+    fn of_mut(&mut self, request: RequestId) -> &mut Record {
+        &mut self.records[request.0 as usize]
+    }
+
+    /// Enters what happened. `now` is the moment the cluster was at.
+    pub fn enter(&mut self, event: &Event, now: Time) {
+        match event {
+            Event::Routed { request, decision, .. } => {
+                let record = self.of_mut(*request);
+                (record.worker, record.matched) = (Some(decision.worker), decision.matched);
+            }
+            Event::Refused { request, at, .. } => self.leave(*request, Status::Refused, *at),
+            Event::Output { output, .. } => self.enter_output(output, now),
+            Event::Ran { worker, stretch, .. } => {
+                let occupied = stretch.lasts(stretch.passes);
+                self.busy[worker.index()] += occupied;
+                self.prefill += stretch.prefill;
+                self.decode += occupied - stretch.prefill;
+                self.passes += stretch.passes;
+                self.gaps.add_series(stretch.first, stretch.growth, stretch.passes, stretch.steady);
+            }
+        }
+    }
+
+    fn enter_output(&mut self, output: &Output, now: Time) {
+        match *output {
+            Output::Admitted { request, cached, at } => {
+                let record = self.of_mut(request);
+                record.admitted = record.admitted.or(Some(at));
+                record.cached = record.cached.or(Some(cached));
+            }
+            Output::Preempted { request } => {
+                self.of_mut(request).preemptions += 1;
+                self.preemptions += 1;
+            }
+            Output::FirstToken { request, at } => self.of_mut(request).first_token = Some(at),
+            Output::Resumed { before, at, .. } => self.gaps.add(at.since(before), 1),
+            Output::Tokens { .. } => {}
+            Output::Finished { request, at } => {
+                self.of_mut(request).last_token = Some(at);
+                self.leave(request, Status::Completed, at);
+            }
+            Output::Cancelled { request } => self.leave(request, Status::Cancelled, now),
+        }
+    }
+
+    /// The run ended: whoever is still in the system stays unfinished.
+    pub fn close(&mut self, now: Time) {
+        self.pass_time(now);
+    }
+
+    /// Every request's story, in order of arrival.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Gaps between consecutive tokens of a request.
+    #[must_use]
+    pub const fn gaps(&self) -> &Histogram {
+        &self.gaps
+    }
+
+    /// Passes that all workers ran.
+    #[must_use]
+    pub const fn passes(&self) -> u64 {
+        self.passes
+    }
+
+    /// Preemptions on all workers.
+    #[must_use]
+    pub const fn preemptions(&self) -> u64 {
+        self.preemptions
+    }
+
+    /// Asserts the laws of the module. O(requests).
+    ///
+    /// # Panics
+    /// Where one is broken: a bug.
+    pub fn check(&self) {
+        let unfinished = self.records.iter().filter(|record| record.status == Status::Unfinished).count();
+        assert_eq!(self.in_system, unfinished as u64, "every request completes, is refused or is unfinished");
+        let stayed: u128 = self
+            .records
+            .iter()
+            .map(|record| match record.status {
+                Status::Completed => record.last_token.map_or(0, |last| u128::from(last.since(record.arrived).0)),
+                Status::Unfinished => u128::from(self.as_of.since(record.arrived).0),
+                Status::Refused | Status::Cancelled => 0,
+            })
+            .sum();
+        let nobody_left_early = self.records.iter().all(|record| record.status != Status::Cancelled);
+        if nobody_left_early {
+            assert_eq!(self.residence, stayed, "Little's law: the integral of N equals the sum of W");
+        }
+        for record in self.records.iter().filter(|record| record.status == Status::Completed) {
+            let order =
+                [Some(record.sent), Some(record.arrived), record.admitted, record.first_token, record.last_token];
+            assert!(order.iter().all(Option::is_some) && order.is_sorted(), "a request's moments are in order");
+            assert!(record.cached < Some(record.prompt), "the last prompt token is always computed");
+        }
+    }
+}

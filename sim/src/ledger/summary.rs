@@ -1,0 +1,194 @@
+//! The figures of a run, by the definitions of the field. Unknown is `None`, never 0.
+
+use super::{Distribution, Ledger, Status};
+use kvcache::{Span, Time};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// What the endpoint's instances cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Price {
+    /// US dollars per hour of one instance.
+    pub usd_per_hour: f64,
+    /// Instances that the endpoint occupies, used or not.
+    pub instances: u32,
+}
+
+/// Tokens and requests per second of makespan.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Throughput {
+    /// Requests completed per second.
+    pub requests: Option<f64>,
+    /// Output tokens per second.
+    pub output: Option<f64>,
+    /// Prompt and output tokens per second.
+    pub total: Option<f64>,
+}
+
+/// US dollars per 1,000 tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct CostPer1k {
+    /// All dollars over prompt and output tokens.
+    pub total: Option<f64>,
+    /// All dollars over output tokens.
+    pub output_only: Option<f64>,
+    /// The dollars of prefill over prompt tokens: engine time that prompts add to a pass, idle time pro rata.
+    pub input: Option<f64>,
+    /// The dollars of decode over output tokens, likewise.
+    pub output: Option<f64>,
+}
+
+/// Cached prompt tokens over prompt tokens, by the tier they came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct HitRate {
+    /// Device memory of the worker.
+    pub l0: Option<f64>,
+    /// Host memory of the worker. `None`: there is no such tier.
+    pub l1: Option<f64>,
+    /// The pool shared by all workers. `None`: there is no such tier.
+    pub l2: Option<f64>,
+    /// All tiers together.
+    pub total: Option<f64>,
+}
+
+/// The figures of one run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Requests sent.
+    pub requests: u64,
+    /// Requests whose last token came out.
+    pub completed: u64,
+    /// Refused, errored or unfinished requests.
+    pub failed: u64,
+    /// Time to first token, ms.
+    pub ttft: Distribution,
+    /// Time per output token after the first, ms, one sample per request of two tokens or more.
+    pub tpot: Distribution,
+    /// Gaps between consecutive tokens, ms, of all requests together.
+    pub itl: Distribution,
+    /// End-to-end latency, ms.
+    pub e2el: Distribution,
+    /// Per second of makespan.
+    pub throughput: Throughput,
+    /// Per 1,000 tokens. `None` throughout where no price is known.
+    pub cost: CostPer1k,
+    /// Of completed and unfinished requests that were admitted.
+    pub hit_rate: HitRate,
+    /// Largest over mean busy time of the workers; 1 is perfect.
+    pub imbalance: Option<f64>,
+    /// From the first request sent to the last token, seconds.
+    pub makespan_s: Option<f64>,
+    /// Prompt tokens of completed requests.
+    pub prompt_tokens: u64,
+    /// Output tokens of completed requests.
+    pub output_tokens: u64,
+    /// Prompt tokens that were found in a cache.
+    pub cached_tokens: u64,
+    /// Passes of all engines.
+    pub passes: u64,
+    /// Preemptions on all workers.
+    pub preemptions: u64,
+}
+
+impl Ledger {
+    /// The figures. O(n log n).
+    #[must_use]
+    pub fn summary(&self, price: Option<Price>) -> Summary {
+        let done = || self.records.iter().filter(|record| record.status == Status::Completed);
+        let spans =
+            |of: fn(&super::Record) -> Option<Span>| Distribution::of(done().filter_map(of).map(|s| s.0).collect());
+        let tokens = |of: fn(&super::Record) -> u32| done().map(|record| u64::from(of(record))).sum::<u64>();
+        let (prompt_tokens, output_tokens) = (tokens(|r| r.prompt.0), tokens(|r| r.output.0));
+        let admitted = || self.records.iter().filter_map(|r| Some((r.prompt, r.cached?)));
+        let cached_tokens: u64 = admitted().map(|(_, cached)| u64::from(cached.0)).sum();
+        let asked: u64 = admitted().map(|(prompt, _)| u64::from(prompt.0)).sum();
+        let hits = (asked > 0).then(|| cached_tokens as f64 / asked as f64);
+        let completed = done().count() as u64;
+        let makespan = self.makespan();
+        Summary {
+            requests: self.records.len() as u64,
+            completed,
+            failed: self.records.len() as u64 - completed,
+            ttft: spans(super::Record::ttft),
+            tpot: spans(super::Record::tpot),
+            itl: Distribution::of_histogram(&self.gaps),
+            e2el: spans(super::Record::e2el),
+            throughput: throughput(completed, prompt_tokens, output_tokens, makespan),
+            cost: self.cost(price, prompt_tokens, output_tokens, makespan),
+            hit_rate: HitRate { l0: hits, l1: None, l2: None, total: hits },
+            imbalance: self.imbalance(),
+            makespan_s: makespan.map(Span::as_secs_f64),
+            prompt_tokens,
+            output_tokens,
+            cached_tokens,
+            passes: self.passes,
+            preemptions: self.preemptions,
+        }
+    }
+
+    fn makespan(&self) -> Option<Span> {
+        let first = self.records.iter().map(|record| record.sent).min()?;
+        let last: Time = self.records.iter().filter_map(|record| record.last_token).max()?;
+        Some(last.since(first))
+    }
+
+    fn imbalance(&self) -> Option<f64> {
+        let most = self.busy.iter().max()?.0 as f64;
+        let all: u128 = self.busy.iter().map(|span| u128::from(span.0)).sum();
+        (all > 0).then(|| most * self.busy.len() as f64 / all as f64)
+    }
+
+    fn cost(&self, price: Option<Price>, prompts: u64, outputs: u64, makespan: Option<Span>) -> CostPer1k {
+        let (Some(price), Some(makespan)) = (price, makespan) else { return CostPer1k::default() };
+        let dollars = f64::from(price.instances) * price.usd_per_hour * makespan.as_secs_f64() / 3600.0;
+        let per_1k = |dollars: f64, tokens: u64| (tokens > 0).then(|| dollars / tokens as f64 * 1000.0);
+        let busy = (self.prefill + self.decode).as_secs_f64();
+        let share = |part: Span| if busy > 0.0 { part.as_secs_f64() / busy } else { 0.0 };
+        CostPer1k {
+            total: per_1k(dollars, prompts + outputs),
+            output_only: per_1k(dollars, outputs),
+            input: per_1k(dollars * share(self.prefill), prompts),
+            output: per_1k(dollars * share(self.decode), outputs),
+        }
+    }
+}
+
+fn throughput(completed: u64, prompts: u64, outputs: u64, makespan: Option<Span>) -> Throughput {
+    let seconds = makespan.map(Span::as_secs_f64).filter(|seconds| *seconds > 0.0);
+    let per_second = |count: u64| seconds.map(|seconds| count as f64 / seconds);
+    Throughput { requests: per_second(completed), output: per_second(outputs), total: per_second(prompts + outputs) }
+}
+
+/// Keys as vLLM's benchmark names them.
+const NAMES: [[&str; 5]; 4] = [
+    ["mean_ttft_ms", "p50_ttft_ms", "p90_ttft_ms", "p95_ttft_ms", "p99_ttft_ms"],
+    ["mean_tpot_ms", "p50_tpot_ms", "p90_tpot_ms", "p95_tpot_ms", "p99_tpot_ms"],
+    ["mean_itl_ms", "p50_itl_ms", "p90_itl_ms", "p95_itl_ms", "p99_itl_ms"],
+    ["mean_e2el_ms", "p50_e2el_ms", "p90_e2el_ms", "p95_e2el_ms", "p99_e2el_ms"],
+];
+
+impl Serialize for Summary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("requests", &self.requests)?;
+        map.serialize_entry("completed", &self.completed)?;
+        map.serialize_entry("failed", &self.failed)?;
+        for (names, of) in NAMES.iter().zip([&self.ttft, &self.tpot, &self.itl, &self.e2el]) {
+            for (name, value) in names.iter().zip([of.mean, of.p50, of.p90, of.p95, of.p99]) {
+                map.serialize_entry(name, &value)?;
+            }
+        }
+        map.serialize_entry("request_throughput", &self.throughput.requests)?;
+        map.serialize_entry("output_throughput", &self.throughput.output)?;
+        map.serialize_entry("total_token_throughput", &self.throughput.total)?;
+        map.serialize_entry("cost_per_1k_tokens", &self.cost)?;
+        map.serialize_entry("hit_rate", &self.hit_rate)?;
+        map.serialize_entry("imbalance", &self.imbalance)?;
+        map.serialize_entry("makespan_s", &self.makespan_s)?;
+        map.serialize_entry("prompt_tokens", &self.prompt_tokens)?;
+        map.serialize_entry("output_tokens", &self.output_tokens)?;
+        map.serialize_entry("cached_tokens", &self.cached_tokens)?;
+        map.serialize_entry("passes", &self.passes)?;
+        map.serialize_entry("preemptions", &self.preemptions)?;
+        map.end()
+    }
+}

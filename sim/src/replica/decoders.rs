@@ -1,0 +1,99 @@
+//! All sequences that decode, as one: each emits a token in every pass, so one counter of passes is the clock of them
+//! all, and what the next k passes attend to and allocate is a closed form.
+//!
+//! Invariants: `context` is the sum over decoders of the tokens that the next pass attends to; `residues[r]` counts the
+//! decoders with `(computed - passes) mod block == r`.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use kvcache::Tokens;
+
+/// What a decoder noted when it joined; everything else follows from the counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Joined {
+    /// The counter then.
+    pub(super) since: u64,
+    /// The counter after its last token.
+    pub(super) until: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Decoders {
+    /// How many there are.
+    pub(super) count: u64,
+    /// Tokens that the next pass attends to, summed.
+    pub(super) context: u64,
+    /// Passes in which decoders were scheduled so far.
+    pub(super) passes: u64,
+    /// The least `until` of all; `u64::MAX` where there is none.
+    pub(super) next_end: u64,
+    residues: Vec<u32>,
+}
+
+impl Decoders {
+    pub(super) fn new(block: Tokens) -> Self {
+        Self { count: 0, context: 0, passes: 0, next_end: u64::MAX, residues: vec![0; block.0 as usize] }
+    }
+
+    fn residue(&self, computed: Tokens, since: u64) -> usize {
+        let block = self.residues.len() as u64;
+        ((u64::from(computed.0) + block - since % block) % block) as usize
+    }
+
+    /// A sequence with `computed` tokens of KV and `left` tokens to emit takes part from the next pass on.
+    pub(super) fn join(&mut self, computed: Tokens, left: Tokens) -> Joined {
+        debug_assert!(left > Tokens::ZERO, "a decoder has something to emit");
+        let joined = Joined { since: self.passes, until: self.passes + u64::from(left.0) };
+        self.next_end = self.next_end.min(joined.until);
+        self.count += 1;
+        self.context += u64::from(computed.0) + 1;
+        let residue = self.residue(computed, joined.since);
+        self.residues[residue] += 1;
+        joined
+    }
+
+    /// A decoder that joined with `computed` tokens takes no further part; gives the passes it took part in.
+    /// The caller refreshes `next_end`.
+    pub(super) fn leave(&mut self, computed: Tokens, joined: Joined) -> Tokens {
+        let residue = self.residue(computed, joined.since);
+        self.residues[residue] -= 1;
+        let passes = Tokens((self.passes - joined.since) as u32);
+        self.count -= 1;
+        self.context -= u64::from((computed + passes).0) + 1;
+        passes
+    }
+
+    /// `passes` more passes were scheduled.
+    pub(super) fn advance(&mut self, passes: u64) {
+        self.passes += passes;
+        self.context += passes * self.count;
+    }
+
+    /// Blocks that the decoders begin in the next `passes` passes.
+    pub(super) fn blocks_begun(&self, passes: u64) -> u64 {
+        let block = self.residues.len() as u64;
+        let rest: u64 = (0..passes % block)
+            .map(|j| u64::from(self.residues[((block - (self.passes + j) % block) % block) as usize]))
+            .sum();
+        self.count * (passes / block) + rest
+    }
+
+    /// The most passes, up to `most`, whose new blocks fit into `available`.
+    pub(super) fn passes_that_fit(&self, most: u64, available: u64) -> u64 {
+        let block = self.residues.len() as u64;
+        if self.count * (most / block + 1) <= available || self.blocks_begun(most) <= available {
+            return most;
+        }
+        let (mut fits, mut not) = (0, most);
+        while not - fits > 1 {
+            let middle = u64::midpoint(fits, not);
+            if self.blocks_begun(middle) <= available { fits = middle } else { not = middle }
+        }
+        fits
+    }
+
+    /// Nobody decodes: every counter is back at its start.
+    pub(super) fn is_idle(&self) -> bool {
+        self.count == 0 && self.context == 0 && self.residues.iter().all(|n| *n == 0)
+    }
+}

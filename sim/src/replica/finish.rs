@@ -1,0 +1,137 @@
+//! What a pass that ended leaves behind: visible blocks, tokens, free seats.
+
+use super::schedule::Batch;
+use super::sequence::{Phase, SeqId};
+use super::{Output, Replica};
+use kvcache::{RequestId, Time};
+
+impl Replica {
+    /// The pass in flight ended. What it computed becomes visible, its tokens come out, and who emitted its last one
+    /// lets go of its blocks, in running order.
+    ///
+    /// # Panics
+    /// Where no pass is in flight.
+    pub fn ended(&mut self, now: Time) {
+        let flight = self.flight.take().expect("a pass is in flight");
+        for place in 0..flight.chunks.len() {
+            self.end_chunk(&flight, place, now);
+        }
+        for id in &flight.strays {
+            self.sequences[*id].last_token = now;
+        }
+        if self.config.record_work {
+            let count = flight.passes;
+            let told = flight.work.decoding.iter().map(|request| Output::Tokens { request: *request, count });
+            self.outputs.extend(told);
+        }
+        if flight.endings {
+            self.end_sequences(flight.number, now);
+        }
+        self.retire(flight);
+        self.drop_cancelled(now);
+    }
+
+    fn end_chunk(&mut self, flight: &Batch, place: usize, now: Time) {
+        let chunk = flight.chunks[place];
+        let sequence = &self.sequences[chunk.sequence];
+        if sequence.request != chunk.request {
+            return; // cancelled, and its slot is another's
+        }
+        let same_life = sequence.admissions == chunk.admission && sequence.hold.is_some();
+        if let (true, Some(hold)) = (same_life, sequence.hold) {
+            self.cache.commit(hold, sequence.chain(self.config.cache.block), chunk.upto);
+            self.blocked = false;
+        }
+        if !chunk.last || self.sequences[chunk.sequence].cancelled {
+            return;
+        }
+        // Only under async scheduling can a sequence have lost its blocks meanwhile; its token came out all the same.
+        let sequence = &mut self.sequences[chunk.sequence];
+        let request = sequence.request;
+        let first = chunk.upto == sequence.prompt;
+        let before = core::mem::replace(&mut sequence.last_token, now);
+        self.outputs.push_back(if first {
+            Output::FirstToken { request, at: now }
+        } else {
+            Output::Resumed { request, before, at: now }
+        });
+    }
+
+    fn end_sequences(&mut self, number: u64, now: Time) {
+        let mut kept = 0;
+        for place in 0..self.running.len() {
+            let id = self.running[place];
+            if self.sequences[id].phase != (Phase::Ending { pass: number }) {
+                self.running[kept] = id;
+                kept += 1;
+                continue;
+            }
+            let sequence = &self.sequences[id];
+            let (request, cancelled) = (sequence.request, sequence.cancelled);
+            let hold = sequence.hold.expect("a running sequence holds blocks");
+            self.cache.commit(hold, sequence.chain(self.config.cache.block), sequence.computed);
+            self.cache.release(hold, sequence.computed);
+            self.forget(id);
+            let output = if cancelled { Output::Cancelled { request } } else { Output::Finished { request, at: now } };
+            self.outputs.push_back(output);
+        }
+        self.running.truncate(kept);
+        self.blocked = false;
+    }
+
+    fn forget(&mut self, id: SeqId) {
+        let sequence = &mut self.sequences[id];
+        sequence.hold = None;
+        sequence.cancelled = false;
+        self.sequences.remove(id);
+    }
+
+    /// The client takes `request` back: gone at once where it waits, when the pass in flight ends where it runs.
+    /// Says whether the request was here.
+    pub fn cancel(&mut self, request: RequestId) -> bool {
+        let find = |id: &SeqId| self.sequences[*id].request == request;
+        if let Some(place) = self.waiting.iter().position(find) {
+            if let Some(id) = self.waiting.remove(place) {
+                self.forget(id);
+            }
+            self.blocked = false;
+            self.outputs.push_back(Output::Cancelled { request });
+            return true;
+        }
+        let Some(id) = self.running.iter().copied().find(find) else { return false };
+        self.sequences[id].cancelled = true;
+        true
+    }
+
+    /// Whoever was cancelled while the pass ran lets go. A pass planned already loses its share of it.
+    fn drop_cancelled(&mut self, now: Time) {
+        let Self { running, sequences, .. } = self;
+        if !running.iter().any(|id| sequences[*id].cancelled) {
+            return;
+        }
+        let mut place = 0;
+        while place < self.running.len() {
+            let id = self.running[place];
+            let ending = matches!(self.sequences[id].phase, Phase::Ending { .. });
+            if !self.sequences[id].cancelled || ending {
+                place += 1;
+                continue;
+            }
+            self.running.remove(place);
+            self.give_up_blocks(id, now);
+            self.withdraw(id);
+            let request = self.sequences[id].request;
+            self.forget(id);
+            self.blocked = false;
+            self.outputs.push_back(Output::Cancelled { request });
+        }
+    }
+
+    /// Takes a sequence out of the pass that is planned but not started, so that its end finds no one.
+    fn withdraw(&mut self, id: SeqId) {
+        let Some(next) = &mut self.next else { return };
+        let request = self.sequences[id].request;
+        next.chunks.retain(|chunk| chunk.sequence != id);
+        next.work.decoding.retain(|other| *other != request);
+    }
+}

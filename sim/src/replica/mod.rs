@@ -1,0 +1,459 @@
+//! One worker's engine: continuous batching by vLLM v1's rules, as a machine that is told the time.
+//!
+//! The rules, each with a test of its name:
+//!
+//! * **Token budget.** A pass computes at most `max_num_batched_tokens` new tokens, prompts and decodes together.
+//! * **Running first.** Running sequences are served in order of admission, then waiting ones in order of arrival.
+//! * **Chunked prefill.** A prompt that exceeds what is left of the budget is computed in chunks, one per pass.
+//! * **`long_prefill_token_threshold`** caps a chunk, so that several prompts share a pass. As in vLLM v1,
+//!   `max_num_partial_prefills > 1` does nothing but set it, to 4 % of `max_model_len`, where it is not given.
+//! * **LIFO preemption with recompute.** Where a running sequence finds no block, the one admitted last gives up all of
+//!   its own and goes to the front of the waiting queue; what it had emitted becomes part of what it computes again.
+//!   A pass that preempted admits nobody.
+//! * **Last prompt token recomputed.** A hit ends before the last token of a prompt: something must be computed to
+//!   sample from, so at most `floor((n - 1) / block)` blocks of n tokens are reused.
+//! * **Visible when the pass ends.** Blocks can be found by others once the pass that computed them ended; output
+//!   blocks once their sequence ends or is preempted, which nobody can tell from earlier as long as nobody refers to a
+//!   reply that is still being written. (vLLM v1 itself marks blocks when it *schedules* the pass.)
+//! * **`scheduler_reserve_full_isl`.** A waiting sequence is admitted only where all of its prompt would fit, not just
+//!   its first chunk.
+//! * **`async_scheduling`.** A pass is planned when the one before it starts, not when it ends: arrivals join one pass
+//!   later, and what an ending sequence held comes free one pass later.
+//! * **Head of line.** The waiting queue is first come, first served: a head that does not fit holds up all behind it.
+//!
+//! Between two events that matter, passes in which everybody decodes differ only by their context. [`Pass::repeats`]
+//! says how many may run unchanged, and [`Replica::repeat`] tells that they did: one addition for all of them, with
+//! exactly the outcome of going pass by pass.
+
+use crate::cost::Shape;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+use kvcache::{Blocks, CacheConfig, CacheEvent, Piece, RequestId, Time, Tokens, WorkerCache};
+
+mod decoders; // all sequences that decode, as one
+mod finish; // what a pass that ended leaves behind
+mod schedule; // who takes part in the next pass
+mod sequence; // one request
+
+use decoders::Decoders;
+use schedule::Batch;
+use sequence::{Phase, SeqId, Sequences};
+
+/// How a worker's engine is set up. Names are vLLM's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Most sequences running at once.
+    pub max_num_seqs: u32,
+    /// Most new tokens in a pass.
+    pub max_num_batched_tokens: Tokens,
+    /// Most tokens of prompt and reply together.
+    pub max_model_len: Tokens,
+    /// Whether a prompt may be computed in parts.
+    pub chunked_prefill: bool,
+    /// Most tokens of one chunk; `None`: what the budget leaves.
+    pub long_prefill_token_threshold: Option<Tokens>,
+    /// Above 1 sets `long_prefill_token_threshold` where that is not given, and does nothing else.
+    pub max_num_partial_prefills: u32,
+    /// Admit only where the whole prompt fits.
+    pub reserve_full_isl: bool,
+    /// Plan a pass while the one before it runs.
+    pub async_scheduling: bool,
+    /// Most passes that may be run as one stretch: 1 where somebody waits for every token.
+    pub max_repeats: u64,
+    /// Whether a pass remembers who took part ([`Replica::work`]), and each token is told ([`Output::Tokens`]).
+    pub record_work: bool,
+    /// The device cache.
+    pub cache: CacheConfig,
+}
+
+/// An engine that could never serve what it promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidEngine {
+    /// `max_num_batched_tokens` is below `max_num_seqs`: some decoder would starve.
+    BudgetBelowSequences,
+    /// Without chunked prefill, a prompt above `max_num_batched_tokens` would wait for ever.
+    BudgetBelowModelLen,
+    /// One sequence of `max_model_len` does not fit into the cache: it would preempt itself for ever.
+    CacheBelowModelLen {
+        /// Blocks that it takes.
+        needed: Blocks,
+        /// Blocks there are.
+        capacity: Blocks,
+    },
+    /// A limit is zero.
+    Zero(&'static str),
+}
+
+impl fmt::Display for InvalidEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BudgetBelowSequences => {
+                f.write_str("max_num_batched_tokens is below max_num_seqs: raise the one or lower the other")
+            }
+            Self::BudgetBelowModelLen => f.write_str(
+                "without chunked prefill, max_num_batched_tokens must be at least max_model_len: raise it, or allow chunks",
+            ),
+            Self::CacheBelowModelLen { needed, capacity } => write!(
+                f,
+                "one sequence of max_model_len takes {needed} of KV cache, there are {capacity}: lower max_model_len, or give the worker more memory"
+            ),
+            Self::Zero(name) => write!(f, "{name} must be at least 1"),
+        }
+    }
+}
+
+impl core::error::Error for InvalidEngine {}
+
+/// A request that the engine will never serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Prompt and reply exceed `max_model_len`.
+    TooLong {
+        /// Tokens of prompt and reply.
+        tokens: u64,
+        /// The limit.
+        max_model_len: Tokens,
+    },
+    /// There is no prompt, or nothing to emit.
+    Empty,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { tokens, max_model_len } => {
+                write!(f, "prompt and reply are {tokens} tokens, max_model_len is {}", max_model_len.0)
+            }
+            Self::Empty => f.write_str("a request needs a prompt and at least one token to emit"),
+        }
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// A pass to run now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// What it computes.
+    pub shape: Shape,
+    /// Decoders that emitted in the pass before, too: the gap before their token is the pass's duration.
+    pub steady: u64,
+    /// It may run up to this many times in a row (at least 1); each time the context has grown by one token per decoder.
+    pub repeats: u64,
+}
+
+/// Who took part in a pass: the same script gives the same sequence of these on every kind of executor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Chunks of prompts: request, tokens that were there before, new tokens.
+    pub chunks: Vec<(RequestId, Tokens, Tokens)>,
+    /// Requests that decode one token each, in running order.
+    pub decoding: Vec<RequestId>,
+}
+
+/// What a pass, or a plan, brought for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// It left the waiting queue; `cached` tokens of what it must compute were there. Comes again after a preemption.
+    Admitted {
+        /// Which.
+        request: RequestId,
+        /// Prompt tokens found in the cache.
+        cached: Tokens,
+        /// When.
+        at: Time,
+    },
+    /// It gave up its blocks and waits again.
+    Preempted {
+        /// Which.
+        request: RequestId,
+    },
+    /// Its first token came out.
+    FirstToken {
+        /// Which.
+        request: RequestId,
+        /// When.
+        at: Time,
+    },
+    /// A later token came out, not in the pass after the one before.
+    Resumed {
+        /// Which.
+        request: RequestId,
+        /// When the token before it came out.
+        before: Time,
+        /// When.
+        at: Time,
+    },
+    /// Later tokens came out, one per pass (told only where work is recorded).
+    Tokens {
+        /// Which.
+        request: RequestId,
+        /// How many.
+        count: u64,
+    },
+    /// Its last token came out, and all it held is released.
+    Finished {
+        /// Which.
+        request: RequestId,
+        /// When.
+        at: Time,
+    },
+    /// It was taken back by its client, and all it held is released.
+    Cancelled {
+        /// Which.
+        request: RequestId,
+    },
+}
+
+/// What a worker can tell of its load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Requests in the waiting queue.
+    pub waiting: u32,
+    /// Requests running.
+    pub running: u32,
+    /// Blocks that requests hold.
+    pub held: Blocks,
+}
+
+/// One worker's engine: batcher and device cache, without a clock and without arithmetic on tensors.
+#[derive(Debug)]
+pub struct Replica {
+    config: EngineConfig,
+    threshold: Tokens,
+    cache: WorkerCache,
+    sequences: Sequences,
+    waiting: VecDeque<SeqId>,
+    running: Vec<SeqId>,    // in order of admission
+    prefilling: Vec<SeqId>, // those of `running` that still compute what they were admitted with
+    decoders: Decoders,
+    /// The head of `waiting` cannot start before something is released or becomes visible.
+    blocked: bool,
+    flight: Option<Batch>,
+    next: Option<Batch>, // planned already, under async scheduling
+    spare: Vec<Batch>,
+    number: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Replica {
+    /// An idle worker with a cold cache.
+    ///
+    /// # Errors
+    /// Where the settings contradict each other.
+    pub fn new(config: EngineConfig) -> Result<Self, InvalidEngine> {
+        for (name, value) in [
+            ("max_num_seqs", config.max_num_seqs),
+            ("max_num_batched_tokens", config.max_num_batched_tokens.0),
+            ("max_model_len", config.max_model_len.0),
+            ("block_size", config.cache.block.0),
+            ("long_prefill_token_threshold", config.long_prefill_token_threshold.map_or(1, |tokens| tokens.0)),
+        ] {
+            if value == 0 {
+                return Err(InvalidEngine::Zero(name));
+            }
+        }
+        if config.max_num_batched_tokens.0 < config.max_num_seqs {
+            return Err(InvalidEngine::BudgetBelowSequences);
+        }
+        if !config.chunked_prefill && config.max_num_batched_tokens < config.max_model_len {
+            return Err(InvalidEngine::BudgetBelowModelLen);
+        }
+        let (needed, capacity) = (config.max_model_len.blocks(config.cache.block), config.cache.capacity);
+        if needed > capacity {
+            return Err(InvalidEngine::CacheBelowModelLen { needed, capacity });
+        }
+        Ok(Self {
+            config,
+            threshold: config.chunk_cap(),
+            cache: WorkerCache::new(config.cache),
+            sequences: Sequences::default(),
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            prefilling: Vec::new(),
+            decoders: Decoders::new(config.cache.block),
+            blocked: false,
+            flight: None,
+            next: None,
+            spare: Vec::new(),
+            number: 0,
+            outputs: VecDeque::new(),
+        })
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub const fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// Its device cache.
+    #[must_use]
+    pub const fn cache(&self) -> &WorkerCache {
+        &self.cache
+    }
+
+    /// Takes a request into the waiting queue. `pieces` name the prompt and the reply of `output` tokens behind it.
+    ///
+    /// # Errors
+    /// Where it can never be served; nothing changed.
+    pub fn submit(
+        &mut self,
+        request: RequestId,
+        pieces: &[Piece],
+        prompt: Tokens,
+        output: Tokens,
+    ) -> Result<(), Refused> {
+        let tokens = u64::from(prompt.0) + u64::from(output.0);
+        if tokens > u64::from(self.config.max_model_len.0) {
+            return Err(Refused::TooLong { tokens, max_model_len: self.config.max_model_len });
+        }
+        if prompt == Tokens::ZERO || output == Tokens::ZERO {
+            return Err(Refused::Empty);
+        }
+        assert_eq!(pieces.last().map(|piece| piece.end), Some(prompt + output), "pieces name prompt and reply");
+        let id = self.sequences.add(request, pieces, prompt, output);
+        self.waiting.push_back(id);
+        Ok(())
+    }
+
+    /// Whether an arrival now could be admitted by the next plan: where not, it ends no stretch.
+    #[must_use]
+    pub fn would_look_at_arrival(&self) -> bool {
+        self.waiting.is_empty() && self.running.len() < self.config.max_num_seqs as usize
+    }
+
+    /// Whether a pass is running.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Starts the next pass, unless there is nothing to do. The engine must be free.
+    pub fn start(&mut self, now: Time) -> Option<Pass> {
+        assert!(self.flight.is_none(), "one pass at a time");
+        let flight = self.next.take().or_else(|| self.schedule(now))?;
+        let (shape, steady) = (flight.shape, flight.steady);
+        self.flight = Some(flight);
+        if self.config.async_scheduling {
+            self.next = self.schedule(now);
+        }
+        Some(Pass { shape, steady, repeats: self.repeats() })
+    }
+
+    /// The pass in flight ran `times` times more.
+    ///
+    /// # Panics
+    /// Where that is more than [`Pass::repeats`] allowed.
+    pub fn repeat(&mut self, times: u64) {
+        if times == 0 {
+            return;
+        }
+        let begun = Blocks(self.decoders.blocks_begun(times) as u32);
+        self.cache.reserve(begun).expect("the stretch was planned to fit");
+        self.decoders.advance(times);
+        assert!(self.decoders.passes <= self.decoders.next_end, "nobody ends inside a stretch");
+        let grown = times * self.decoders.count;
+        let flight = self.flight.as_mut().expect("a pass is in flight");
+        flight.passes += times;
+        if let Some(next) = &mut self.next {
+            next.shape.context += grown;
+        }
+        self.mark_endings();
+    }
+
+    /// Whether `times` more passes would evict blocks, which an index elsewhere should hear of.
+    #[must_use]
+    pub fn repeats_evict(&self, times: u64) -> bool {
+        self.decoders.blocks_begun(times) > u64::from(self.cache.usage().free.0)
+    }
+
+    /// How often the pass in flight may run: until somebody ends, blocks run out, or a plan could change.
+    fn repeats(&self) -> u64 {
+        let alone = |batch: &Batch| batch.chunks.is_empty() && !batch.endings && batch.preempted.is_empty();
+        let same = match (&self.flight, &self.next) {
+            (Some(flight), None) => alone(flight) && !self.config.async_scheduling,
+            (Some(flight), Some(next)) => alone(flight) && alone(next) && flight.steady == next.steady,
+            (None, _) => false,
+        };
+        let closed = self.waiting.is_empty() || self.blocked || self.running.len() == self.config.max_num_seqs as usize;
+        if !same || !closed || !self.prefilling.is_empty() || self.decoders.count == 0 {
+            return 1;
+        }
+        let most = (self.decoders.next_end - self.decoders.passes).min(self.config.max_repeats - 1);
+        1 + self.decoders.passes_that_fit(most, u64::from(self.cache.available().0))
+    }
+
+    /// The next output that nobody was told of yet.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The next change of the cache that nobody was told of yet.
+    pub fn poll_cache_event(&mut self) -> Option<CacheEvent> {
+        self.cache.poll_event()
+    }
+
+    /// Who takes part in the pass in flight (empty where [`EngineConfig::record_work`] is off), and how often it ran.
+    #[must_use]
+    pub fn work(&self) -> Option<(&Work, u64)> {
+        self.flight.as_ref().map(|flight| (&flight.work, flight.passes))
+    }
+
+    /// Its load now.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let usage = self.cache.usage();
+        Load {
+            waiting: self.waiting.len() as u32,
+            running: self.running.len() as u32,
+            held: usage.private + usage.held,
+        }
+    }
+
+    /// Requests that it has and has not ended.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.sequences.live()
+    }
+
+    /// Asserts every law: of the cache, and that each private block belongs to a sequence. O(live state).
+    ///
+    /// # Panics
+    /// Where one is broken: a bug.
+    pub fn check(&self) {
+        self.cache.check();
+        let private: Blocks = self
+            .running
+            .iter()
+            .map(|id| {
+                let sequence = &self.sequences[*id];
+                let hold = sequence.hold.expect("a running sequence holds blocks");
+                self.cache.private_of(hold, self.reserved(*id))
+            })
+            .sum();
+        assert_eq!(private, self.cache.usage().private, "each private block belongs to a running sequence");
+        let decoding = self.running.iter().filter(|id| matches!(self.sequences[**id].phase, Phase::Decode(_))).count();
+        assert_eq!(decoding as u64, self.decoders.count, "decoders are counted");
+        assert!(self.decoders.count > 0 || self.decoders.is_idle(), "no decoder, no trace of one");
+        assert_eq!(self.waiting.len() + self.running.len(), self.sequences.live(), "each sequence waits or runs");
+    }
+
+    /// Up to which token a running sequence has blocks.
+    fn reserved(&self, id: SeqId) -> Tokens {
+        let sequence = &self.sequences[id];
+        match sequence.phase {
+            Phase::Decode(joined) => sequence.computed + Tokens((self.decoders.passes - joined.since) as u32),
+            _ => sequence.computed,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// Most tokens of one chunk.
+    fn chunk_cap(&self) -> Tokens {
+        let derived = (self.max_num_partial_prefills > 1).then(|| Tokens((self.max_model_len.0 / 25).max(1)));
+        self.long_prefill_token_threshold.or(derived).unwrap_or(Tokens(u32::MAX))
+    }
+}

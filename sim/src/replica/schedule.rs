@@ -1,0 +1,369 @@
+//! Who takes part in the next pass.
+//!
+//! Planning counts as computed what it schedules, so that under async scheduling the next plan can be made before this
+//! one has run. What a pass really brought is told by [`Replica::ended`].
+
+use super::sequence::{Phase, SeqId};
+use super::{Output, Replica, Work};
+use crate::cost::Shape;
+use alloc::vec::Vec;
+use kvcache::{Blocks, RequestId, Time, Tokens};
+
+/// Tokens of one sequence that a pass computes: a part of its prompt, or the one token of a decoder that sat out the
+/// pass before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunk {
+    pub(super) sequence: SeqId,
+    pub(super) request: RequestId,
+    pub(super) admission: u32,
+    pub(super) upto: Tokens,
+    pub(super) last: bool,
+}
+
+/// A planned pass.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) number: u64,
+    pub(super) shape: Shape,
+    pub(super) steady: u64,
+    pub(super) passes: u64,
+    pub(super) chunks: Vec<Chunk>,
+    /// Somebody's last token comes out of it.
+    pub(super) endings: bool,
+    /// Who was preempted to make room for it.
+    pub(super) preempted: Vec<SeqId>,
+    /// Who stopped decoding while a token of theirs is on its way in this pass.
+    pub(super) strays: Vec<SeqId>,
+    pub(super) work: Work,
+}
+
+impl Replica {
+    /// Plans the next pass, under async scheduling while another is in flight.
+    pub(super) fn schedule(&mut self, now: Time) -> Option<Batch> {
+        if self.running.is_empty() && self.waiting.is_empty() {
+            return None;
+        }
+        self.number += 1;
+        let mut batch = self.spare.pop().unwrap_or_default();
+        (batch.number, batch.passes, batch.shape) = (self.number, 1, Shape::default());
+        let mut budget = self.config.max_num_batched_tokens;
+        if self.everyone_gets_a_share(budget) {
+            budget -= self.serve_running(&mut batch, budget);
+        } else {
+            budget -= self.serve_running_in_order(&mut batch, budget, now);
+        }
+        if batch.preempted.is_empty() {
+            self.admit(&mut batch, budget, now);
+        }
+        batch.steady = self.decoders.count;
+        batch.shape.decoders += self.decoders.count;
+        batch.shape.context += self.decoders.context;
+        batch.shape.samples += self.decoders.count;
+        batch.shape.tokens += self.decoders.count;
+        if batch.shape.tokens == 0 {
+            // A plan that did nothing but preempt is made again at once, unless a pass that still runs will ask for it.
+            let again = !batch.preempted.is_empty() && self.flight.is_none();
+            self.retire(batch);
+            return if again { self.schedule(now) } else { None };
+        }
+        self.count_as_computed(&mut batch);
+        Some(batch)
+    }
+
+    /// The tokens that a running sequence in prefill would compute, given the budget.
+    fn wanted(&self, id: SeqId, budget: Tokens) -> Tokens {
+        let sequence = &self.sequences[id];
+        (sequence.total() - sequence.computed).min(self.threshold).min(budget)
+    }
+
+    fn blocks_between(&self, from: Tokens, to: Tokens) -> Blocks {
+        to.blocks(self.config.cache.block) - from.blocks(self.config.cache.block)
+    }
+
+    /// Whether budget and blocks suffice for all who run: then the order in which they are served does not matter.
+    fn everyone_gets_a_share(&self, budget: Tokens) -> bool {
+        let mut left = budget.saturating_sub(Tokens(self.decoders.count as u32));
+        let mut blocks = self.decoders.blocks_begun(1);
+        for (place, id) in self.prefilling.iter().enumerate() {
+            let unlimited = self.wanted(*id, Tokens(u32::MAX));
+            let new = unlimited.min(left);
+            // A last one that is cut short is the last of all who run, unless chunks are capped.
+            let capped = self.threshold < budget;
+            if new < unlimited && (capped || place + 1 < self.prefilling.len()) {
+                return false;
+            }
+            let computed = self.sequences[*id].computed;
+            blocks += u64::from(self.blocks_between(computed, computed + new).0);
+            left -= new;
+        }
+        blocks <= u64::from(self.cache.available().0)
+    }
+
+    /// Serves all who run; gives the tokens used.
+    fn serve_running(&mut self, batch: &mut Batch, budget: Tokens) -> Tokens {
+        let decoding = Tokens(self.decoders.count as u32);
+        let begun = Blocks(self.decoders.blocks_begun(1) as u32);
+        self.cache.reserve(begun).expect("room was checked");
+        let mut left = budget - decoding;
+        for place in 0..self.prefilling.len() {
+            let id = self.prefilling[place];
+            let new = self.wanted(id, left);
+            if new > Tokens::ZERO {
+                let computed = self.sequences[id].computed;
+                self.cache.reserve(self.blocks_between(computed, computed + new)).expect("room was checked");
+                self.add_chunk(batch, id, new);
+                left -= new;
+            }
+        }
+        budget - left
+    }
+
+    /// Serves who runs one by one, in order: the only path on which blocks or budget run out.
+    fn serve_running_in_order(&mut self, batch: &mut Batch, budget: Tokens, now: Time) -> Tokens {
+        let (mut left, mut place, mut decoded) = (budget, 0, 0);
+        while place < self.running.len() && left > Tokens::ZERO {
+            let id = self.running[place];
+            let sequence = &self.sequences[id];
+            let (computed, new) = match sequence.phase {
+                Phase::Decode(_) => (self.reserved(id), Tokens(1)),
+                Phase::Prefill => (sequence.computed, self.wanted(id, left)),
+                Phase::Ending { .. } | Phase::Waiting => {
+                    place += 1;
+                    continue;
+                }
+            };
+            let needed = self.blocks_between(computed, computed + new);
+            while self.cache.available() < needed {
+                let victim = self.preempt_last(batch, now);
+                if victim == id {
+                    return budget - left;
+                }
+            }
+            self.cache.reserve(needed).expect("room was made");
+            if matches!(self.sequences[id].phase, Phase::Prefill) {
+                self.add_chunk(batch, id, new);
+            } else {
+                decoded += 1;
+            }
+            left -= new;
+            place += 1;
+        }
+        if decoded < self.decoders.count {
+            self.sit_out(place, now);
+        }
+        budget - left
+    }
+
+    /// Decoders from `place` on find no budget in this pass: each has one token to compute before it goes on.
+    fn sit_out(&mut self, place: usize, now: Time) {
+        for index in place..self.running.len() {
+            let id = self.running[index];
+            if matches!(self.sequences[id].phase, Phase::Decode(_)) {
+                self.stop_decoding(id, now);
+                self.sequences[id].phase = Phase::Prefill;
+            }
+        }
+        self.refresh_next_end();
+        let Self { running, prefilling, sequences, .. } = self;
+        prefilling.clear();
+        prefilling.extend(running.iter().filter(|id| sequences[**id].phase == Phase::Prefill));
+    }
+
+    fn add_chunk(&mut self, batch: &mut Batch, id: SeqId, new: Tokens) {
+        let number = batch.number;
+        let sequence = &mut self.sequences[id];
+        let (from, upto) = (sequence.computed, sequence.computed + new);
+        (sequence.chunk_pass, sequence.chunk_from, sequence.computed) = (number, from, upto);
+        let last = upto == sequence.total();
+        // The one token of a decoder that sat out is a decoder's work.
+        let decodes = sequence.emitted > Tokens::ZERO && new == Tokens(1) && last;
+        let shape = &mut batch.shape;
+        let (cached, count) = (u64::from(from.0), u64::from(new.0));
+        shape.tokens += count;
+        shape.samples += u64::from(last);
+        if decodes {
+            shape.decoders += 1;
+            shape.context += cached + 1;
+        } else {
+            shape.pairs += count * cached + count * (count + 1) / 2;
+            shape.prefill_context += cached + count;
+        }
+        let (request, admission) = (sequence.request, sequence.admissions);
+        batch.chunks.push(Chunk { sequence: id, request, admission, upto, last });
+        if self.config.record_work {
+            batch.work.chunks.push((request, from, new));
+        }
+    }
+
+    /// Takes waiting sequences in, first come first served, while budget, seats and blocks last.
+    fn admit(&mut self, batch: &mut Batch, mut budget: Tokens, now: Time) {
+        let block = self.config.cache.block;
+        while budget > Tokens::ZERO && self.running.len() < self.config.max_num_seqs as usize {
+            let Some(&id) = self.waiting.front() else { return };
+            let sequence = &self.sequences[id];
+            let total = sequence.total();
+            let found = self.cache.find(sequence.chain(block), (total - Tokens(1)).full_blocks(block));
+            let cached = found.blocks().tokens(block);
+            let rest = total - cached;
+            if !self.config.chunked_prefill && rest > budget {
+                return;
+            }
+            let new = rest.min(self.threshold).min(budget);
+            let must_fit = if self.config.reserve_full_isl { total } else { cached + new };
+            if !self.cache.has_room(&found, must_fit) {
+                self.blocked = true;
+                return;
+            }
+            let hold = self.cache.begin(found, cached + new).expect("room was checked");
+            self.waiting.pop_front();
+            self.running.push(id);
+            self.prefilling.push(id);
+            let sequence = &mut self.sequences[id];
+            sequence.hold = Some(hold);
+            sequence.phase = Phase::Prefill;
+            sequence.admissions += 1;
+            sequence.computed = cached;
+            let request = sequence.request;
+            self.outputs.push_back(Output::Admitted { request, cached, at: now });
+            self.add_chunk(batch, id, new);
+            budget -= new;
+        }
+    }
+
+    /// Takes all blocks from the sequence admitted last, of those that are not about to end, and lets it wait again.
+    fn preempt_last(&mut self, batch: &mut Batch, now: Time) -> SeqId {
+        let sequences = &self.sequences;
+        let place = self
+            .running
+            .iter()
+            .rposition(|id| !matches!(sequences[*id].phase, Phase::Ending { .. }))
+            .expect("somebody asks for blocks, so somebody runs");
+        let id = self.running.remove(place);
+        self.give_up_blocks(id, now);
+        let sequence = &mut self.sequences[id];
+        sequence.phase = Phase::Waiting;
+        sequence.computed = Tokens::ZERO;
+        let request = sequence.request;
+        self.waiting.push_front(id);
+        self.blocked = false;
+        batch.preempted.push(id);
+        self.outputs.push_back(Output::Preempted { request });
+        id
+    }
+
+    /// Releases what a running sequence holds; what is computed stays findable. A pass in flight counts as ended: every
+    /// pass planned from now on runs after it. A pass planned but not started does not.
+    pub(super) fn give_up_blocks(&mut self, id: SeqId, now: Time) {
+        let decoded = matches!(self.sequences[id].phase, Phase::Decode(_));
+        let passes = self.stop_decoding(id, now);
+        if decoded {
+            // The caller took it out of `running` already.
+            self.refresh_next_end();
+        }
+        self.prefilling.retain(|other| *other != id);
+        let sequence = &self.sequences[id];
+        let lost = match &self.next {
+            Some(next) if sequence.chunk_pass == next.number => sequence.computed - sequence.chunk_from,
+            Some(_) if passes > Tokens::ZERO => Tokens(1),
+            _ => Tokens::ZERO,
+        };
+        let hold = sequence.hold.expect("a running sequence holds blocks");
+        self.cache.commit(hold, sequence.chain(self.config.cache.block), sequence.computed - lost);
+        self.cache.release(hold, sequence.computed);
+        self.sequences[id].hold = None;
+    }
+
+    /// A decoder decodes no more; gives the passes it took part in since it joined.
+    pub(super) fn stop_decoding(&mut self, id: SeqId, now: Time) -> Tokens {
+        let sequence = &mut self.sequences[id];
+        let Phase::Decode(joined) = sequence.phase else { return Tokens::ZERO };
+        let passes = self.decoders.leave(sequence.computed, joined);
+        sequence.computed += passes;
+        sequence.emitted += passes;
+        if let Some(flight) = &mut self.flight {
+            // Under async scheduling its latest token is still on its way: the end of the flight stamps it.
+            flight.strays.push(id);
+        } else {
+            sequence.last_token = now;
+        }
+        passes
+    }
+
+    pub(super) fn refresh_next_end(&mut self) {
+        let ends = self.running.iter().filter_map(|id| match self.sequences[*id].phase {
+            Phase::Decode(joined) => Some(joined.until),
+            _ => None,
+        });
+        self.decoders.next_end = ends.min().unwrap_or(u64::MAX);
+    }
+
+    /// The plan stands: decoders have emitted, prefills have got their chunk.
+    fn count_as_computed(&mut self, batch: &mut Batch) {
+        if self.config.record_work {
+            let Self { running, sequences, .. } = self;
+            let decodes = |id: &&SeqId| matches!(sequences[**id].phase, Phase::Decode(_));
+            batch.work.decoding.extend(running.iter().filter(decodes).map(|id| sequences[*id].request));
+        }
+        if self.decoders.count > 0 {
+            self.decoders.advance(1);
+            batch.endings = self.end_decoders(batch.number);
+        }
+        for place in 0..batch.chunks.len() {
+            let chunk = batch.chunks[place];
+            if !chunk.last {
+                continue;
+            }
+            self.prefilling.retain(|id| *id != chunk.sequence);
+            let sequence = &mut self.sequences[chunk.sequence];
+            sequence.emitted += Tokens(1);
+            let left = sequence.output - sequence.emitted;
+            sequence.phase = if left == Tokens::ZERO {
+                batch.endings = true;
+                Phase::Ending { pass: batch.number }
+            } else {
+                Phase::Decode(self.decoders.join(sequence.computed, left))
+            };
+        }
+    }
+
+    /// Decoders whose last token is scheduled wait for the end of pass `number`. Says whether there is one.
+    fn end_decoders(&mut self, number: u64) -> bool {
+        if self.decoders.passes < self.decoders.next_end {
+            return false;
+        }
+        for place in 0..self.running.len() {
+            let id = self.running[place];
+            let sequence = &mut self.sequences[id];
+            if let Phase::Decode(joined) = sequence.phase
+                && joined.until == self.decoders.passes
+            {
+                let passes = self.decoders.leave(sequence.computed, joined);
+                sequence.computed += passes;
+                sequence.emitted += passes;
+                sequence.phase = Phase::Ending { pass: number };
+            }
+        }
+        self.refresh_next_end();
+        true
+    }
+
+    /// After a stretch: who ends with its last pass, or with the one planned behind it?
+    pub(super) fn mark_endings(&mut self) {
+        let number = self.next.as_ref().or(self.flight.as_ref()).map_or(0, |batch| batch.number);
+        let ended = self.end_decoders(number);
+        if let Some(batch) = self.next.as_mut().or(self.flight.as_mut()) {
+            batch.endings |= ended;
+        }
+    }
+
+    /// Keeps a batch's buffers for the next one.
+    pub(super) fn retire(&mut self, mut batch: Batch) {
+        batch.chunks.clear();
+        batch.preempted.clear();
+        batch.strays.clear();
+        batch.work.chunks.clear();
+        batch.work.decoding.clear();
+        batch.endings = false;
+        self.spare.push(batch);
+    }
+}

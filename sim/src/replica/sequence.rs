@@ -1,0 +1,116 @@
+//! One request on a worker.
+
+use super::decoders::Joined;
+use alloc::vec::Vec;
+use kvcache::{Chain, HoldId, Piece, RequestId, Time, Tokens};
+
+/// An index into [`Sequences`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SeqId(pub(super) u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// In the waiting queue, holding nothing.
+    Waiting,
+    /// Computes its prompt (after a preemption: and what it had emitted), chunk by chunk.
+    Prefill,
+    /// One token per pass; [`super::decoders::Decoders`] counts for it.
+    Decode(Joined),
+    /// Its last token is scheduled: it ends when the pass of this number does.
+    Ending { pass: u64 },
+}
+
+#[derive(Debug)]
+pub(super) struct Sequence {
+    pub(super) request: RequestId,
+    pub(super) pieces: Vec<Piece>, // prompt, then reply
+    pub(super) prompt: Tokens,
+    pub(super) output: Tokens, // tokens it will have emitted when it ends
+    pub(super) phase: Phase,
+    pub(super) hold: Option<HoldId>,
+    /// Tokens whose KV is there once all scheduled passes ended. A decoder's: when it joined.
+    pub(super) computed: Tokens,
+    /// Tokens emitted once all scheduled passes ended. A decoder's: when it joined.
+    pub(super) emitted: Tokens,
+    /// The pass of its latest chunk, and where that began.
+    pub(super) chunk_pass: u64,
+    pub(super) chunk_from: Tokens,
+    /// When its latest token left the engine; kept up while it is no decoder.
+    pub(super) last_token: Time,
+    /// Times it was taken into `running`, so that a chunk in flight can tell a preempted sequence from its next life.
+    pub(super) admissions: u32,
+    pub(super) cancelled: bool,
+}
+
+impl Sequence {
+    /// Tokens to have computed before the next one comes out.
+    pub(super) fn total(&self) -> Tokens {
+        self.prompt + self.emitted
+    }
+
+    pub(super) fn chain(&self, block: Tokens) -> Chain<'_> {
+        Chain::new(&self.pieces, block)
+    }
+}
+
+/// All sequences of a worker. Slots and their buffers are used again: memory follows the live state.
+#[derive(Debug, Default)]
+pub(super) struct Sequences {
+    slots: Vec<Sequence>,
+    vacant: Vec<SeqId>,
+}
+
+impl Sequences {
+    pub(super) fn add(&mut self, request: RequestId, pieces: &[Piece], prompt: Tokens, output: Tokens) -> SeqId {
+        let id = self.vacant.pop().unwrap_or(SeqId(self.slots.len() as u32));
+        let mut buffer =
+            self.slots.get_mut(id.0 as usize).map_or_else(Vec::new, |slot| core::mem::take(&mut slot.pieces));
+        buffer.clear();
+        buffer.extend_from_slice(pieces);
+        let sequence = Sequence {
+            request,
+            pieces: buffer,
+            prompt,
+            output,
+            phase: Phase::Waiting,
+            hold: None,
+            computed: Tokens::ZERO,
+            emitted: Tokens::ZERO,
+            chunk_pass: 0,
+            chunk_from: Tokens::ZERO,
+            last_token: Time::ZERO,
+            admissions: 0,
+            cancelled: false,
+        };
+        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+            *slot = sequence;
+        } else {
+            self.slots.push(sequence);
+        }
+        id
+    }
+
+    /// The slot may be used again; what it says stays readable until then.
+    pub(super) fn remove(&mut self, id: SeqId) {
+        self.vacant.push(id);
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.slots.len() - self.vacant.len()
+    }
+}
+
+impl core::ops::Index<SeqId> for Sequences {
+    type Output = Sequence;
+    #[inline]
+    fn index(&self, id: SeqId) -> &Sequence {
+        &self.slots[id.0 as usize]
+    }
+}
+
+impl core::ops::IndexMut<SeqId> for Sequences {
+    #[inline]
+    fn index_mut(&mut self, id: SeqId) -> &mut Sequence {
+        &mut self.slots[id.0 as usize]
+    }
+}

@@ -1,0 +1,67 @@
+//! Document Q&A: one long document, many questions; the workload that prefix caching was made for.
+
+use super::{Pacing, Segment, Workload};
+use crate::streams::Streams;
+use alloc::vec::Vec;
+use kvcache::{SessionId, Span, Time, Tokens};
+
+/// Its parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DocumentQa {
+    /// Questions in all.
+    pub requests: u32,
+    /// Documents that the questions are about, in equal shares.
+    pub documents: u32,
+    /// Length of each document.
+    pub document: Tokens,
+    /// Length of each question; no two are alike.
+    pub question: Tokens,
+    /// Length of each answer.
+    pub answer: Tokens,
+    /// An instruction that all prompts begin with.
+    pub instruction: Tokens,
+}
+
+/// When questions are asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrivals {
+    /// So many per second, as a Poisson process.
+    Poisson {
+        /// Requests per second.
+        rate: f64,
+    },
+    /// So many at once; the next when an answer is complete.
+    Closed {
+        /// How many.
+        concurrency: u32,
+    },
+}
+
+impl DocumentQa {
+    /// The workload of one seed. Each document is a session; the order of the questions is random.
+    #[must_use]
+    pub fn generate(&self, arrivals: Arrivals, streams: Streams) -> Workload {
+        let pacing = match arrivals {
+            Arrivals::Poisson { .. } => Pacing::Open,
+            Arrivals::Closed { concurrency } => Pacing::Closed { concurrency },
+        };
+        let documents = u64::from(self.documents.max(1));
+        let mut order: Vec<u64> = (0..u64::from(self.requests)).map(|question| question % documents).collect();
+        streams.named("sharing").shuffle(&mut order);
+        let mut gaps = streams.named("arrivals");
+        let mut at = Time::ZERO;
+        let mut workload = Workload::new(pacing);
+        for (question, document) in order.into_iter().enumerate() {
+            if let Arrivals::Poisson { rate } = arrivals {
+                at += Span::from_secs_f64(gaps.exponential(1.0 / rate));
+            }
+            let prompt = [
+                Segment { id: 0, tokens: self.instruction },
+                Segment { id: 1 + document, tokens: self.document },
+                Segment { id: 1 + documents + question as u64, tokens: self.question },
+            ];
+            workload.push(at, Some(SessionId(document)), &prompt, self.answer);
+        }
+        workload
+    }
+}

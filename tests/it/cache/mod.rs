@@ -1,0 +1,10 @@
+//! Is `kvcache` right? A naive model and the crate live through the same random histories and must agree on every
+//! answer; a mirror fed by events alone must know what the cache knows; stories say the rules by hand; vectors and
+//! attacks test identity.
+
+mod model; // what one worker's cache should do, block by block
+mod mirror; // what an index can know from events alone
+mod prompts; // what the histories are about
+mod worlds; // random histories, checked after every step
+mod stories; // the rules, one short story each
+mod identity; // when are two blocks the same?
