@@ -1,2 +1,103 @@
-//! placeholder
-fn main() {}
+//! How many requests the simulator serves per CPU-second, parsing included, on the conversation trace.
+//!
+//! Criterion's clock is replaced by the CPU time of this process: the machine may be shared. `elem/s` in the output is
+//! requests per CPU-second. Needs the trace: see README.md.
+
+use criterion::measurement::{Measurement, ValueFormatter};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use driver::experiment::{Case, Experiment, Load, Source, Tiers};
+use nix::sys::resource::{UsageWho, getrusage};
+use router::Strategy;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// User and system time of this process.
+struct CpuTime;
+
+fn cpu_now() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the kernel counts CPU time");
+    let time = |value: nix::sys::time::TimeVal| {
+        Duration::from_secs(value.tv_sec() as u64) + Duration::from_micros(value.tv_usec() as u64)
+    };
+    time(usage.user_time()) + time(usage.system_time())
+}
+
+impl Measurement for CpuTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        cpu_now()
+    }
+    fn end(&self, started: Duration) -> Duration {
+        cpu_now() - started
+    }
+    fn add(&self, a: &Duration, b: &Duration) -> Duration {
+        *a + *b
+    }
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_secs_f64() * 1e9
+    }
+    fn formatter(&self) -> &dyn ValueFormatter {
+        criterion::measurement::WallTime.formatter_static()
+    }
+}
+
+/// Criterion's own formatter of nanoseconds.
+trait FormatterStatic {
+    fn formatter_static(&self) -> &'static dyn ValueFormatter;
+}
+
+impl FormatterStatic for criterion::measurement::WallTime {
+    fn formatter_static(&self) -> &'static dyn ValueFormatter {
+        static CLOCK: criterion::measurement::WallTime = criterion::measurement::WallTime;
+        CLOCK.formatter()
+    }
+}
+
+fn trace() -> Option<PathBuf> {
+    let named = std::env::var_os("PODLAB_DATA").map(PathBuf::from);
+    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data"));
+    let file = named.unwrap_or(beside).join("traces/mooncake_conversation_trace.jsonl");
+    file.exists().then_some(file)
+}
+
+fn main() {
+    let Some(file) = trace() else {
+        println!("skipped: no conversation trace; name its folder in PODLAB_DATA");
+        return;
+    };
+    let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
+    let endpoint = concat!(env!("CARGO_MANIFEST_DIR"), "/../driver/examples/aws-blog-70b.yaml");
+    let name = format!("trace:{}", file.display());
+    let run = |strategy: Strategy, replicas: u16| {
+        let (endpoint, _) = driver::endpoint::Endpoint::read(endpoint.as_ref()).expect("the sample is valid");
+        let source = Source::read(&name, None).expect("the trace is valid");
+        let experiment = Experiment { endpoint, file: "aws-blog-70b.yaml".into(), workload: name.clone(), source };
+        let case = Case {
+            strategy,
+            cache: Tiers::L0,
+            replicas,
+            load: Load::Trace { speedup: 1.0 },
+            seed: 0,
+            settings: BTreeMap::new(),
+        };
+        let assembled = experiment.assemble(&case).expect("the sample can be simulated");
+        let outcome = experiment.run(case, &assembled);
+        assert_eq!(outcome.summary.completed, 12_031);
+    };
+    let mut group = criterion.benchmark_group("conversation trace, parsed and simulated");
+    group.throughput(Throughput::Elements(12_031)).sample_size(20);
+    for (strategy, replicas) in
+        [(Strategy::RoundRobin, 4), (Strategy::KvAware, 4), (Strategy::PrefixAware, 4), (Strategy::KvAware, 64)]
+    {
+        let id = BenchmarkId::new(strategy.as_str(), replicas);
+        group.bench_function(id, |bencher| bencher.iter(|| run(strategy, replicas)));
+    }
+    group.finish();
+    criterion.final_summary();
+}

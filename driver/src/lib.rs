@@ -1,0 +1,11 @@
+//! Everything with a socket, a clock, a thread or an argv; the binary `podlab`.
+
+pub mod cli; // the command line
+pub mod endpoint; // the endpoint file that kubectl takes
+pub mod lab; // the settings that are not in it
+pub mod experiment; // one experiment, and a run of it for each combination of values
+pub mod report; // results for people and for programs
+pub mod emulate; // the same cluster in wall time, over HTTP
+mod suggest; // what was probably meant
+pub mod failure; // how a command fails
+pub mod process; // what this process has used

@@ -25,7 +25,8 @@ pub struct CacheEvent {
 /// What changed. Bounds are token positions counted from the start of the prompt, at ends of full blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Full blocks that end in this piece became resident: the piece is now resident up to token `upto`.
+    /// Full blocks that end in this piece became resident: the piece is now resident up to token `upto`. Pieces of one
+    /// commit come first to last.
     Stored {
         /// The piece before it; [`PieceKey::ROOT`] for the first.
         parent: PieceKey,
@@ -34,7 +35,7 @@ pub enum Change {
         /// End of the last resident block that ends in the piece.
         upto: Tokens,
     },
-    /// Blocks that end in this piece were evicted, last first.
+    /// Blocks that end in this piece were evicted. Pieces of one eviction come last to first.
     Evicted {
         /// The piece.
         piece: PieceKey,

@@ -50,6 +50,12 @@ impl Label {
         }
         self.pieces.partition_point(|piece| piece.end <= token)
     }
+
+    fn touched(&self, index: usize, upto: Tokens) -> Touched {
+        let before = index.checked_sub(1).map(|index| self.pieces[index]);
+        let (parent, start) = before.map_or((self.before, self.start), |piece| (piece.key, piece.end));
+        Touched { piece: self.pieces[index].key, parent, start, upto }
+    }
 }
 
 impl Labels {
@@ -138,14 +144,21 @@ impl Labels {
         let mut block = from;
         while block < to {
             let index = label.piece_of(self.last_token(block));
-            let piece = label.pieces[index];
-            let end = piece.end.full_blocks(self.unit).min(to);
+            let end = label.pieces[index].end.full_blocks(self.unit).min(to);
             debug_assert!(end > block, "the piece in which a block ends ends behind it");
-            let (parent, start) = index
-                .checked_sub(1)
-                .map_or((label.before, label.start), |i| (label.pieces[i].key, label.pieces[i].end));
-            visit(Touched { piece: piece.key, parent, start, upto: end.tokens(self.unit) });
+            visit(label.touched(index, end.tokens(self.unit)));
             block = end;
+        }
+    }
+
+    /// The same, last to first.
+    pub(crate) fn for_each_piece_back(&self, id: LabelId, from: Blocks, to: Blocks, mut visit: impl FnMut(Touched)) {
+        let label = &self.labels[id.0 as usize];
+        let mut end = to;
+        while end > from {
+            let touched = label.touched(label.piece_of(self.last_token(end - Blocks(1))), end.tokens(self.unit));
+            end = touched.start.full_blocks(self.unit).max(from);
+            visit(touched);
         }
     }
 

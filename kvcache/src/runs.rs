@@ -321,21 +321,29 @@ impl Runs {
         let run = self.at_mut(id);
         (run.older, run.newer) = (older, newer);
         if older == RunId::NONE {
-            self.oldest = id
+            self.oldest = id;
         } else {
-            self.at_mut(older).newer = id
+            self.at_mut(older).newer = id;
         }
-        if newer == RunId::NONE { self.newest = id } else { self.at_mut(newer).older = id }
+        if newer == RunId::NONE {
+            self.newest = id;
+        } else {
+            self.at_mut(newer).older = id;
+        }
     }
 
     fn unlink(&mut self, id: RunId) {
         let (older, newer) = (self.at(id).older, self.at(id).newer);
         if older == RunId::NONE {
-            self.oldest = newer
+            self.oldest = newer;
         } else {
-            self.at_mut(older).newer = newer
+            self.at_mut(older).newer = newer;
         }
-        if newer == RunId::NONE { self.newest = older } else { self.at_mut(newer).older = older }
+        if newer == RunId::NONE {
+            self.newest = older;
+        } else {
+            self.at_mut(newer).older = older;
+        }
     }
 
     /// Asserts the invariants of the module. O(runs).

@@ -299,9 +299,10 @@ fn tell_stored(labels: &Labels, extent: Extent, mut tell: impl FnMut(Change)) {
     });
 }
 
+/// Last piece first: whoever hears only a part of it still sees a worker that holds prefixes.
 fn tell_evicted(labels: &Labels, extent: Extent, block: Tokens, mut tell: impl FnMut(Change)) {
     let left = extent.from.tokens(block);
-    labels.for_each_piece(extent.label, extent.from, extent.to, |touched| {
+    labels.for_each_piece_back(extent.label, extent.from, extent.to, |touched| {
         let upto = if touched.start < left { left } else { Tokens::ZERO };
         tell(Change::Evicted { piece: touched.piece, upto });
     });

@@ -61,9 +61,9 @@ impl Available {
     /// One bit for each worker, the first in the lowest bit of the first word.
     pub(crate) fn bits(&self, words: &mut Vec<u64>) {
         words.clear();
-        words.extend(self.masks.chunks(64).map(|masks| {
-            masks.iter().rev().fold(0, |word, mask| word << 1 | u64::from(mask & 1))
-        }));
+        words.extend(
+            self.masks.chunks(64).map(|masks| masks.iter().rev().fold(0, |word, mask| word << 1 | u64::from(mask & 1))),
+        );
     }
 }
 

@@ -63,10 +63,7 @@ impl FromStr for Strategy {
     type Err = UnknownStrategy;
 
     fn from_str(name: &str) -> Result<Self, UnknownStrategy> {
-        Self::ALL
-            .into_iter()
-            .find(|strategy| strategy.as_str() == name)
-            .ok_or_else(|| UnknownStrategy(name.to_owned()))
+        Self::ALL.into_iter().find(|strategy| strategy.as_str() == name).ok_or_else(|| UnknownStrategy(name.to_owned()))
     }
 }
 

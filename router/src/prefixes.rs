@@ -30,7 +30,7 @@ impl Prefixes {
         &self.sent
     }
 
-    /// Writes the whole prompt down for `worker`, which was sent its first `known` tokens before. O(pieces after those).
+    /// Writes the whole prompt down for `worker`, which was sent its first `known` tokens before. O(pieces after them).
     fn insert(&mut self, chain: Chain<'_>, known: Tokens, worker: WorkerId) {
         if known == chain.tokens() {
             return;

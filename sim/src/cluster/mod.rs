@@ -23,7 +23,7 @@ pub struct Arrival<'a> {
     pub request: RequestId,
     /// Its user's session, if it says one.
     pub session: Option<SessionId>,
-    /// What prompt and reply are; the last piece is the reply.
+    /// What prompt and reply are; a piece ends where the prompt does.
     pub pieces: &'a [Piece],
     /// Tokens of the prompt.
     pub prompt: Tokens,
@@ -200,7 +200,7 @@ impl Cluster {
         if self.router.listens_to_cache() {
             self.catch_up();
         }
-        let prompt_pieces = &arrival.pieces[..arrival.pieces.len().saturating_sub(1)];
+        let prompt_pieces = &arrival.pieces[..arrival.pieces.partition_point(|piece| piece.end <= arrival.prompt)];
         let asked = RouteRequest {
             request,
             session: arrival.session,

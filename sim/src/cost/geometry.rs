@@ -157,7 +157,8 @@ impl Shard {
         self.linear_params + self.vector_params + self.table_params
     }
 
-    /// Bytes of its weights. Embedding, head and norms are not quantized, as in published AWQ, GPTQ and FP8 checkpoints.
+    /// Bytes of its weights. Embedding, head and norms are not quantized, as in published AWQ, GPTQ and FP8
+    /// checkpoints.
     #[must_use]
     pub const fn weight_bytes(&self, dtype: Dtype, quantization: Quantization) -> u64 {
         quantization.linear_bytes(self.linear_params, dtype) + (self.vector_params + self.table_params) * dtype.bytes()

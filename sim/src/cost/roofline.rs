@@ -13,17 +13,25 @@
 //! duration = GPU time + host time,  or with asynchronous scheduling max(GPU time, host time)
 //! ```
 //!
-//! Decode attention is bound by memory on every GPU of the catalogue: grouped heads do at most 16 operations per KV byte
-//! at 16 bits, and these GPUs do more than 100. So the duration is a straight line in the decode context.
+//! Decode attention is bound by memory on every GPU of the catalogue: eight query heads per KV head do 8 operations per
+//! KV byte at 16 bits and 16 at 8 bits, and these GPUs do more than 100. So the duration is a straight line in the
+//! decode context.
 //!
 //! # How near it comes
-//! The factors in [`efficiency`] are the same for every GPU and model; none is fitted to a row. Against AIConfigurator's
-//! estimates (vLLM, bf16; model output, not measurements) for Llama-3.1 8B and 70B on H100, A100-80 and L40S the median
-//! error is 6 % and the largest 26 % (decode on A100, priced too fast). A10G: 680 ms for the prefill AWS measured with
-//! API and host as 774 ms. Sums of kernels measured on an RTX 4090 are met within 18 % in decode; its prefill is priced
-//! 31 to 37 % too slow, since that card clocks above its sheet. Measured time per output token of 70B FP8 under load
-//! (vLLM, H100 and H200) is 17 % above these prices with no host time, which is the host's share and queueing. A test,
-//! `cost::residuals`, prints every point.
+//! The factors in [`efficiency`] are the same for every GPU and model; none is fitted to a row. With no host time:
+//!
+//! | against | points | median error | largest |
+//! |---|---|---|---|
+//! | AIConfigurator 0.12 (a model too; vLLM, bf16): Llama-3.1 on H100, A100-80, L40S | 55 | 6 % | -26 % (A100 decode) |
+//! | AWS: 7B fp16 on one A10G, 2,500 tokens in 774 ms with API and host | 1 | -12 % | |
+//! | sums of kernels measured on an RTX 4090, 8B: decode | 7 | 8 % | -11 % |
+//! | the same: prefill (the card clocks above its sheet: its GEMMs reach 166 of 165 TFLOPS) | 5 | +33 % | +37 % |
+//! | measured TPOT under load, 70B FP8, vLLM, H100 and H200 | 53 | -18 % | -33 % |
+//! | measured TPOT under load, 70B FP8 H200 and 8B H100, TensorRT-LLM | 136 | 6 to 9 % | 41 % |
+//!
+//! The under-load points are priced as one decode step and the other requests' prefills per output token; what is
+//! missing there is the host's share. Over PCI Express nothing was found to compare with. The test module
+//! `cost::residuals` prints every point.
 
 use kvcache::Span;
 
@@ -119,12 +127,12 @@ impl Roofline {
     /// GPU time of a pass without its decode attention, in picoseconds.
     #[inline]
     fn gpu(&self, shape: &Shape) -> u64 {
-        let tokens = shape.tokens as f64;
-        let samples = shape.samples as f64;
+        let tokens = float(shape.tokens);
+        let samples = float(shape.samples);
         let gemm = larger(tokens * self.gemm_per_token, self.gemm_weights);
         let head = if shape.samples == 0 { 0.0 } else { larger(samples * self.head_per_sample, self.head_weights) };
         let attention =
-            larger(shape.pairs as f64 * self.per_pair, shape.prefill_context as f64 * self.per_prefill_context);
+            larger(float(shape.pairs) * self.per_pair, float(shape.prefill_context) * self.per_prefill_context);
         round(self.per_pass + gemm + tokens * self.per_token + head + samples * self.sampler_per_sample + attention)
     }
 }
@@ -197,10 +205,16 @@ fn picoseconds(work: u64, per_second: f64) -> f64 {
     work as f64 / per_second * 1e12
 }
 
-/// To the nearest picosecond; casts from float to integer saturate.
+/// Counts stay far below 2^63; processors convert signed integers in one instruction and unsigned ones in several.
+#[inline]
+fn float(count: u64) -> f64 {
+    count as i64 as f64
+}
+
+/// To the nearest picosecond; casts from float to integer saturate. Signed for the reason given at [`float`].
 #[inline]
 fn round(picoseconds: f64) -> u64 {
-    (picoseconds + 0.5) as u64
+    (picoseconds + 0.5) as i64 as u64
 }
 
 #[inline]

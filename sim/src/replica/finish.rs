@@ -118,8 +118,8 @@ impl Replica {
                 continue;
             }
             self.running.remove(place);
-            self.give_up_blocks(id, now);
             self.withdraw(id);
+            self.give_up_blocks(id, now);
             let request = self.sequences[id].request;
             self.forget(id);
             self.blocked = false;
@@ -127,11 +127,18 @@ impl Replica {
         }
     }
 
-    /// Takes a sequence out of the pass that is planned but not started, so that its end finds no one.
+    /// Takes a sequence out of the pass that is planned but not started, so that its end finds no one. The pass still
+    /// lasts as long as planned: what it computes was handed to the device.
     fn withdraw(&mut self, id: SeqId) {
+        let sequence = &self.sequences[id];
+        let (request, phase) = (sequence.request, sequence.phase);
+        // It has joined with the planned pass itself where no pass is counted since.
+        let decodes = matches!(phase, Phase::Decode(joined) if self.decoders.passes > joined.since);
         let Some(next) = &mut self.next else { return };
-        let request = self.sequences[id].request;
+        next.withdrawn = true;
+        next.steady -= u64::from(decodes);
         next.chunks.retain(|chunk| chunk.sequence != id);
+        next.work.chunks.retain(|(other, ..)| *other != request);
         next.work.decoding.retain(|other| *other != request);
     }
 }

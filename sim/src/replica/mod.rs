@@ -371,7 +371,8 @@ impl Replica {
 
     /// How often the pass in flight may run: until somebody ends, blocks run out, or a plan could change.
     fn repeats(&self) -> u64 {
-        let alone = |batch: &Batch| batch.chunks.is_empty() && !batch.endings && batch.preempted.is_empty();
+        let as_planned = |batch: &Batch| batch.preempted.is_empty() && !batch.withdrawn;
+        let alone = |batch: &Batch| batch.chunks.is_empty() && !batch.endings && as_planned(batch);
         let same = match (&self.flight, &self.next) {
             (Some(flight), None) => alone(flight) && !self.config.async_scheduling,
             (Some(flight), Some(next)) => alone(flight) && alone(next) && flight.steady == next.steady,

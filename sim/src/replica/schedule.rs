@@ -9,8 +9,7 @@ use crate::cost::Shape;
 use alloc::vec::Vec;
 use kvcache::{Blocks, RequestId, Time, Tokens};
 
-/// Tokens of one sequence that a pass computes: a part of its prompt, or the one token of a decoder that sat out the
-/// pass before.
+/// Tokens of one sequence that a pass computes: a part of its prompt, and after a preemption of what it had emitted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chunk {
     pub(super) sequence: SeqId,
@@ -30,6 +29,8 @@ pub(super) struct Batch {
     pub(super) chunks: Vec<Chunk>,
     /// Somebody's last token comes out of it.
     pub(super) endings: bool,
+    /// Somebody was taken out of it after it was planned: it runs once, as planned.
+    pub(super) withdrawn: bool,
     /// Who was preempted to make room for it.
     pub(super) preempted: Vec<SeqId>,
     /// Who stopped decoding while a token of theirs is on its way in this pass.
@@ -47,7 +48,7 @@ impl Replica {
         let mut batch = self.spare.pop().unwrap_or_default();
         (batch.number, batch.passes, batch.shape) = (self.number, 1, Shape::default());
         let mut budget = self.config.max_num_batched_tokens;
-        if self.everyone_gets_a_share(budget) {
+        if self.blocks_wanted(budget) <= u64::from(self.cache.available().0) {
             budget -= self.serve_running(&mut batch, budget);
         } else {
             budget -= self.serve_running_in_order(&mut batch, budget, now);
@@ -80,23 +81,18 @@ impl Replica {
         to.blocks(self.config.cache.block) - from.blocks(self.config.cache.block)
     }
 
-    /// Whether budget and blocks suffice for all who run: then the order in which they are served does not matter.
-    fn everyone_gets_a_share(&self, budget: Tokens) -> bool {
+    /// Blocks that all who run would begin. The budget suffices for them in any order, but for the last one perhaps:
+    /// when somebody was admitted behind them, tokens were left over, and since then they have wanted no more.
+    fn blocks_wanted(&self, budget: Tokens) -> u64 {
         let mut left = budget.saturating_sub(Tokens(self.decoders.count as u32));
         let mut blocks = self.decoders.blocks_begun(1);
-        for (place, id) in self.prefilling.iter().enumerate() {
-            let unlimited = self.wanted(*id, Tokens(u32::MAX));
-            let new = unlimited.min(left);
-            // A last one that is cut short is the last of all who run, unless chunks are capped.
-            let capped = self.threshold < budget;
-            if new < unlimited && (capped || place + 1 < self.prefilling.len()) {
-                return false;
-            }
+        for id in &self.prefilling {
+            let new = self.wanted(*id, left);
             let computed = self.sequences[*id].computed;
             blocks += u64::from(self.blocks_between(computed, computed + new).0);
             left -= new;
         }
-        blocks <= u64::from(self.cache.available().0)
+        blocks
     }
 
     /// Serves all who run; gives the tokens used.
@@ -118,7 +114,7 @@ impl Replica {
         budget - left
     }
 
-    /// Serves who runs one by one, in order: the only path on which blocks or budget run out.
+    /// Serves who runs one by one, in order: the only path on which blocks run out.
     fn serve_running_in_order(&mut self, batch: &mut Batch, budget: Tokens, now: Time) -> Tokens {
         let (mut left, mut place, mut decoded) = (budget, 0, 0);
         while place < self.running.len() && left > Tokens::ZERO {
@@ -148,25 +144,8 @@ impl Replica {
             left -= new;
             place += 1;
         }
-        if decoded < self.decoders.count {
-            self.sit_out(place, now);
-        }
+        assert_eq!(decoded, self.decoders.count, "every decoder gets its token");
         budget - left
-    }
-
-    /// Decoders from `place` on find no budget in this pass: each has one token to compute before it goes on.
-    fn sit_out(&mut self, place: usize, now: Time) {
-        for index in place..self.running.len() {
-            let id = self.running[index];
-            if matches!(self.sequences[id].phase, Phase::Decode(_)) {
-                self.stop_decoding(id, now);
-                self.sequences[id].phase = Phase::Prefill;
-            }
-        }
-        self.refresh_next_end();
-        let Self { running, prefilling, sequences, .. } = self;
-        prefilling.clear();
-        prefilling.extend(running.iter().filter(|id| sequences[**id].phase == Phase::Prefill));
     }
 
     fn add_chunk(&mut self, batch: &mut Batch, id: SeqId, new: Tokens) {
@@ -175,7 +154,7 @@ impl Replica {
         let (from, upto) = (sequence.computed, sequence.computed + new);
         (sequence.chunk_pass, sequence.chunk_from, sequence.computed) = (number, from, upto);
         let last = upto == sequence.total();
-        // The one token of a decoder that sat out is a decoder's work.
+        // Readmitted, and all but the last token found: that is a decoder's work.
         let decodes = sequence.emitted > Tokens::ZERO && new == Tokens(1) && last;
         let shape = &mut batch.shape;
         let (cached, count) = (u64::from(from.0), u64::from(new.0));
@@ -363,7 +342,7 @@ impl Replica {
         batch.strays.clear();
         batch.work.chunks.clear();
         batch.work.decoding.clear();
-        batch.endings = false;
+        (batch.endings, batch.withdrawn) = (false, false);
         self.spare.push(batch);
     }
 }

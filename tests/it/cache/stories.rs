@@ -169,7 +169,7 @@ fn the_longest_idle_goes_first_and_of_it_the_tail() {
     check(
         "start x abc; compute x; end x; start y def; compute y; end y; start z ghijk; find abc; find def; events",
         "x hits 0, y hits 0, z hits 0, abc 0, def 3, \
-         0/0 .+a:4, 0/1 a+b:8, 0/2 b+c:12, 0/3 .+d:4, 0/4 d+e:8, 0/5 e+f:12, 0/6 -a:0, 0/7 -b:0, 0/8 -c:0",
+         0/0 .+a:4, 0/1 a+b:8, 0/2 b+c:12, 0/3 .+d:4, 0/4 d+e:8, 0/5 e+f:12, 0/6 -c:0, 0/7 -b:0, 0/8 -a:0",
     );
     // Of one long piece an event tells how much is left.
     check(

@@ -19,7 +19,7 @@ const fn centi_gib(hundredths: u64) -> u64 {
 pub const A10G: Gpu = Gpu {
     name: "A10G",
     memory_mib: 22_888,
-    device_bytes: centi_gib(22_05), // CUDA: 22.03 to 22.15 GiB
+    device_bytes: centi_gib(2_205), // CUDA: 22.03 to 22.15 GiB
     bandwidth_gb_per_s: 600.0,
     bf16_tflops: 70.0,
     fp8: Fp8::WeightOnly, // compute capability 8.6
@@ -31,7 +31,7 @@ pub const A10G: Gpu = Gpu {
 pub const L40S: Gpu = Gpu {
     name: "L40S",
     memory_mib: 45_776,
-    device_bytes: centi_gib(44_39), // CUDA: 44.34 to 44.52 GiB
+    device_bytes: centi_gib(4_439), // CUDA: 44.34 to 44.52 GiB
     bandwidth_gb_per_s: 864.0,
     bf16_tflops: 362.0,
     fp8: Fp8::Native,
@@ -43,7 +43,7 @@ pub const L40S: Gpu = Gpu {
 pub const A100_40: Gpu = Gpu {
     name: "A100-40",
     memory_mib: 40_960,
-    device_bytes: centi_gib(39_45), // CUDA: 39.38 to 39.56 GiB
+    device_bytes: centi_gib(3_945), // CUDA: 39.38 to 39.56 GiB
     bandwidth_gb_per_s: 1_555.0,
     bf16_tflops: 312.0,
     fp8: Fp8::WeightOnly, // compute capability 8.0
@@ -55,7 +55,7 @@ pub const A100_40: Gpu = Gpu {
 pub const A100_80: Gpu = Gpu {
     name: "A100-80",
     memory_mib: 81_920,
-    device_bytes: centi_gib(79_15), // CUDA: 79.14 to 79.35 GiB
+    device_bytes: centi_gib(7_915), // CUDA: 79.14 to 79.35 GiB
     bandwidth_gb_per_s: 2_039.0,
     ..A100_40
 };
@@ -64,7 +64,7 @@ pub const A100_80: Gpu = Gpu {
 pub const H100: Gpu = Gpu {
     name: "H100",
     memory_mib: 81_920,
-    device_bytes: centi_gib(79_11), // CUDA: 79.10 to 79.33 GiB
+    device_bytes: centi_gib(7_911), // CUDA: 79.10 to 79.33 GiB
     bandwidth_gb_per_s: 3_350.0,
     bf16_tflops: 989.0,
     fp8: Fp8::Native,
@@ -76,13 +76,13 @@ pub const H100: Gpu = Gpu {
 pub const H200: Gpu = Gpu {
     name: "H200",
     memory_mib: 144_384,
-    device_bytes: centi_gib(139_80), // CUDA: 139.72 to 139.81 GiB
+    device_bytes: centi_gib(13_980), // CUDA: 139.72 to 139.81 GiB
     bandwidth_gb_per_s: 4_800.0,
     ..H100
 };
 
-/// A SageMaker price of us-east-1, as public code copied the list on 27 Sep 2026. It agrees with AWS's samples (g5, g6e)
-/// and with the Pricing API of 12 Sep 2026 (p4d, p5) wherever those give a figure.
+/// A SageMaker price of us-east-1, as public code copied the list on 27 Sep 2026. It agrees with AWS's samples (g5,
+/// g6e) and with the Pricing API of 12 Sep 2026 (p4d, p5) wherever those give a figure.
 const fn listed(usd_per_hour: f64) -> Price {
     Price { usd_per_hour, source: "SageMaker on-demand list, us-east-1", date: "2026-09-27", derived: false }
 }

@@ -9,7 +9,7 @@ use crate::cost::geometry::Model;
 
 /// CUDA graphs (one per batch size, sharing a pool) and the libraries' workspaces, in bytes.
 ///
-/// vLLM logs 0.3 to 0.7 GiB for graphs of 7B to 70B models. With it the formula gives 2,578 blocks for the RTX 4090 run
+/// vLLM logs 0.3 to 0.7 GiB for graphs of 7B to 70B models. With it the formula gives 2,577 blocks for the RTX 4090 run
 /// in `data/calibration`, where vLLM 0.19 found 2,588.
 const GRAPHS_BYTES: u64 = 512 << 20;
 
@@ -37,10 +37,10 @@ pub struct Memory {
 impl Memory {
     /// Budgets one rank of `tp`, which must divide the model.
     ///
-    /// The dummy pass runs `max_num_batched_tokens` through the layers, then samples `max_num_seqs` sequences. The two do
-    /// not overlap, so the reserve holds the larger. In a layer at its widest live the residual, its normed copy and the
-    /// attention's input and output (4 hidden) beside gate, up and their product (3 intermediate, split). The logits are
-    /// gathered, so every rank samples the whole vocabulary.
+    /// The dummy pass runs `max_num_batched_tokens` through the layers, then samples `max_num_seqs` sequences. The two
+    /// do not overlap, so the reserve holds the larger. In a layer at its widest live the residual, its normed copy and
+    /// the attention's input and output (4 hidden) beside gate, up and their product (3 intermediate, split). The
+    /// logits are gathered, so every rank samples the whole vocabulary.
     pub(super) fn budget(gpu: &Gpu, model: &Model, tp: u32, settings: &Settings) -> Self {
         let shard = model.shard(tp.into());
         let tokens = u64::from(settings.max_num_batched_tokens.0);
@@ -81,13 +81,13 @@ impl Memory {
 pub(super) fn check_divides(model: &Model, tp: u32) -> Result<(), Why> {
     let ranks = u64::from(tp);
     let uneven = |what, count| Err(Why::TpDoesNotDivide { tp, what, count });
-    if model.heads % ranks != 0 {
+    if !model.heads.is_multiple_of(ranks) {
         return uneven("attention heads", model.heads);
     }
-    if model.kv_heads % ranks != 0 && ranks % model.kv_heads != 0 {
+    if !model.kv_heads.is_multiple_of(ranks) && !ranks.is_multiple_of(model.kv_heads) {
         return uneven("key-value heads", model.kv_heads);
     }
-    if model.intermediate_size % ranks != 0 {
+    if !model.intermediate_size.is_multiple_of(ranks) {
         return uneven("columns of the MLP", model.intermediate_size);
     }
     Ok(())

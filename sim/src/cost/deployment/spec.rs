@@ -59,8 +59,8 @@ fn has_large_defaults(gpu: &Gpu) -> bool {
     gpu.device_bytes >= 70 << 30 && !gpu.name.starts_with("A100")
 }
 
-/// Most sequences in a pass of vLLM's OpenAI server, where `--max-num-seqs` is not set (`EngineArgs.get_batch_defaults`,
-/// vLLM 0.11 to 0.19): 1,024 on GPUs of 70 GiB and more, A100s apart, else 256.
+/// Most sequences in a pass of vLLM's OpenAI server, where `--max-num-seqs` is not set
+/// (`EngineArgs.get_batch_defaults`, vLLM 0.11 to 0.19): 1,024 on GPUs of 70 GiB and more, A100s apart, else 256.
 #[must_use]
 pub fn default_max_num_seqs(gpu: &Gpu) -> u32 {
     if has_large_defaults(gpu) { 1_024 } else { 256 }

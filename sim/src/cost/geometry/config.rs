@@ -71,13 +71,13 @@ pub(super) fn parse(name: &str, json: &str) -> Result<Model, ConfigError> {
     if sizes.iter().any(|&size| size > 1 << 20) || raw.num_hidden_layers.max(raw.num_attention_heads >> 2) > 1 << 10 {
         return Err(ConfigError::Impossible("a size is beyond any model's"));
     }
-    if raw.num_attention_heads == 0 || raw.num_attention_heads % kv_heads != 0 {
+    if raw.num_attention_heads == 0 || !raw.num_attention_heads.is_multiple_of(kv_heads) {
         return Err(ConfigError::Impossible("num_key_value_heads must divide num_attention_heads"));
     }
     let head_dim = match raw.head_dim {
         Some(width) if width > 0 && width <= 1 << 12 => width,
         Some(_) => return Err(ConfigError::Impossible("head_dim is out of range")),
-        None if raw.hidden_size % raw.num_attention_heads != 0 => {
+        None if !raw.hidden_size.is_multiple_of(raw.num_attention_heads) => {
             return Err(ConfigError::Impossible("num_attention_heads must divide hidden_size"));
         }
         None => raw.hidden_size / raw.num_attention_heads,

@@ -1,13 +1,15 @@
 //! How near to the peaks kernels come: one set of factors for every GPU and model.
 //!
-//! They are round numbers from the literature, not a fit; [`roofline`](super) says what error they leave.
+//! They are round numbers from the literature; [`roofline`](super) says what error they leave. None is fitted to a row,
+//! but latency of all-reduces, bytes of the sampler and the constant per layer were chosen with the residuals in view.
 
 use kvcache::Span;
 
 /// Share of peak TFLOPS that large GEMMs reach.
 ///
-/// cuBLAS does 700 to 750 of an H100's 989 TFLOPS in BF16 (0.71 to 0.76), and 250 to 270 of an A100's 312 (0.80 to 0.87).
-/// Whole training steps reach less (Megatron-LM reports 0.41 to 0.48 on H100), since they hold what is priced apart here.
+/// cuBLAS does 700 to 750 of an H100's 989 TFLOPS in BF16 (0.71 to 0.76), and 250 to 270 of an A100's 312 (0.80 to
+/// 0.87). Whole training steps reach less (Megatron-LM reports 0.41 to 0.48 on H100), since they hold what is priced
+/// apart here.
 pub const GEMM: f64 = 0.75;
 
 /// Share of peak TFLOPS that prefill attention reaches, counting only the causal half.

@@ -1,0 +1,210 @@
+//! The command line.
+
+use crate::failure::Failure;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use router::Strategy;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+mod demo; // the main job on an embedded default
+mod serve; // an emulated endpoint over HTTP
+mod simulate; // virtual time
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 4 remote unreachable or refused,
+99 threshold not met, 130 interrupted.";
+
+/// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod.
+#[derive(Debug, Parser)]
+#[command(name = "podlab", version, about, after_help = EXIT_CODES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what prefix caching and each routing strategy buy, on a built-in endpoint: no AWS, no GPU, no download
+    Demo(DemoArgs),
+    /// Simulate an endpoint file's cluster in virtual time, for each combination of the values given
+    Simulate(Box<SimulateArgs>),
+    /// Serve an endpoint file over HTTP on this machine, OpenAI-compatible, each pass lasting its modelled time
+    Serve(Box<ServeArgs>),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One object: {"runs": [..], "process": {..}}
+    Json,
+    /// One line per run
+    Csv,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// How to print the runs behind the text
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct LabArgs {
+    /// Settings that decide the physics and are not in the endpoint file (YAML)
+    #[arg(long, value_name = "FILE")]
+    lab: Option<PathBuf>,
+    /// One such setting; a comma makes one run per value. `--set help` lists all
+    #[arg(long = "set", value_name = "KEY=VALUE[,VALUE]")]
+    settings: Vec<String>,
+}
+
+const SIMULATE_EXAMPLES: &str = "\
+Examples:
+  podlab simulate driver/examples/aws-blog-70b.yaml
+  podlab simulate endpoint.yaml --strategy roundrobin,prefixaware,kvaware --replicas 1,7 --rate 2,4
+  podlab simulate endpoint.yaml --workload trace:conversation_trace.jsonl --speedup 2 -o json --out runs/trace
+  podlab simulate endpoint.yaml --set docqa.document_tokens=8192,65536 --set engine.host_overhead=1ms
+
+A comma-separated list stands for one run per value; several lists make a matrix.
+One seed gives the same bytes on every machine. Times are simulated, never measured.";
+
+#[derive(Debug, Args)]
+#[command(after_help = SIMULATE_EXAMPLES)]
+struct SimulateArgs {
+    /// The InferenceEndpointConfig that `kubectl apply` takes
+    #[arg(value_name = "ENDPOINT.yaml")]
+    endpoint: PathBuf,
+    #[command(flatten)]
+    lab: LabArgs,
+    /// docqa, or trace:FILE (Mooncake JSONL, recognised by content)
+    #[arg(long, default_value = "docqa", value_name = "NAME|trace:FILE")]
+    workload: String,
+    /// Routing strategies: roundrobin, prefixaware, kvaware, session [default: as the endpoint file says]
+    #[arg(long, value_delimiter = ',', value_parser = strategy, value_name = "A,B")]
+    strategy: Vec<Strategy>,
+    /// Cache tiers: none, l0 (l0+l1 and l0+l1+l2 come with the tiers) [default: as the endpoint file says]
+    #[arg(long, value_delimiter = ',', value_name = "TIERS")]
+    cache: Vec<String>,
+    /// Numbers of workers [default: as the endpoint file says]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N,M")]
+    replicas: Vec<u16>,
+    /// Requests per second, as a Poisson process
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = positive, value_name = "R,..", conflicts_with_all = ["concurrency", "speedup"])]
+    rate: Vec<f64>,
+    /// Requests always in flight; the next is sent when one ends [default: 20, for generated workloads]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C,..", conflicts_with = "speedup")]
+    concurrency: Vec<u32>,
+    /// Replay a trace so many times as fast
+    #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
+    speedup: Option<f64>,
+    /// How many requests [default: 700, or the whole trace]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000_000), value_name = "N")]
+    requests: Option<u32>,
+    /// Seeds of all randomness, one run each
+    #[arg(long, value_delimiter = ',', default_value = "0", value_name = "S,..")]
+    seed: Vec<u64>,
+    /// Write run.json, requests.jsonl and summary.json of each run into a new folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How to print the results
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
+/// What executes the passes of a served endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// The simulator's cost model: a pass sleeps for its modelled duration
+    #[default]
+    Sim,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  podlab serve driver/examples/aws-blog-70b.yaml
+  curl -N http://127.0.0.1:8000/v1/completions -H 'content-type: application/json' \\
+       -d '{\"model\": \"/opt/ml/model\", \"prompt\": \"Once upon a time\", \"max_tokens\": 16, \"stream\": true}'
+
+The reply is made of random words: only its timing and its cache hits mean something.";
+
+#[derive(Debug, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+struct ServeArgs {
+    /// The InferenceEndpointConfig that `kubectl apply` takes
+    #[arg(value_name = "ENDPOINT.yaml")]
+    endpoint: PathBuf,
+    #[command(flatten)]
+    lab: LabArgs,
+    /// What executes the passes
+    #[arg(long, value_enum, default_value_t, value_name = "ENGINE")]
+    engine: Engine,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDR:PORT")]
+    listen: std::net::SocketAddr,
+    /// Modelled seconds per second of wall time
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
+    time_scale: f64,
+    /// Routing strategy [default: as the endpoint file says]
+    #[arg(long, value_parser = strategy, value_name = "NAME")]
+    strategy: Option<Strategy>,
+    /// Number of workers [default: as the endpoint file says]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N")]
+    replicas: Option<u16>,
+    /// Seed of all randomness
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    seed: u64,
+}
+
+fn strategy(name: &str) -> Result<Strategy, String> {
+    name.parse().map_err(|_| {
+        let names = Strategy::ALL.map(Strategy::as_str);
+        format!("there is {}{}", names.join(", "), crate::suggest::clause(name, names))
+    })
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
+        _ => Err("a number above 0 and up to 1e9 is expected".to_owned()),
+    }
+}
+
+/// Runs the command line and gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Serve(args) => serve::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.to_string().lines() {
+                warn(&format!("error: {line}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+/// A line for people, beside the data.
+fn warn(line: &str) {
+    // Nobody may be listening on stderr; that is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Data goes to stdout; a reader that went away (`| head`) ends the command quietly.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

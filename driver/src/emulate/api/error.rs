@@ -1,0 +1,110 @@
+//! Errors as OpenAI's clients read them: `{"error": {"message", "type", "param", "code"}}`, with vLLM's types.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// What a client is told instead of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    message: String,
+    param: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Inner<'a>,
+}
+
+#[derive(Serialize)]
+struct Inner<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    param: Option<&'a str>,
+    code: u16,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), param: None }
+    }
+
+    /// The request as a whole makes no sense.
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// One of its fields makes no sense, or asks for what is not supported.
+    pub(super) fn field(param: &str, message: impl Into<String>) -> Self {
+        Self { param: Some(param.to_owned()), ..Self::bad(message) }
+    }
+
+    /// Nobody serves this model.
+    pub(super) fn no_model(name: &str) -> Self {
+        let message = format!("The model `{name}` does not exist.");
+        Self { param: Some("model".to_owned()), ..Self::new(StatusCode::NOT_FOUND, message) }
+    }
+
+    pub(super) fn no_path(path: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("There is no path {path} here."))
+    }
+
+    pub(super) fn wrong_method(method: &str, path: &str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not take {method}."))
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The request body is larger than {limit} bytes."))
+    }
+
+    pub(super) fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "The request body took too long to arrive.")
+    }
+
+    /// The server is about to go.
+    pub(super) fn stopping() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down.")
+    }
+
+    pub(super) fn no_worker() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "No worker is available.")
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.status {
+            StatusCode::NOT_FOUND => "NotFoundError",
+            StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowedError",
+            StatusCode::REQUEST_TIMEOUT => "RequestTimeoutError",
+            StatusCode::PAYLOAD_TOO_LARGE => "PayloadTooLargeError",
+            StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailableError",
+            _ => "BadRequestError",
+        }
+    }
+
+    fn body(&self) -> Body<'_> {
+        let (message, param) = (self.message.as_str(), self.param.as_deref());
+        Body { error: Inner { message, r#type: self.kind(), param, code: self.status.as_u16() } }
+    }
+
+    /// As an event that ends a stream which has begun; no `[DONE]` follows it.
+    pub(super) fn event(&self) -> String {
+        super::wire::event(&self.body())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body())).into_response();
+        // Where the server goes, or stopped reading, no other request will be answered on this connection.
+        let gone = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT];
+        if gone.contains(&self.status) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

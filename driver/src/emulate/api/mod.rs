@@ -1,0 +1,222 @@
+//! The OpenAI-compatible wire, with vLLM's behaviour where that is known.
+
+use super::progress::{Entrance, Submission};
+use super::server::{Phase, over};
+use super::settings::Settings;
+use super::tokens::Cutter;
+use ask::Ask;
+use axum::Json;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use error::ApiError;
+use fields::Fields;
+use kvcache::{SessionId, Tokens};
+use reply::Reply;
+use router::Api;
+use sim::replica::EngineConfig;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use wire::Head;
+
+mod body; // the bytes of a body, within bounds
+mod ask; // what a body asks for
+mod prompt; // the prompt in it
+mod fields; // its fields, one by one
+mod reply; // what it gets
+mod stream; // token by token
+mod wire; // in which words
+mod error; // or why not
+
+/// Tokens of a completion that does not say how many, as in vLLM.
+const COMPLETION_TOKENS: Tokens = Tokens(16);
+
+/// All that a handler needs.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    settings: Settings,
+    cutter: Cutter,
+    max_model_len: Tokens,
+    entrance: Entrance,
+    phase: watch::Receiver<Phase>,
+    created: u64,
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        settings: &Settings,
+        engine: &EngineConfig,
+        entrance: Entrance,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        let model = settings.models.first().map_or("", String::as_str);
+        Self {
+            cutter: Cutter::new(model, engine.cache.block, settings.chars_per_token),
+            settings: settings.clone(),
+            max_model_len: engine.max_model_len,
+            entrance,
+            phase,
+            created: unix_seconds(),
+        }
+    }
+}
+
+/// The paths that are served; everything else is an error in the same words.
+pub(super) fn routes(endpoint: Arc<Endpoint>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(completions))
+        .route("/invocations", post(invocations))
+        .route("/v1/models", get(models))
+        .route("/health", get(health))
+        .route("/ping", get(health).post(health))
+        .fallback(async |uri: Uri| ApiError::no_path(uri.path()))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            ApiError::wrong_method(method.as_str(), uri.path())
+        })
+        .with_state(endpoint)
+}
+
+async fn health(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    if endpoint.is_ready() { StatusCode::OK.into_response() } else { ApiError::stopping().into_response() }
+}
+
+async fn models(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    Json(wire::models(&endpoint.settings.models, endpoint.created, endpoint.max_model_len)).into_response()
+}
+
+async fn chat(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
+    endpoint.answer(request, |_| Ok(Api::Chat)).await
+}
+
+async fn completions(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
+    endpoint.answer(request, |_| Ok(Api::Completions)).await
+}
+
+/// SageMaker's one path for everything: the body tells which API it is meant for.
+async fn invocations(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
+    let by_shape = |fields: &Fields| match (fields.get("messages"), fields.get("prompt")) {
+        (Some(_), None) => Ok(Api::Chat),
+        (None, Some(_)) => Ok(Api::Completions),
+        _ => Err(ApiError::bad("The request body must have either `messages` or `prompt`.")),
+    };
+    endpoint.answer(request, by_shape).await
+}
+
+impl Endpoint {
+    fn is_ready(&self) -> bool {
+        *self.phase.borrow() == Phase::Serving
+    }
+
+    async fn answer(
+        &self,
+        request: Request,
+        api: impl FnOnce(&Fields) -> Result<Api, ApiError>,
+    ) -> Result<Response, ApiError> {
+        if !self.is_ready() {
+            return Err(ApiError::stopping());
+        }
+        let (parts, body) = request.into_parts();
+        let (limit, patience) = (self.settings.body_limit, self.settings.body_timeout);
+        let body = timeout(patience, body::read(&parts.headers, body, limit)).await;
+        let fields = Fields::parse(&body.map_err(|_| ApiError::too_slow())??)?;
+        let ask = Ask::parse(api(&fields)?, fields, self.settings.session_key.as_deref())?;
+        let session = self.session_in(&parts.headers).or(ask.session.as_deref()).map(session_id);
+        let submissions = self.submissions(&ask, session)?;
+        let (stream, reply) = (ask.stream, self.submit(ask, submissions)?);
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            response = self.respond(reply, stream) => response,
+            () = over(&mut phase) => Err(ApiError::stopping()),
+        }
+    }
+
+    /// Upstream looks for the session in the headers first, then in the body.
+    fn session_in<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let names = self.settings.session_key.as_deref().into_iter().chain(["x-session-id", "x-user-id"]);
+        names.filter_map(|name| headers.get(name)).find_map(|value| value.to_str().ok())
+    }
+
+    /// The engine's requests: `n` for each prompt.
+    fn submissions(&self, ask: &Ask, session: Option<SessionId>) -> Result<Vec<Submission>, ApiError> {
+        if let Some(name) = ask.model.as_ref().filter(|name| !self.settings.models.contains(name)) {
+            return Err(ApiError::no_model(name));
+        }
+        let output = self.output(ask)?;
+        let mut submissions = Vec::with_capacity(ask.prompts.len() * ask.n as usize);
+        for prompt in &ask.prompts {
+            let submission = Submission { pieces: self.cutter.cut(prompt), output, session, api: ask.api };
+            submissions.extend(std::iter::repeat_n(submission, ask.n as usize));
+        }
+        Ok(submissions)
+    }
+
+    /// How many tokens to emit. A default gives way to the context length; a wish beyond it is refused.
+    fn output(&self, ask: &Ask) -> Result<Tokens, ApiError> {
+        let longest = ask.prompts.iter().map(|prompt| self.cutter.count(prompt)).max().unwrap_or_default();
+        let room = self.max_model_len.saturating_sub(longest);
+        let default = match ask.api {
+            Api::Chat => self.settings.chat_max_tokens,
+            Api::Completions => COMPLETION_TOKENS,
+        };
+        let output = ask.max_tokens.unwrap_or(default.min(room).max(Tokens(1)));
+        if output > room {
+            let (limit, asked) = (u64::from(self.max_model_len.0), u64::from(longest.0) + u64::from(output.0));
+            return Err(reply::too_long(limit, asked));
+        }
+        Ok(output)
+    }
+
+    fn submit(&self, ask: Ask, submissions: Vec<Submission>) -> Result<Reply, ApiError> {
+        let n = ask.n as usize;
+        let prompts = submissions.iter().step_by(n).map(Submission::prompt).collect();
+        let output = submissions.first().map_or(Tokens::ZERO, |first| first.output);
+        let ticket = self.entrance.submit(submissions).map_err(|_| ApiError::stopping())?;
+        let kind = match ask.api {
+            Api::Chat => "chatcmpl",
+            Api::Completions => "cmpl",
+        };
+        let head = Head {
+            api: ask.api,
+            // Ours, whatever the client calls its request: the number by which the engine knows its first reply.
+            id: format!("{kind}-{}", ticket.numbers().start),
+            created: unix_seconds(),
+            model: self.settings.models.first().cloned().unwrap_or_default(),
+        };
+        let (include_usage, seed) = (ask.include_usage, self.settings.seed);
+        Ok(Reply { head, ticket, n, prompts, output, include_usage, seed })
+    }
+
+    async fn respond(&self, mut reply: Reply, stream: bool) -> Result<Response, ApiError> {
+        // The head can say where the request went, so it waits for that.
+        let routed = reply.ticket.until(|one| one.decision.is_some() || one.end.is_some()).await;
+        let all = routed.map_err(|_| ApiError::stopping())?;
+        if let Some(error) = all.iter().find_map(reply::refusal) {
+            return Err(error);
+        }
+        let id = HeaderValue::from_str(&reply.head.id).ok();
+        let mut response = if stream { stream::respond(reply, self.phase.clone()) } else { reply.whole().await? };
+        let headers = response.headers_mut();
+        headers.extend(id.map(|id| (HeaderName::from_static("x-request-id"), id)));
+        reply::add_decision(headers, self.settings.strategy, &all);
+        if stream {
+            reply::add_cached(headers, &all);
+        }
+        Ok(response)
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo): the same session for the same name in every run and on every machine.
+fn session_id(name: &str) -> SessionId {
+    SessionId(
+        name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)),
+    )
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

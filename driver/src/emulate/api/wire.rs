@@ -1,0 +1,178 @@
+//! The bodies and events of the wire, field by field as vLLM's are.
+
+use axum::body::Bytes;
+use kvcache::Tokens;
+use router::Api;
+use serde::Serialize;
+
+/// An event that carries `value`.
+pub(super) fn event(value: &impl Serialize) -> String {
+    // Plain structs of texts and numbers always serialise; an event without data would be ignored by its reader.
+    format!("data: {}\n\n", serde_json::to_string(value).unwrap_or_default())
+}
+
+/// The event that ends a stream which told all.
+pub(super) const DONE: &str = "data: [DONE]\n\n";
+
+/// Why every reply ends: an emulated model never stops by itself.
+const LENGTH: &str = "length";
+
+/// What all bodies of one response have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) api: Api,
+    pub(super) id: String,
+    pub(super) created: u64,
+    pub(super) model: String,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Usage {
+    prompt_tokens: u64,
+    total_tokens: u64,
+    completion_tokens: u64,
+    prompt_tokens_details: Details,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Details {
+    cached_tokens: u64,
+}
+
+impl Usage {
+    pub(super) fn new(prompt: u64, completion: u64, cached: u64) -> Self {
+        Self {
+            prompt_tokens: prompt,
+            total_tokens: prompt + completion,
+            completion_tokens: completion,
+            prompt_tokens_details: Details { cached_tokens: cached },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a, C> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: &'a [C],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+}
+
+#[derive(Serialize)]
+struct ChatChunk<'a> {
+    index: usize,
+    delta: Delta<'a>,
+    logprobs: Option<()>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Delta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct ChatChoice<'a> {
+    index: usize,
+    message: Message<'a>,
+    logprobs: Option<()>,
+    finish_reason: &'static str,
+    stop_reason: Option<()>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct TextChoice<'a> {
+    index: usize,
+    text: &'a str,
+    logprobs: Option<()>,
+    finish_reason: Option<&'static str>,
+    stop_reason: Option<()>,
+}
+
+impl Head {
+    fn body<'a, C>(&'a self, object: &'static str, choices: &'a [C], usage: Option<Usage>) -> Body<'a, C> {
+        Body { id: &self.id, object, created: self.created, model: &self.model, choices, usage }
+    }
+
+    const fn chunk_object(&self) -> &'static str {
+        match self.api {
+            Api::Chat => "chat.completion.chunk",
+            Api::Completions => "text_completion",
+        }
+    }
+
+    /// The event with which a choice of a chat begins; completions have none.
+    pub(super) fn role_event(&self, index: usize) -> Option<String> {
+        let delta = Delta { role: Some("assistant"), content: "" };
+        let choice = ChatChunk { index, delta, logprobs: None, finish_reason: None };
+        (self.api == Api::Chat).then(|| event(&self.body(self.chunk_object(), &[choice], None)))
+    }
+
+    /// The event of one token; `last` says that the choice ends with it.
+    pub(super) fn token_event(&self, index: usize, text: &str, last: bool) -> String {
+        let (object, finish_reason) = (self.chunk_object(), last.then_some(LENGTH));
+        match self.api {
+            Api::Chat => {
+                let delta = Delta { role: None, content: text };
+                event(&self.body(object, &[ChatChunk { index, delta, logprobs: None, finish_reason }], None))
+            }
+            Api::Completions => {
+                let choice = TextChoice { index, text, logprobs: None, finish_reason, stop_reason: None };
+                event(&self.body(object, &[choice], None))
+            }
+        }
+    }
+
+    /// The event that tells what was used, with no choice in it.
+    pub(super) fn usage_event(&self, usage: Usage) -> String {
+        event(&self.body::<ChatChunk<'_>>(self.chunk_object(), &[], Some(usage)))
+    }
+
+    /// The whole response: the text of each choice.
+    pub(super) fn whole(&self, texts: &[String], usage: Usage) -> Bytes {
+        let texts = texts.iter().map(String::as_str).enumerate();
+        let json = match self.api {
+            Api::Chat => {
+                let choice = |(index, content)| ChatChoice {
+                    index,
+                    message: Message { role: "assistant", content },
+                    logprobs: None,
+                    finish_reason: LENGTH,
+                    stop_reason: None,
+                };
+                let choices: Vec<_> = texts.map(choice).collect();
+                serde_json::to_vec(&self.body("chat.completion", &choices, Some(usage)))
+            }
+            Api::Completions => {
+                let finish_reason = Some(LENGTH);
+                let choice =
+                    |(index, text)| TextChoice { index, text, logprobs: None, finish_reason, stop_reason: None };
+                let choices: Vec<_> = texts.map(choice).collect();
+                serde_json::to_vec(&self.body("text_completion", &choices, Some(usage)))
+            }
+        };
+        Bytes::from(json.unwrap_or_default())
+    }
+}
+
+/// What `/v1/models` lists.
+pub(super) fn models(names: &[String], created: u64, max_model_len: Tokens) -> serde_json::Value {
+    let card = |name: &String| {
+        serde_json::json!({
+            "id": name, "object": "model", "created": created, "owned_by": "podlab", "root": names.first(),
+            "parent": null, "max_model_len": max_model_len.0,
+        })
+    };
+    serde_json::json!({ "object": "list", "data": names.iter().map(card).collect::<Vec<_>>() })
+}

@@ -1,0 +1,266 @@
+//! The actor that owns the cluster and tells it the time.
+//!
+//! Inputs come down one line. Each is stamped when it is taken; before it enters the cluster, everything that was due
+//! by then has happened at its own, modelled moment, however late this task woke. So lateness of the machine delays
+//! what clients see, and never changes what the cluster does.
+//!
+//! Laws: moments never decrease; a request is told how it ended exactly once; `live` counts those that were not.
+
+use super::clock::Clock;
+use super::progress::{End, Entrance, Progress};
+use super::record::{Input, Recording};
+use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
+use sim::cluster::{Cluster, Event};
+use sim::replica::Output;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// Steps of the cluster between two looks at other tasks, where it has fallen behind the clock.
+const STEPS_AT_A_STRETCH: u32 = 256;
+
+/// What the engine is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// One caller's requests, numbered from `first`.
+    Submit { first: u64, arrivals: Vec<Input>, teller: watch::Sender<Vec<Progress>> },
+    /// Their caller went away.
+    Cancel { numbers: Range<u64> },
+    /// Give up whatever is left, and end.
+    Stop,
+}
+
+/// What became of all requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Requests taken in: completed, refused and stopped ones together.
+    pub requests: u64,
+    /// All tokens came out.
+    pub completed: u64,
+    /// Nobody would serve it.
+    pub refused: u64,
+    /// Taken back by their clients, or given up when the engine stopped.
+    pub stopped: u64,
+    /// Tokens emitted.
+    pub output_tokens: u64,
+    /// Passes that all workers ran.
+    pub passes: u64,
+    /// Requests that workers still held at the end: always 0.
+    pub left: u64,
+    /// The run, where it was recorded.
+    pub recording: Option<Recording>,
+}
+
+/// A request that has not ended.
+#[derive(Debug)]
+struct Live {
+    teller: watch::Sender<Vec<Progress>>,
+    choice: usize, // its place among those of its caller
+    worker: Option<WorkerId>,
+}
+
+impl Live {
+    fn tell(&self, change: impl FnOnce(&mut Progress)) {
+        self.teller.send_modify(|all| change(&mut all[self.choice]));
+    }
+}
+
+/// A request between the server and the router.
+#[derive(Debug)]
+struct OnItsWay {
+    at: Time,
+    request: RequestId,
+    arrive: Input,
+}
+
+/// The actor. [`Engine::run`] is its life.
+#[derive(Debug)]
+pub struct Engine {
+    cluster: Cluster,
+    clock: Clock,
+    latency: Span,
+    commands: mpsc::UnboundedReceiver<Command>,
+    on_their_way: VecDeque<OnItsWay>, // one latency for all, so first in, first out
+    live: BTreeMap<RequestId, Live>,
+    gauge: Arc<AtomicU64>,
+    stats: Stats,
+}
+
+impl Engine {
+    /// An engine that drives `cluster` by `clock`, and the way in. Requests reach the router `latency` after they were
+    /// taken in; `record` keeps everything for a replay.
+    #[must_use]
+    pub fn new(cluster: Cluster, clock: Clock, latency: Span, record: bool) -> (Entrance, Self) {
+        let (commands, line) = mpsc::unbounded_channel();
+        let gauge = Arc::new(AtomicU64::new(0));
+        let engine = Self {
+            cluster,
+            clock,
+            latency,
+            commands: line,
+            on_their_way: VecDeque::new(),
+            live: BTreeMap::new(),
+            gauge: Arc::clone(&gauge),
+            stats: Stats { recording: record.then(Recording::default), ..Stats::default() },
+        };
+        (Entrance::new(commands, gauge), engine)
+    }
+
+    /// Lives until it is stopped or nobody can reach it any more, and tells what became of all requests.
+    pub async fn run(mut self) -> Stats {
+        loop {
+            let due = self.next_due().map(|at| self.clock.wall(at));
+            let command = tokio::select! {
+                biased;
+                command = self.commands.recv() => command.unwrap_or(Command::Stop),
+                () = wake_at(due) => {
+                    self.catch_up(self.clock.now()).await;
+                    continue;
+                }
+            };
+            let now = self.clock.now();
+            self.catch_up(now).await;
+            match command {
+                Command::Submit { first, arrivals, teller } => self.take(first, arrivals, &teller, now),
+                Command::Cancel { numbers } => self.cancel(numbers),
+                Command::Stop => break,
+            }
+            self.pass_on();
+            self.catch_up(now).await;
+        }
+        self.end()
+    }
+
+    fn next_due(&mut self) -> Option<Time> {
+        let arrival = self.on_their_way.front().map(|first| first.at);
+        arrival.into_iter().chain(self.cluster.next_due()).min()
+    }
+
+    /// Everything that was due by `now` happens, at its own moment.
+    async fn catch_up(&mut self, now: Time) {
+        let mut steps = 0;
+        while let Some(due) = self.next_due().filter(|due| *due <= now) {
+            self.cluster.advance(due);
+            if let Some(arrived) = self.on_their_way.pop_front_if(|first| first.at == due) {
+                self.enter(arrived.arrive);
+            }
+            self.pass_on();
+            steps += 1;
+            if steps % STEPS_AT_A_STRETCH == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.cluster.advance(now);
+    }
+
+    fn take(&mut self, first: u64, arrivals: Vec<Input>, teller: &watch::Sender<Vec<Progress>>, now: Time) {
+        for ((choice, arrive), number) in arrivals.into_iter().enumerate().zip(first..) {
+            let request = RequestId(number);
+            self.stats.requests += 1;
+            self.live.insert(request, Live { teller: teller.clone(), choice, worker: None });
+            self.on_their_way.push_back(OnItsWay { at: now + self.latency, request, arrive });
+        }
+        self.gauge.store(self.live.len() as u64, Ordering::Relaxed);
+    }
+
+    fn enter(&mut self, input: Input) {
+        input.enter(&mut self.cluster);
+        if let Some(recording) = &mut self.stats.recording {
+            recording.inputs.push((self.cluster.now(), input));
+        }
+    }
+
+    fn cancel(&mut self, numbers: Range<u64>) {
+        for request in numbers.map(RequestId) {
+            let Some(live) = self.live.get(&request) else { continue };
+            if let Some(worker) = live.worker {
+                self.enter(Input::Cancel { worker, request });
+            } else {
+                // The router never hears of it.
+                self.on_their_way.retain(|other| other.request != request);
+                self.conclude(request, End::Stopped);
+            }
+        }
+    }
+
+    /// Tells every request what happened to it.
+    fn pass_on(&mut self) {
+        while let Some(event) = self.cluster.poll() {
+            if let Some(recording) = &mut self.stats.recording {
+                recording.trail.note(&event);
+            }
+            match event {
+                Event::Routed { request, decision, .. } => {
+                    if let Some(live) = self.live.get_mut(&request) {
+                        live.worker = Some(decision.worker);
+                        live.tell(|progress| progress.decision = Some(decision));
+                    }
+                }
+                Event::Refused { request, refusal, .. } => self.conclude(request, End::Refused(refusal)),
+                Event::Output { output, .. } => self.pass_on_output(output),
+                Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
+            }
+        }
+    }
+
+    fn pass_on_output(&mut self, output: Output) {
+        match output {
+            Output::Admitted { request, cached, .. } => {
+                if let Some(live) = self.live.get(&request) {
+                    // After a preemption it is admitted again; what it found at first is what the client is told.
+                    live.tell(|progress| progress.cached = progress.cached.or(Some(cached)));
+                }
+            }
+            Output::FirstToken { request, .. } | Output::Resumed { request, .. } => self.emitted(request, Tokens(1)),
+            Output::Tokens { request, count } => {
+                self.emitted(request, Tokens(u32::try_from(count).unwrap_or(u32::MAX)));
+            }
+            Output::Finished { request, .. } => self.conclude(request, End::Finished),
+            Output::Cancelled { request } => self.conclude(request, End::Stopped),
+            Output::Preempted { .. } => {}
+        }
+    }
+
+    fn emitted(&mut self, request: RequestId, count: Tokens) {
+        if let Some(live) = self.live.get(&request) {
+            self.stats.output_tokens += u64::from(count.0);
+            live.tell(|progress| progress.tokens += count);
+        }
+    }
+
+    fn conclude(&mut self, request: RequestId, end: End) {
+        let Some(live) = self.live.remove(&request) else { return };
+        match end {
+            End::Finished => self.stats.completed += 1,
+            End::Refused(_) => self.stats.refused += 1,
+            End::Stopped => self.stats.stopped += 1,
+        }
+        live.tell(|progress| progress.end = Some(end));
+        self.gauge.store(self.live.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Gives up whatever is left. The passes under way end, at their modelled moments, and nobody waits for them.
+    fn end(mut self) -> Stats {
+        if let Some(last) = self.live.last_key_value() {
+            self.cancel(0..last.0.0 + 1);
+        }
+        self.pass_on();
+        while let Some(due) = self.cluster.next_due() {
+            self.cluster.advance(due);
+            self.pass_on();
+        }
+        self.stats.left = self.cluster.replicas().map(|replica| replica.live() as u64).sum();
+        self.stats
+    }
+}
+
+async fn wake_at(due: Option<Instant>) {
+    match due {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,22 @@
+//! `podlab serve --engine sim`: the simulator's cluster in wall time, behind an OpenAI-compatible server.
+//!
+//! Replica, cache and router are the very code of the simulator; a pass sleeps for its modelled duration. The shell
+//! adds a clock, sockets and words. What is true here and in the simulator alike (which passes, which decisions) is
+//! decided by the core; what a client measures adds the machine's own lateness, at least the millisecond that timers
+//! of tokio are accurate to.
+
+pub mod clock; // wall time to core time
+pub mod engine; // the actor that owns the cluster
+pub mod progress; // what a request's client may know, and how it is told
+pub mod record; // what is kept for a replay
+pub mod tokens; // prompts without a tokenizer
+pub mod reply; // words without meaning
+mod settings; // what the server is like
+mod api; // the OpenAI-compatible wire
+mod server; // sockets, and stopping gracefully
+mod emulator; // a server in a thread of its own
+
+pub use emulator::Emulator;
+pub use engine::Stats;
+pub use server::{ServeError, serve, stop_signal};
+pub use settings::Settings;

@@ -1,0 +1,167 @@
+//! What a client may know of its request, and the line on which it is told.
+//!
+//! The line holds the latest state and no history: tokens are a count. So a client that reads slowly costs the engine
+//! nothing, and what it missed reaches it at once when it reads again.
+
+use super::engine::Command;
+use super::record::Input;
+use kvcache::{Piece, PieceKey, RequestId, SessionId, Tokens};
+use router::{Api, Decision};
+use sim::cluster::Refusal;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, watch};
+
+/// A request as the API hands it to the engine.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// What its prompt is; not empty. The engine appends a reply that is like no other.
+    pub pieces: Vec<Piece>,
+    /// Tokens to emit.
+    pub output: Tokens,
+    /// Its user's session, if it says one.
+    pub session: Option<SessionId>,
+    /// Which API it came through.
+    pub api: Api,
+}
+
+impl Submission {
+    /// Tokens of its prompt.
+    #[must_use]
+    pub fn prompt(&self) -> Tokens {
+        self.pieces.last().map_or(Tokens::ZERO, |piece| piece.end)
+    }
+
+    /// What the core is told of it; `number` is the request's, and makes the reply like no other.
+    fn arrive(self, number: u64) -> Input {
+        let Self { mut pieces, output, session, api } = self;
+        let (before, prompt) = pieces.last().map_or((PieceKey::ROOT, Tokens::ZERO), |last| (last.key, last.end));
+        pieces.push(Piece { key: before.then(prompt, number), end: prompt + output });
+        Input::Arrive { request: RequestId(number), session, pieces, prompt, output, api }
+    }
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Where it went, and why. `None`: the router has not seen it yet.
+    pub decision: Option<Decision>,
+    /// Prompt tokens found in its worker's cache. `None`: it was not admitted yet.
+    pub cached: Option<Tokens>,
+    /// Tokens emitted.
+    pub tokens: Tokens,
+    /// How it ended. `None`: it has not.
+    pub end: Option<End>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All its tokens came out.
+    Finished,
+    /// Nobody would serve it.
+    Refused(Refusal),
+    /// It was taken back, or the engine stopped.
+    Stopped,
+}
+
+/// The engine takes no more requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+#[derive(Debug)]
+struct Line {
+    next: u64,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// The way into the engine. Each request in flight has at most two commands on it, so its length is bounded by them.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    line: Arc<Mutex<Line>>,
+    live: Arc<AtomicU64>,
+}
+
+impl Entrance {
+    pub(super) fn new(commands: mpsc::UnboundedSender<Command>, live: Arc<AtomicU64>) -> Self {
+        Self { line: Arc::new(Mutex::new(Line { next: 0, commands })), live }
+    }
+
+    /// Hands in the requests of one caller, numbered one after another; all are stamped with one moment.
+    ///
+    /// # Errors
+    /// Where the engine has stopped.
+    pub fn submit(&self, submissions: Vec<Submission>) -> Result<Ticket, Stopped> {
+        let (teller, progress) = watch::channel(vec![Progress::default(); submissions.len()]);
+        // Numbers and places in the line are given out together: requests are numbered in order of arrival.
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbers = line.next..line.next + submissions.len() as u64;
+        line.next = numbers.end;
+        let arrivals = numbers.clone().zip(submissions).map(|(number, asked)| asked.arrive(number)).collect();
+        let command = Command::Submit { first: numbers.start, arrivals, teller };
+        line.commands.send(command).map_err(|_| Stopped)?;
+        Ok(Ticket { numbers, progress, commands: line.commands.clone() })
+    }
+
+    /// Tells the engine to give up whatever is left, and to end.
+    pub fn stop(&self) {
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where nobody takes it, the engine has ended already.
+        let _ = line.commands.send(Command::Stop);
+    }
+
+    /// Requests that the engine has and has not ended.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+}
+
+/// The requests that one caller handed in. Dropping it takes back those that have not ended.
+#[derive(Debug)]
+pub struct Ticket {
+    numbers: Range<u64>,
+    progress: watch::Receiver<Vec<Progress>>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Ticket {
+    /// Their numbers.
+    #[must_use]
+    pub fn numbers(&self) -> Range<u64> {
+        self.numbers.clone()
+    }
+
+    /// How far each has come, in the order in which they were handed in. The engine waits while this is looked at.
+    pub fn look(&mut self) -> watch::Ref<'_, Vec<Progress>> {
+        self.progress.borrow_and_update()
+    }
+
+    /// Waits until something has changed since the latest look.
+    ///
+    /// # Errors
+    /// Where nothing ever will: the engine is gone.
+    pub async fn changed(&mut self) -> Result<(), Stopped> {
+        self.progress.changed().await.map_err(|_| Stopped)
+    }
+
+    /// Waits until all satisfy `reached`, and gives how far they have come.
+    ///
+    /// # Errors
+    /// Where they never will: the engine is gone.
+    pub async fn until(&mut self, reached: impl Fn(&Progress) -> bool) -> Result<Vec<Progress>, Stopped> {
+        let all = self.progress.wait_for(|all| all.iter().all(&reached)).await.map_err(|_| Stopped)?;
+        Ok(all.clone())
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let open = self.progress.borrow().iter().any(|one| one.end.is_none());
+        if open {
+            // Where nobody takes it, the engine has given them up already.
+            let _ = self.commands.send(Command::Cancel { numbers: self.numbers.clone() });
+        }
+    }
+}

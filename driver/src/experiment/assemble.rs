@@ -1,0 +1,159 @@
+//! From an endpoint file and a lab to the settings of a cluster.
+
+use super::{Assembled, Case, Tiers, api_of, check_engine, chunk_of};
+use crate::endpoint::Endpoint;
+use crate::failure::Failure;
+use crate::lab::Lab;
+use crate::suggest;
+use kvcache::{Blocks, CacheConfig, Tokens};
+use router::RouterConfig;
+use sim::cost::catalogue::{self, Instance};
+use sim::cost::deployment::{Deployment, EngineSpec};
+use sim::cost::geometry::{self, Model};
+use sim::ledger::Price;
+use sim::replica::EngineConfig;
+use sim::simulate::Path;
+
+pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -> Result<Assembled, Failure> {
+    let invalid = |problem: String| Failure::Invalid(format!("{file}: {problem}"));
+    let instance = instance(endpoint).map_err(invalid)?;
+    let model = model(endpoint, &lab).map_err(invalid)?;
+    let spec = spec(endpoint, &lab).map_err(invalid)?;
+    let deployment =
+        Deployment::plan(instance, &model, &spec).map_err(|error| invalid(format!("failed to {error}")))?;
+    let engine = engine(endpoint, &lab, &deployment, case).map_err(invalid)?;
+    check_engine(engine).map_err(invalid)?;
+    let (price, warning) = price(&lab, &deployment, case);
+    let mut warnings: Vec<String> = warning.into_iter().collect();
+    if case.replicas > 1 && endpoint.replicas == 1 {
+        warnings.push(format!("spec.replicas is 1, simulated with {}", case.replicas));
+    }
+    Ok(Assembled {
+        router: RouterConfig {
+            seed: case.seed,
+            block: engine.cache.block,
+            chunk: chunk_of(lab.chars_per_token),
+            kv_aware_threshold: lab.kv_aware_threshold,
+            qps_window: lab.qps_window,
+            ..RouterConfig::new(case.strategy, case.replicas)
+        },
+        path: Path { latency: lab.api_latency, api: api_of(endpoint) },
+        lab,
+        deployment,
+        engine,
+        price,
+        warnings,
+    })
+}
+
+fn instance(endpoint: &Endpoint) -> Result<&'static Instance, String> {
+    let Some(name) = &endpoint.instance_type else {
+        return Err("spec.instanceType: needed to know the GPUs; add it, such as ml.p5.48xlarge".to_owned());
+    };
+    catalogue::find(name).ok_or_else(|| {
+        let names: Vec<String> = catalogue::names().map(|name| format!("ml.{name}")).collect();
+        let near = suggest::clause(name, names.iter().map(String::as_str));
+        format!("spec.instanceType: \"{name}\" is not in the catalogue: {}{near}", names.join(", "))
+    })
+}
+
+/// The model by the first name that is known: the lab's, the Hugging Face id, what is served, the file's own name.
+fn model(endpoint: &Endpoint, lab: &Lab) -> Result<Model, String> {
+    let known = || geometry::names().collect::<Vec<_>>().join(", ");
+    if let Some(name) = &lab.model {
+        return geometry::find(name)
+            .ok_or_else(|| format!("model.name: \"{name}\" is not known; there is {}", known()));
+    }
+    let names = [
+        endpoint.model_id.as_deref(),
+        endpoint.engine.model.as_deref(),
+        endpoint.engine.served_model_name.as_deref(),
+        endpoint.model_name.as_deref(),
+        endpoint.model_location.as_deref(),
+    ];
+    names.into_iter().flatten().find_map(geometry::find).ok_or_else(|| {
+        format!(
+            "spec.modelName: \"{}\" does not tell which model this is; add --set model.name=NAME, one of {}",
+            endpoint.model_name.as_deref().unwrap_or_default(),
+            known()
+        )
+    })
+}
+
+fn spec(endpoint: &Endpoint, lab: &Lab) -> Result<EngineSpec, String> {
+    let args = &endpoint.engine;
+    if args.pipeline_parallel_size.is_some_and(|stages| stages > 1) {
+        return Err(
+            "worker.args: --pipeline-parallel-size above 1 is not simulated; use --tensor-parallel-size".to_owned()
+        );
+    }
+    let blocks = args.num_gpu_blocks_override.map(|blocks| whole("num-gpu-blocks-override", blocks)).transpose()?;
+    Ok(EngineSpec {
+        tp: args.tensor_parallel_size.unwrap_or(1),
+        dtype: args.dtype.as_deref().filter(|name| *name != "auto").map(str::parse).transpose().map_err(in_args)?,
+        quantization: args.quantization.as_deref().map(str::parse).transpose().map_err(in_args)?,
+        kv_dtype: args.kv_cache_dtype.as_deref().map(str::parse).transpose().map_err(in_args)?.unwrap_or_default(),
+        gpu_memory_utilization: lab.gpu_memory_utilization.or(args.gpu_memory_utilization),
+        max_model_len: lab.max_model_len.or(tokens("max-model-len", args.max_model_len)?),
+        max_num_seqs: lab.max_num_seqs.or(args.max_num_seqs),
+        max_num_batched_tokens: lab
+            .max_num_batched_tokens
+            .or(tokens("max-num-batched-tokens", args.max_num_batched_tokens)?),
+        block_size: lab.block_size.or(args.block_size.map(Tokens)),
+        num_gpu_blocks_override: lab.num_gpu_blocks.or(blocks).map(Blocks),
+        pod_gpus: endpoint.pod_gpus,
+    })
+}
+
+/// vLLM counts in Python's integers; beyond 32 bits nothing fits a GPU.
+fn whole(flag: &str, count: u64) -> Result<u32, String> {
+    u32::try_from(count).map_err(|_| format!("worker.args: --{flag} {count} is more than {}", u32::MAX))
+}
+
+fn tokens(flag: &str, count: Option<u64>) -> Result<Option<Tokens>, String> {
+    count.map(|count| whole(flag, count).map(Tokens)).transpose()
+}
+
+fn in_args(error: impl std::fmt::Display) -> String {
+    format!("worker.args: {error}")
+}
+
+fn engine(endpoint: &Endpoint, lab: &Lab, deployment: &Deployment, case: &Case) -> Result<EngineConfig, String> {
+    let args = &endpoint.engine;
+    let threshold =
+        lab.long_prefill_token_threshold.or(tokens("long-prefill-token-threshold", args.long_prefill_token_threshold)?);
+    Ok(EngineConfig {
+        max_num_seqs: deployment.max_num_seqs,
+        max_num_batched_tokens: deployment.max_num_batched_tokens,
+        max_model_len: deployment.max_model_len,
+        chunked_prefill: lab.chunked_prefill.or(args.enable_chunked_prefill).unwrap_or(true),
+        long_prefill_token_threshold: threshold.filter(|tokens| *tokens > Tokens::ZERO),
+        max_num_partial_prefills: lab.max_num_partial_prefills.or(args.max_num_partial_prefills).unwrap_or(1),
+        reserve_full_isl: lab.reserve_full_isl.or(args.scheduler_reserve_full_isl).unwrap_or(true),
+        async_scheduling: lab.async_scheduling.or(args.async_scheduling).unwrap_or(false),
+        max_repeats: 1 << 14,
+        record_work: false,
+        cache: CacheConfig {
+            capacity: deployment.blocks,
+            block: deployment.block_size,
+            prefix_caching: case.cache != Tiers::None,
+            duplicates: lab.duplicates,
+            events: false,
+        },
+    })
+}
+
+fn price(lab: &Lab, deployment: &Deployment, case: &Case) -> (Price, Option<String>) {
+    let list = &deployment.instance.price;
+    let instances = deployment.instances_for(u32::from(case.replicas));
+    let usd_per_hour = lab.usd_per_hour.unwrap_or(list.usd_per_hour);
+    let warning = (lab.usd_per_hour.is_none() && list.derived).then(|| {
+        format!(
+            "no SageMaker price of {} is published: costs use ${:.2}/h, derived from the EC2 price ({}); set price.usd_per_hour",
+            deployment.instance.sagemaker_name(),
+            usd_per_hour,
+            list.date
+        )
+    });
+    (Price { usd_per_hour, instances }, warning)
+}

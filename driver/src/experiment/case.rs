@@ -1,0 +1,141 @@
+//! What one run of a matrix is.
+
+use router::Strategy;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Which tiers of the cache are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tiers {
+    /// None: every prompt is computed whole.
+    None,
+    /// The device's (vLLM's automatic prefix caching).
+    L0,
+}
+
+impl Tiers {
+    /// As `--cache` names them.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::L0 => "l0",
+        }
+    }
+}
+
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Load {
+    /// So many per second, as a Poisson process.
+    Rate(f64),
+    /// So many always in flight.
+    Concurrency(u32),
+    /// At the times of the trace.
+    Trace {
+        /// So many times as fast.
+        speedup: f64,
+    },
+}
+
+impl Load {
+    /// Requests per second, where that was asked for.
+    #[must_use]
+    pub const fn rate(self) -> Option<f64> {
+        if let Self::Rate(rate) = self { Some(rate) } else { None }
+    }
+
+    /// Requests in flight, where that was asked for.
+    #[must_use]
+    pub const fn concurrency(self) -> Option<u32> {
+        if let Self::Concurrency(concurrency) = self { Some(concurrency) } else { None }
+    }
+}
+
+/// One combination of values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// How workers are chosen.
+    pub strategy: Strategy,
+    /// Which tiers are on.
+    pub cache: Tiers,
+    /// How many workers.
+    pub replicas: u16,
+    /// When requests are sent.
+    pub load: Load,
+    /// Where randomness starts.
+    pub seed: u64,
+    /// Settings of the lab that were given.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Case {
+    /// A name for a folder.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut label = format!("{}-{}-{}x", self.strategy, self.cache.as_str(), self.replicas);
+        match self.load {
+            Load::Rate(rate) => write!(label, "-rate{rate}"),
+            Load::Concurrency(concurrency) => write!(label, "-c{concurrency}"),
+            Load::Trace { speedup } => write!(label, "-x{speedup}"),
+        }
+        .expect("a string takes every character");
+        label.push_str(&format!("-seed{}", self.seed));
+        label
+    }
+}
+
+/// The values to combine. Every list holds at least one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// Strategies.
+    pub strategies: Vec<Strategy>,
+    /// Tiers.
+    pub caches: Vec<Tiers>,
+    /// Numbers of workers.
+    pub replicas: Vec<u16>,
+    /// Loads.
+    pub loads: Vec<Load>,
+    /// Seeds.
+    pub seeds: Vec<u64>,
+    /// Settings of the lab.
+    pub axes: Vec<crate::lab::Axis>,
+}
+
+impl Matrix {
+    /// Every combination; the strategy varies faster than all but the seed, so that rows to compare stand together.
+    #[must_use]
+    pub fn cases(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for settings in self.settings() {
+            for &replicas in &self.replicas {
+                for &load in &self.loads {
+                    for &cache in &self.caches {
+                        for &strategy in &self.strategies {
+                            cases.extend(self.seeds.iter().map(|&seed| Case {
+                                strategy,
+                                cache,
+                                replicas,
+                                load,
+                                seed,
+                                settings: settings.clone(),
+                            }));
+                        }
+                    }
+                }
+            }
+        }
+        cases
+    }
+
+    fn settings(&self) -> Vec<BTreeMap<String, String>> {
+        self.axes.iter().fold(vec![BTreeMap::new()], |rows, axis| {
+            let with = |row: &BTreeMap<String, String>, value: &String| {
+                let mut row = row.clone();
+                row.insert(axis.key.clone(), value.clone());
+                row
+            };
+            rows.iter().flat_map(|row| axis.values.iter().map(move |value| with(row, value))).collect()
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! One experiment: an endpoint file, the lab, a workload; and a run of it for each combination of values.
+
+use crate::endpoint::{Endpoint, short_prompts_warning};
+use crate::failure::Failure;
+use crate::lab::Lab;
+use kvcache::Tokens;
+use router::{Api, Router};
+use serde_json::json;
+use sim::cluster::{Cluster, Event};
+use sim::cost::deployment::Deployment;
+use sim::ledger::{Price, Record, Summary};
+use sim::replica::{EngineConfig, Replica};
+use sim::simulate::{Path, simulate};
+
+mod assemble; // from files to the settings of a cluster
+mod case; // what one run of a matrix is
+mod source; // where requests come from
+
+pub use case::{Case, Load, Matrix, Tiers};
+pub use source::Source;
+
+/// What all runs of a command share.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// The name of its file.
+    pub file: String,
+    /// The workload's name, as it was asked for.
+    pub workload: String,
+    /// Where requests come from.
+    pub source: Source,
+}
+
+/// A case, with every setting resolved and checked.
+#[derive(Clone, Debug)]
+pub struct Assembled {
+    /// The lab.
+    pub lab: Lab,
+    /// The model on its instance.
+    pub deployment: Deployment,
+    /// The workers' engine.
+    pub engine: EngineConfig,
+    /// How the router is set up.
+    pub router: router::RouterConfig,
+    /// Between client and router.
+    pub path: Path,
+    /// What it costs.
+    pub price: Price,
+    /// What is odd about it.
+    pub warnings: Vec<String>,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What it was.
+    pub case: Case,
+    /// The workload's name.
+    pub workload: String,
+    /// The endpoint file's name.
+    pub endpoint: String,
+    /// The resolved deployment, for the record.
+    pub deployment: serde_json::Value,
+    /// Its figures.
+    pub summary: Summary,
+    /// Every request.
+    pub records: Vec<Record>,
+}
+
+impl Outcome {
+    /// Requests that each worker was sent.
+    #[must_use]
+    pub fn requests_by_worker(&self) -> Vec<u64> {
+        let mut counts = vec![0; usize::from(self.case.replicas)];
+        for worker in self.records.iter().filter_map(|record| record.worker) {
+            counts[worker.index()] += 1;
+        }
+        counts
+    }
+}
+
+impl Assembled {
+    /// A cold cluster.
+    ///
+    /// # Panics
+    /// Never: the engine's settings were checked when this was assembled.
+    #[must_use]
+    pub fn cluster(&self) -> Cluster {
+        let model = self.deployment.roofline(self.lab.host_overhead, self.engine.async_scheduling);
+        Cluster::new(self.router.workers, self.engine, Router::new(self.router), Box::new(model))
+            .expect("the engine was checked")
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        let deployment = &self.deployment;
+        json!({
+            "model": deployment.model.name,
+            "instance": deployment.instance.sagemaker_name(),
+            "instances": self.price.instances,
+            "usd_per_hour": self.price.usd_per_hour,
+            "tensor_parallel_size": deployment.tp,
+            "kv_blocks": self.engine.cache.capacity.0,
+            "block_size": self.engine.cache.block.0,
+            "max_model_len": self.engine.max_model_len.0,
+            "max_num_seqs": self.engine.max_num_seqs,
+            "max_num_batched_tokens": self.engine.max_num_batched_tokens.0,
+            "async_scheduling": self.engine.async_scheduling,
+            "host_overhead_ms": self.lab.host_overhead.as_millis_f64(),
+            "api_latency_ms": self.lab.api_latency.as_millis_f64(),
+        })
+    }
+}
+
+impl Experiment {
+    /// Resolves and checks a case.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] or [`Failure::Usage`], naming the place and the remedy.
+    pub fn assemble(&self, case: &Case) -> Result<Assembled, Failure> {
+        let mut lab = Lab::default();
+        for (key, value) in &case.settings {
+            lab.set(key, value).map_err(Failure::Usage)?;
+        }
+        let mut assembled = assemble::assemble(&self.endpoint, &self.file, lab, case)?;
+        let longest = self.source.longest_prompt(&assembled.lab);
+        // LMCache's chunk; a setting once there are tiers.
+        let warning = short_prompts_warning(&self.endpoint, longest.0, 256);
+        assembled.warnings.extend(warning.map(|warning| warning.to_string()));
+        Ok(assembled)
+    }
+
+    /// Runs a case.
+    ///
+    /// # Panics
+    /// Where a law of the simulator is broken: a bug.
+    #[must_use]
+    pub fn run(&self, case: Case, assembled: &Assembled) -> Outcome {
+        let workload = self.source.workload(&assembled.lab, case.load, case.seed);
+        let mut cluster = assembled.cluster();
+        let ledger = simulate(&workload, &mut cluster, assembled.path, |_: &Event| {});
+        ledger.check();
+        cluster.check();
+        Outcome {
+            workload: self.workload.clone(),
+            endpoint: self.file.clone(),
+            deployment: assembled.describe(),
+            summary: ledger.summary(Some(assembled.price)),
+            records: ledger.records().to_vec(),
+            case,
+        }
+    }
+}
+
+/// The API that requests come through, by the path that the worker is invoked at.
+#[must_use]
+pub fn api_of(endpoint: &Endpoint) -> Api {
+    if endpoint.invocation_path.contains("chat") { Api::Chat } else { Api::Completions }
+}
+
+/// Checks an engine without building a cluster of it.
+fn check_engine(engine: EngineConfig) -> Result<(), String> {
+    Replica::new(engine).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// 128 characters, the chunk of production-stack's prefix trie, in tokens.
+fn chunk_of(chars_per_token: f64) -> Tokens {
+    Tokens(((128.0 / chars_per_token).round() as u32).max(1))
+}

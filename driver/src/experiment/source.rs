@@ -1,0 +1,108 @@
+//! Where requests come from.
+
+use super::case::Load;
+use crate::failure::Failure;
+use crate::lab::Lab;
+use crate::suggest;
+use kvcache::Tokens;
+use sim::streams::Streams;
+use sim::workload::document_qa::Arrivals;
+use sim::workload::{Pacing, Workload, mooncake};
+use std::path::Path;
+
+/// Names of workloads, and the release that brings those that are not there.
+const NAMES: [&str; 7] = ["docqa", "code-review", "chat", "unrelated", "shared-system", "multi-round-qa", "mixed"];
+
+/// Requests of a generated workload where none are asked for.
+const REQUESTS: u32 = 700;
+
+/// A workload, before it is known when it is sent.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// One long document, many questions.
+    DocumentQa {
+        /// Questions in all.
+        requests: u32,
+    },
+    /// A trace, read once.
+    Trace(Box<Workload>),
+}
+
+impl Source {
+    /// Reads `docqa` or `trace:FILE`.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for an unknown name, [`Failure::Invalid`] for a trace that cannot be read.
+    pub fn read(name: &str, requests: Option<u32>) -> Result<Self, Failure> {
+        if let Some(file) = name.strip_prefix("trace:") {
+            let workload = read_trace(Path::new(file))?;
+            let workload = match requests {
+                Some(count) => workload.first(count as usize),
+                None => workload,
+            };
+            return Ok(Self::Trace(Box::new(workload)));
+        }
+        match name {
+            "docqa" => Ok(Self::DocumentQa { requests: requests.unwrap_or(REQUESTS) }),
+            known if NAMES.contains(&known) => {
+                Err(Failure::Usage(format!("--workload {known}: not there yet; docqa and trace:FILE are")))
+            }
+            _ => {
+                let near = suggest::clause(name, NAMES);
+                Err(Failure::Usage(format!("--workload {name}: there is docqa, and trace:FILE{near}")))
+            }
+        }
+    }
+
+    /// Whether it brings its own times.
+    #[must_use]
+    pub const fn is_trace(&self) -> bool {
+        matches!(self, Self::Trace(_))
+    }
+
+    /// The longest prompt.
+    #[must_use]
+    pub fn longest_prompt(&self, lab: &Lab) -> Tokens {
+        match self {
+            Self::DocumentQa { .. } => lab.docqa.instruction + lab.docqa.document + lab.docqa.question,
+            Self::Trace(trace) => trace.longest_prompt(),
+        }
+    }
+
+    /// The requests, sent as `load` says.
+    #[must_use]
+    pub fn workload(&self, lab: &Lab, load: Load, seed: u64) -> Workload {
+        match (self, load) {
+            (Self::DocumentQa { requests }, load) => {
+                let arrivals = match load {
+                    Load::Rate(rate) => Arrivals::Poisson { rate },
+                    Load::Concurrency(concurrency) => Arrivals::Closed { concurrency },
+                    Load::Trace { .. } => unreachable!("a generated workload has a rate or a concurrency"),
+                };
+                let mut docqa = lab.docqa;
+                docqa.requests = *requests;
+                docqa.generate(arrivals, Streams::new(seed))
+            }
+            (Self::Trace(trace), Load::Concurrency(concurrency)) => {
+                trace.as_ref().clone().paced(Pacing::Closed { concurrency })
+            }
+            (Self::Trace(trace), Load::Trace { speedup }) => trace.as_ref().clone().sped_up(speedup),
+            (Self::Trace(_), Load::Rate(_)) => unreachable!("a trace brings its own times"),
+        }
+    }
+}
+
+fn read_trace(file: &Path) -> Result<Workload, Failure> {
+    let name = file.display();
+    let bytes = std::fs::read(file).map_err(|error| Failure::Invalid(format!("{name}: cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        Failure::Invalid(format!("{name}: line {line}: not UTF-8 text"))
+    })?;
+    if !mooncake::is_mooncake(&text) {
+        return Err(Failure::Invalid(format!(
+            "{name}: not a trace that podlab knows: its first line should be a JSON object with timestamp, input_length, output_length and hash_ids (Mooncake JSONL)"
+        )));
+    }
+    mooncake::parse(&text).map_err(|error| Failure::Invalid(format!("{name}: {error}")))
+}

@@ -1,0 +1,102 @@
+//! The results of runs, for people and for programs.
+
+use crate::experiment::Outcome;
+use crate::process::Usage;
+use serde::Serialize;
+
+pub mod folder; // a run as a folder
+mod table; // for people
+
+pub use table::table;
+
+/// All runs of a command as one JSON object, with what the process used outside of the runs: those are the same bytes
+/// for the same seed.
+#[must_use]
+pub fn json(outcomes: &[Outcome], process: Usage) -> String {
+    #[derive(Serialize)]
+    struct All<'a> {
+        runs: Vec<Run<'a>>,
+        process: Usage,
+    }
+    let runs = outcomes.iter().map(Run::of).collect();
+    let mut text = serde_json::to_string_pretty(&All { runs, process }).expect("figures are representable");
+    text.push('\n');
+    text
+}
+
+/// What a run was, and what came of it.
+#[derive(Serialize)]
+pub(crate) struct Run<'a> {
+    strategy: &'a str,
+    cache: &'a str,
+    replicas: u16,
+    workload: &'a str,
+    rate: Option<f64>,
+    concurrency: Option<u32>,
+    seed: u64,
+    settings: &'a std::collections::BTreeMap<String, String>,
+    #[serde(flatten)]
+    summary: &'a sim::ledger::Summary,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn of(outcome: &'a Outcome) -> Self {
+        let case = &outcome.case;
+        Self {
+            strategy: case.strategy.as_str(),
+            cache: case.cache.as_str(),
+            replicas: case.replicas,
+            workload: &outcome.workload,
+            rate: case.load.rate(),
+            concurrency: case.load.concurrency(),
+            seed: case.seed,
+            settings: &case.settings,
+            summary: &outcome.summary,
+        }
+    }
+}
+
+/// One line per run under a line of names; nested figures get dotted names.
+#[must_use]
+pub fn csv(outcomes: &[Outcome]) -> String {
+    let rows: Vec<Vec<(String, String)>> = outcomes
+        .iter()
+        .map(|outcome| {
+            let value = serde_json::to_value(Run::of(outcome)).expect("figures are representable");
+            let mut cells = Vec::new();
+            flatten("", &value, &mut cells);
+            cells
+        })
+        .collect();
+    let Some(first) = rows.first() else { return String::new() };
+    let mut text = first.iter().map(|(name, _)| quote(name)).collect::<Vec<_>>().join(",");
+    text.push('\n');
+    for row in &rows {
+        text.push_str(&row.iter().map(|(_, value)| quote(value)).collect::<Vec<_>>().join(","));
+        text.push('\n');
+    }
+    text
+}
+
+fn flatten(prefix: &str, value: &serde_json::Value, into: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&name, value, into);
+            }
+        }
+        serde_json::Value::String(text) => into.push((prefix.to_owned(), text.clone())),
+        serde_json::Value::Null => into.push((prefix.to_owned(), String::new())),
+        other => into.push((prefix.to_owned(), other.to_string())),
+    }
+}
+
+/// A field as RFC 4180 wants it.
+fn quote(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}

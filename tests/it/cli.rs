@@ -1,0 +1,213 @@
+//! The command line as a stranger meets it: every wrong input gets one clear error, its exit code, and nothing else.
+
+use crate::support::{Folder, podlab, project, said};
+use std::process::Command;
+
+const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";
+
+fn simulate() -> Option<Command> {
+    let mut command = podlab()?;
+    command.arg("simulate");
+    Some(command)
+}
+
+/// Runs `podlab simulate SAMPLE arguments...` and expects this exit code, these words, and nothing on stdout.
+fn refuses(arguments: &[&str], code: i32, words: &[&str]) {
+    let Some(mut command) = simulate() else { return };
+    let output = command.arg(project(SAMPLE)).args(arguments).output().expect("it runs");
+    let (stdout, stderr, status) = said(&output);
+    assert_eq!(status, code, "{arguments:?}: {stderr}");
+    assert_eq!(stdout, "", "{arguments:?} prints no result");
+    for word in words {
+        assert!(stderr.contains(word), "{arguments:?} should say {word:?}:\n{stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn contradictions_and_unknown_names_are_usage_errors() {
+    refuses(&["--strategy", "prefix-aware"], 2, &["did you mean \"prefixaware\"?"]);
+    refuses(&["--cache", "l0+l1"], 2, &["not simulated yet"]);
+    refuses(&["--cache", "l9"], 2, &["there is none, l0"]);
+    refuses(&["--workload", "docqs"], 2, &["did you mean \"docqa\"?"]);
+    refuses(&["--workload", "chat"], 2, &["not there yet"]);
+    refuses(&["--rate", "1", "--concurrency", "2"], 2, &["cannot be used with"]);
+    refuses(&["--speedup", "2"], 2, &["--speedup plays a trace faster"]);
+    refuses(&["--rate", "-1"], 2, &["a number above 0"]);
+    refuses(&["--replicas", "0"], 2, &["0 is not in 1..=4096"]);
+    refuses(&["--set", "engine.host_overhead=1"], 2, &["needs a unit"]);
+    refuses(&["--set", "engine.hostoverhead=1ms"], 2, &["did you mean \"engine.host_overhead\"?"]);
+    refuses(&["--set", "docqa.documents"], 2, &["key=value"]);
+    refuses(&["--seed", "x"], 2, &["invalid digit"]);
+}
+
+#[test]
+fn what_does_not_fit_is_an_invalid_configuration() {
+    refuses(&["--set", "engine.num_gpu_blocks=10"], 3, &["failed to deploy", "131072 takes 8192 blocks"]);
+    refuses(&["--set", "engine.max_num_batched_tokens=16", "--set", "engine.max_num_seqs=17"], 3, &["max-num-seqs"]);
+    refuses(&["--set", "model.name=gpt-5"], 3, &["not known", "Llama-3.1-70B"]);
+    refuses(&["--set", "engine.chunked_prefill=false"], 3, &["chunked prefill"]);
+    refuses(&["--set", "engine.gpu_memory_utilization=0.1"], 3, &["weights and working memory take"]);
+}
+
+#[test]
+fn a_missing_endpoint_file_is_an_invalid_input() {
+    let Some(mut command) = simulate() else { return };
+    let (_, stderr, status) = said(&command.arg("nowhere.yaml").output().expect("it runs"));
+    assert_eq!(status, 3, "{stderr}");
+    assert!(stderr.contains("nowhere.yaml"), "{stderr}");
+}
+
+/// Replays a trace of these lines and expects exit code 3 and these words, and that no folder is left behind.
+fn broken_trace(lines: &str, words: &[&str]) {
+    let folder = Folder::new("broken-trace");
+    let trace = folder.file("trace.jsonl", lines);
+    let Some(mut command) = simulate() else { return };
+    command.arg(project(SAMPLE)).arg("--workload").arg(format!("trace:{}", trace.display()));
+    let output = command.arg("--out").arg(folder.path("run")).output().expect("it runs");
+    let (stdout, stderr, status) = said(&output);
+    assert_eq!((status, stdout.as_str()), (3, ""), "{lines}\n{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{lines}\nshould say {word:?}:\n{stderr}");
+    }
+    assert_eq!(folder.names(), ["trace.jsonl"], "nothing is half-written");
+}
+
+#[test]
+fn a_trace_that_cannot_be_true_is_refused_with_its_line() {
+    let good = r#"{"timestamp": 5, "input_length": 600, "output_length": 3, "hash_ids": [1, 2]}"#;
+    let line = |text: &str| format!("{good}\n{text}\n");
+    broken_trace(&line(r#"{"timestamp": 6, "input_length": 600, "outp"#), &["line 2", "cut off"]);
+    broken_trace(
+        &line(r#"{"timestamp": 6, "input_length": -1, "output_length": 3, "hash_ids": []}"#),
+        &["line 2", "input_length -1"],
+    );
+    broken_trace(
+        &line(r#"{"timestamp": 4, "input_length": 600, "output_length": 3, "hash_ids": [1, 2]}"#),
+        &["line 2", "backwards"],
+    );
+    broken_trace(
+        &line(r#"{"timestamp": 6, "input_length": 100000000000, "output_length": 3, "hash_ids": [1]}"#),
+        &["line 2", "100000000000"],
+    );
+    broken_trace(
+        &line(r#"{"timestamp": 6, "input_length": 600, "output_length": 3, "hash_ids": [1]}"#),
+        &["line 2", "cover"],
+    );
+    broken_trace(
+        &line(r#"{"timestamp": -1, "input_length": 6, "output_length": 3, "hash_ids": [1]}"#),
+        &["line 2", "timestamp -1"],
+    );
+    broken_trace(
+        &line(r#"{"timestamp": 6, "input_length": 6, "output_length": 3, "hash_ids": [-1]}"#),
+        &["line 2", "not negative"],
+    );
+    broken_trace(
+        &line(r#"{"timestamp": 6, "input_length": "6", "output_length": 3, "hash_ids": [1]}"#),
+        &["line 2", "invalid type"],
+    );
+    broken_trace(&line(r#"{"timestamp": 6, "output_length": 3, "hash_ids": [1]}"#), &["line 2", "input_length"]);
+    broken_trace(&line("[]"), &["line 2"]);
+    broken_trace("", &["not a trace"]);
+    broken_trace("TIMESTAMP,ContextTokens\n", &["not a trace"]);
+}
+
+#[test]
+fn a_request_beyond_max_model_len_is_refused_and_the_run_goes_on() {
+    let folder = Folder::new("too-long");
+    let lines = r#"{"timestamp": 0, "input_length": 600, "output_length": 3, "hash_ids": [1, 2]}
+{"timestamp": 1, "input_length": 600, "output_length": 200000, "hash_ids": [1, 2]}
+{"timestamp": 2, "input_length": 600, "output_length": 3, "hash_ids": [1, 2]}
+"#;
+    let trace = folder.file("trace.jsonl", lines);
+    let Some(mut command) = simulate() else { return };
+    command.arg(project(SAMPLE)).arg("--workload").arg(format!("trace:{}", trace.display()));
+    let (stdout, stderr, status) = said(&command.args(["-o", "json"]).output().expect("it runs"));
+    assert_eq!(status, 0, "{stderr}");
+    let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+    let run = &result["runs"][0];
+    assert_eq!((&run["requests"], &run["completed"], &run["failed"]), (&3.into(), &2.into(), &1.into()));
+}
+
+#[test]
+fn the_json_has_every_promised_key() {
+    let Some(mut command) = simulate() else { return };
+    command.arg(project(SAMPLE)).args(["--requests", "30", "--replicas", "1,2", "--rate", "2", "-o", "json"]);
+    let (stdout, stderr, status) = said(&command.output().expect("it runs"));
+    assert_eq!(status, 0, "{stderr}");
+    let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+    assert_eq!(result["runs"].as_array().map(Vec::len), Some(2));
+    for key in ["cpu_seconds", "peak_rss_bytes", "wall_seconds"] {
+        assert!(result["process"][key].as_f64().is_some_and(|value| value > 0.0), "{key}");
+    }
+    let run = &result["runs"][1];
+    for key in ["strategy", "cache", "replicas", "workload", "rate", "seed", "requests", "completed", "failed"] {
+        assert!(!run[key].is_null(), "{key}");
+    }
+    for statistic in ["mean", "p50", "p90", "p95", "p99"] {
+        for quantity in ["ttft", "tpot", "itl", "e2el"] {
+            let key = format!("{statistic}_{quantity}_ms");
+            assert!(run[&key].as_f64().is_some_and(|value| value > 0.0), "{key}");
+        }
+    }
+    for key in ["request_throughput", "output_throughput", "total_token_throughput", "imbalance", "makespan_s"] {
+        assert!(run[key].as_f64().is_some_and(|value| value > 0.0), "{key}");
+    }
+    for key in ["total", "output_only", "input", "output"] {
+        assert!(run["cost_per_1k_tokens"][key].as_f64().is_some_and(|value| value > 0.0), "{key}");
+    }
+    let hits = &run["hit_rate"];
+    assert!(hits["l0"].as_f64().is_some_and(|rate| (0.0..1.0).contains(&rate)), "a rate is a fraction");
+    assert_eq!(hits["l0"], hits["total"]);
+    assert!(hits["l1"].is_null() && hits["l2"].is_null(), "unknown is null, not 0");
+}
+
+#[test]
+fn a_run_folder_appears_whole_and_is_never_overwritten() {
+    let folder = Folder::new("run-folder");
+    let out = folder.path("run");
+    let run = || {
+        let mut command = simulate()?;
+        command.arg(project(SAMPLE)).args(["--requests", "10", "--out"]).arg(&out);
+        Some(said(&command.output().expect("it runs")))
+    };
+    let Some((_, stderr, status)) = run() else { return };
+    assert_eq!(status, 0, "{stderr}");
+    assert_eq!(folder.names(), ["run"]);
+    for file in ["run.json", "summary.json", "requests.jsonl"] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    let requests = std::fs::read_to_string(out.join("requests.jsonl")).expect("it is there");
+    assert_eq!(requests.lines().count(), 10);
+    let Some((stdout, stderr, status)) = run() else { return };
+    assert_eq!((status, stdout.as_str()), (2, ""), "{stderr}");
+    assert!(stderr.contains("not an empty folder"), "{stderr}");
+}
+
+#[test]
+fn the_lab_file_and_annotations_set_what_set_overrides() {
+    let folder = Folder::new("lab-file");
+    let lab = folder.file("podlab.yaml", "docqa:\n  document_tokens: [1024, 2048]\nengine.host_overhead: 2ms\n");
+    let Some(mut command) = simulate() else { return };
+    command.arg(project(SAMPLE)).args(["--requests", "10", "-o", "json", "--lab"]).arg(&lab);
+    let (stdout, stderr, status) =
+        said(&command.args(["--set", "engine.host_overhead=3ms"]).output().expect("it runs"));
+    assert_eq!(status, 0, "{stderr}");
+    let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+    let settings = |run: usize| result["runs"][run]["settings"].clone();
+    assert_eq!(settings(0)["docqa.document_tokens"], "1024");
+    assert_eq!(settings(1)["docqa.document_tokens"], "2048");
+    assert_eq!(settings(1)["engine.host_overhead"], "3ms");
+    for (text, words) in [
+        ("engine:\n  hosts: 1ms\n", "there is no setting \"engine.hosts\""),
+        ("engine:\n  host_overhead: soon\n", "does not begin with a number"),
+        ("- 1\n", "a map of settings"),
+        ("a: [", "podlab.yaml"),
+    ] {
+        let lab = folder.file("podlab.yaml", text);
+        let Some(mut command) = simulate() else { return };
+        let (_, stderr, status) = said(&command.arg(project(SAMPLE)).arg("--lab").arg(&lab).output().expect("it runs"));
+        assert_eq!(status, 3, "{text}: {stderr}");
+        assert!(stderr.contains(words), "{text}: {stderr}");
+    }
+}
