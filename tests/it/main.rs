@@ -1,11 +1,14 @@
 //! Every test of podlab, a module per theme.
 
 mod support; // the real data, the release binary, folders that go away
+mod purity; // the law of the core
 mod cache; // the cache of one worker against a naive model
 mod router; // each strategy by hand, the index of holders against a literal one
 mod cost; // what a pass costs, what fits on a GPU
 mod reference; // the simulator against a step-by-step reference
+mod trace; // reading traces
 mod simulation; // laws on a real trace, and against theory
 mod endpoint; // the endpoint file: refusals, warnings, what is read
 mod emulate; // the same cluster in wall time, over HTTP
+mod clients; // real clients against the served endpoint
 mod cli; // the command line as a stranger meets it

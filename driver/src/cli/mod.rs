@@ -12,12 +12,20 @@ mod serve; // an emulated endpoint over HTTP
 mod simulate; // virtual time
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 4 remote unreachable or refused,
-99 threshold not met, 130 interrupted.";
+Exit codes:
+  0 ok           3 invalid config or input file    99 threshold not met
+  1 failed       4 remote unreachable or refused  130 interrupted
+  2 usage";
 
-/// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod.
+/// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
-#[command(name = "podlab", version, about, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(
+    name = "podlab",
+    version,
+    about = "A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod",
+    after_help = EXIT_CODES,
+    max_term_width = 110
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -66,8 +74,8 @@ const SIMULATE_EXAMPLES: &str = "\
 Examples:
   podlab simulate driver/examples/aws-blog-70b.yaml
   podlab simulate endpoint.yaml --strategy roundrobin,prefixaware,kvaware --replicas 1,7 --rate 2,4
-  podlab simulate endpoint.yaml --workload trace:conversation_trace.jsonl --speedup 2 -o json --out runs/trace
-  podlab simulate endpoint.yaml --set docqa.document_tokens=8192,65536 --set engine.host_overhead=1ms
+  podlab simulate endpoint.yaml --workload trace:conversation_trace.jsonl --speedup 2 --out runs/x2
+  podlab simulate endpoint.yaml --set docqa.document_tokens=8192,65536 -o json
 
 A comma-separated list stands for one run per value; several lists make a matrix.
 One seed gives the same bytes on every machine. Times are simulated, never measured.";
@@ -127,7 +135,7 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   podlab serve driver/examples/aws-blog-70b.yaml
   curl -N http://127.0.0.1:8000/v1/completions -H 'content-type: application/json' \\
-       -d '{\"model\": \"/opt/ml/model\", \"prompt\": \"Once upon a time\", \"max_tokens\": 16, \"stream\": true}'
+       -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 16, \"stream\": true}'
 
 The reply is made of random words: only its timing and its cache hits mean something.";
 

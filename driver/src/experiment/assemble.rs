@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::lab::Lab;
 use crate::suggest;
 use kvcache::{Blocks, CacheConfig, Tokens};
-use router::RouterConfig;
+use router::{Api, RouterConfig, Strategy};
 use sim::cost::catalogue::{self, Instance};
 use sim::cost::deployment::{Deployment, EngineSpec};
 use sim::cost::geometry::{self, Model};
@@ -25,9 +25,8 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
     check_engine(engine).map_err(invalid)?;
     let (price, warning) = price(&lab, &deployment, case);
     let mut warnings: Vec<String> = warning.into_iter().collect();
-    if case.replicas > 1 && endpoint.replicas == 1 {
-        warnings.push(format!("spec.replicas is 1, simulated with {}", case.replicas));
-    }
+    let path = Path { latency: lab.api_latency, api: api_of(endpoint) };
+    warnings.extend(routing_warning(endpoint, case, path.api));
     Ok(Assembled {
         router: RouterConfig {
             seed: case.seed,
@@ -37,12 +36,23 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
             qps_window: lab.qps_window,
             ..RouterConfig::new(case.strategy, case.replicas)
         },
-        path: Path { latency: lab.api_latency, api: api_of(endpoint) },
+        path,
         lab,
         deployment,
         engine,
         price,
         warnings,
+    })
+}
+
+/// What the values of the command line do to the endpoint file's routing; its own reader has warned of its own values.
+fn routing_warning(endpoint: &Endpoint, case: &Case, api: Api) -> Option<String> {
+    let own = endpoint.routing.map(|routing| routing.as_str());
+    (case.strategy == Strategy::KvAware && api == Api::Chat && own != Some(Strategy::KvAware.as_str())).then(|| {
+        format!(
+            "--strategy kvaware with spec.invocationEndpoint {}: HyperPod's kvaware reads /completions only; of a chat it sees nothing and falls back to the session, else to the lowest QPS",
+            endpoint.invocation_path
+        )
     })
 }
 

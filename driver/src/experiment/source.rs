@@ -99,10 +99,12 @@ fn read_trace(file: &Path) -> Result<Workload, Failure> {
         let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
         Failure::Invalid(format!("{name}: line {line}: not UTF-8 text"))
     })?;
-    if !mooncake::is_mooncake(&text) {
+    // Some editors put a byte order mark first.
+    let text = text.trim_start_matches('\u{feff}');
+    if !mooncake::is_mooncake(text) {
         return Err(Failure::Invalid(format!(
             "{name}: not a trace that podlab knows: its first line should be a JSON object with timestamp, input_length, output_length and hash_ids (Mooncake JSONL)"
         )));
     }
-    mooncake::parse(&text).map_err(|error| Failure::Invalid(format!("{name}: {error}")))
+    mooncake::parse(text).map_err(|error| Failure::Invalid(format!("{name}: {error}")))
 }
