@@ -10,6 +10,7 @@ mod units; // how much
 mod time; // when
 mod identity; // what a block is: collision-resistant hashes of real tokens
 mod chain; // what a prompt is: pieces, and the keys of its blocks
+mod keyed; // maps from such keys
 mod event; // what others may know about a cache
 mod label; // whose identity a cached run carries
 mod runs; // the tree of runs
@@ -18,6 +19,7 @@ mod worker; // the cache of one worker, by vLLM's rules
 pub use chain::{BlockKey, Chain, ChainBuilder, Piece, PieceKey};
 pub use event::{CacheEvent, Change, Epoch};
 pub use identity::{BlockHash, Identity};
+pub use keyed::{KeyMap, OwnHash};
 pub use time::{Span, Time};
 pub use units::{Blocks, RequestId, SessionId, Tokens, WorkerId};
 pub use worker::{CacheConfig, Duplicates, Found, HoldId, NoRoom, Usage, WorkerCache};

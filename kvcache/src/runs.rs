@@ -11,12 +11,11 @@
 //! * `first` finds a run by its first block and nothing else: a key names its whole past, so one map serves all runs.
 
 use crate::chain::{BlockKey, Chain};
+use crate::keyed::KeyMap;
 use crate::label::{LabelId, Labels};
 use crate::units::{Blocks, Tokens};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::hash::{BuildHasherDefault, Hasher};
-use hashbrown::HashMap;
 
 /// A run's number. The root is a run of no blocks above all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,22 +24,6 @@ pub(crate) struct RunId(u32);
 impl RunId {
     pub(crate) const ROOT: Self = Self(0);
     const NONE: Self = Self(u32::MAX);
-}
-
-/// Block keys are mixed already: the key is its own hash.
-#[derive(Default)]
-struct OwnHash(u64);
-
-impl Hasher for OwnHash {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        debug_assert!(false, "only block keys are hashed here, not {} bytes", bytes.len());
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
 }
 
 #[derive(Debug)]
@@ -90,7 +73,7 @@ pub(crate) struct Extent {
 pub(crate) struct Runs {
     runs: Vec<Run>,
     vacant: Vec<RunId>,
-    first: HashMap<u64, RunId, BuildHasherDefault<OwnHash>>,
+    first: KeyMap<RunId>,
     pub(crate) labels: Labels,
     oldest: RunId,
     newest: RunId,
@@ -114,7 +97,7 @@ impl Runs {
         Self {
             runs: vec![root],
             vacant: Vec::new(),
-            first: HashMap::default(),
+            first: KeyMap::default(),
             labels: Labels::new(unit),
             oldest: RunId::NONE,
             newest: RunId::NONE,

@@ -9,26 +9,8 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::hash::{BuildHasherDefault, Hasher};
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use kvcache::{PieceKey, Tokens, WorkerId};
-
-/// Piece keys are mixed already: the key is its own hash.
-#[derive(Default)]
-struct OwnHash(u64);
-
-impl Hasher for OwnHash {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        debug_assert!(false, "only piece keys are hashed here, not {} bytes", bytes.len());
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
+use kvcache::{KeyMap, PieceKey, Tokens, WorkerId};
 
 /// A row's number.
 pub(crate) type Slot = u32;
@@ -44,7 +26,7 @@ struct Row {
 pub struct Holders {
     workers: u16,
     unit: Tokens,
-    slots: HashMap<u64, Slot, BuildHasherDefault<OwnHash>>,
+    slots: KeyMap<Slot>,
     ends: Vec<u32>, // an entry for each slot and worker: tokens from the start of the prompt
     rows: Vec<Row>,
     vacant: Vec<Slot>,
@@ -58,7 +40,7 @@ impl Holders {
         Self {
             workers,
             unit,
-            slots: HashMap::default(),
+            slots: KeyMap::default(),
             ends: Vec::new(),
             rows: Vec::new(),
             vacant: Vec::new(),

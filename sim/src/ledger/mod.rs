@@ -1,7 +1,7 @@
 //! What became of every request, and what that says of the run.
 //!
 //! Laws, asserted by [`Ledger::check`]: every request sent has completed, was refused, or is unfinished, and is counted
-//! once; Little's law holds exactly, since both sides are integers: the integral of the number of requests in the
+//! once; every token of a completed request came out, after a gap that was counted, or first; Little's law holds exactly, since both sides are integers: the integral of the number of requests in the
 //! system equals the sum of the times they spent there.
 
 use crate::cluster::Event;
@@ -225,7 +225,12 @@ impl Ledger {
         if nobody_left_early {
             assert_eq!(self.residence, stayed, "Little's law: the integral of N equals the sum of W");
         }
-        for record in self.records.iter().filter(|record| record.status == Status::Completed) {
+        let completed = || self.records.iter().filter(|record| record.status == Status::Completed);
+        if unfinished == 0 && nobody_left_early {
+            let gaps: u64 = completed().map(|record| u64::from(record.output.0) - 1).sum();
+            assert_eq!(self.gaps.count(), gaps, "every token after the first follows a gap");
+        }
+        for record in completed() {
             let order =
                 [Some(record.sent), Some(record.arrived), record.admitted, record.first_token, record.last_token];
             assert!(order.iter().all(Option::is_some) && order.is_sorted(), "a request's moments are in order");
