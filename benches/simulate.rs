@@ -87,7 +87,7 @@ fn main() {
             settings: BTreeMap::new(),
         };
         let assembled = experiment.assemble(&case).expect("the sample can be simulated");
-        let outcome = experiment.run(case, &assembled);
+        let outcome = experiment.run(case, &assembled).expect("it ends in time");
         assert_eq!(outcome.summary.completed, 12_031);
     };
     let mut group = criterion.benchmark_group("conversation trace, parsed and simulated");

@@ -12,10 +12,6 @@ pub enum Failure {
     Usage(String),
     /// A configuration or input file is wrong: exit code 3.
     Invalid(String),
-    /// A remote is unreachable or refuses: exit code 4.
-    Remote(String),
-    /// It was interrupted: exit code 130.
-    Interrupted,
 }
 
 impl Failure {
@@ -26,8 +22,6 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Invalid(_) => 3,
-            Self::Remote(_) => 4,
-            Self::Interrupted => 130,
         })
     }
 }
@@ -35,8 +29,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::Invalid(text) | Self::Remote(text) => f.write_str(text),
-            Self::Interrupted => f.write_str("interrupted"),
+            Self::Failed(text) | Self::Usage(text) | Self::Invalid(text) => f.write_str(text),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod cli; // the command line
 pub mod endpoint; // the endpoint file that kubectl takes
+mod yaml; // YAML with places
 pub mod lab; // the settings that are not in it
 pub mod experiment; // one experiment, and a run of it for each combination of values
 pub mod report; // results for people and for programs

@@ -64,7 +64,7 @@ impl Choose for Prefixes {
                 (available.iter().nth(drawn), Reason::NoPrefix, Tokens::ZERO)
             }
         };
-        let worker = worker.unwrap_or(WorkerId(0));
+        let worker = worker.expect("somebody is available, so somebody is drawn");
         self.insert(request.chain, matched, worker);
         Decision { worker, reason, matched: Some(matched) }
     }

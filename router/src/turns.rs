@@ -8,7 +8,7 @@ use crate::request::{Decision, Reason, RouteRequest};
 use crate::router::Choose;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use kvcache::{Time, WorkerId};
+use kvcache::Time;
 
 const SETS: usize = 1024;
 
@@ -41,7 +41,7 @@ impl Turns {
 impl Choose for Turns {
     fn choose(&mut self, _: &RouteRequest<'_>, available: &Available, _: Time) -> Decision {
         let turn = self.next(available) % u64::from(available.count());
-        let worker = available.iter().nth(turn as usize).unwrap_or(WorkerId(0));
+        let worker = available.iter().nth(turn as usize).expect("a turn lies below the number of those available");
         Decision { worker, reason: Reason::Turn, matched: None }
     }
 }

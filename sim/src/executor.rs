@@ -7,6 +7,9 @@ use crate::cost::{CostModel, Segment, Shape};
 use crate::replica::Pass;
 use kvcache::{Span, Time};
 
+/// About how long a stretch may last: ten days.
+const LONGEST: Span = Span::from_secs(864_000);
+
 /// A stretch of passes under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
@@ -28,30 +31,34 @@ impl Stretch {
     /// The stretch of `pass`, begun at `now`: as many repeats as the plan and the cost model's line allow.
     pub fn begin(model: &dyn CostModel, pass: &Pass, now: Time) -> Self {
         let segment = model.segment(&pass.shape);
-        let passes = pass.repeats.min(Self::passes_on(&segment, pass));
         // A pass takes at least a picosecond: time must move on.
         let first = segment.at(pass.shape.context).max(Span(1));
+        let passes = pass.repeats.min(Self::passes_on(&segment, pass));
+        // Cut where it would last very long, which changes nothing: 64 bits of picoseconds must hold its end.
+        let longest = first + segment.slope * pass.shape.decoders * passes;
+        let passes = passes.min((LONGEST.0 / longest.0).max(1));
         Self {
             started: now,
             first,
             growth: segment.slope * pass.shape.decoders,
             passes,
             steady: pass.steady,
-            prefill: first.saturating_sub(Self::decode_alone(model, &pass.shape)),
+            prefill: Self::of_prompts(model, &pass.shape, first),
         }
     }
 
-    /// What the decoders of a pass would take without its prompts; nothing where there are none.
-    fn decode_alone(model: &dyn CostModel, shape: &Shape) -> Span {
+    /// What the prompts of a pass that lasts `duration` add to what its decoders alone would take. Reading the weights,
+    /// which both need, counts as the decoders' where there are any.
+    fn of_prompts(model: &dyn CostModel, shape: &Shape, duration: Span) -> Span {
         let decoders = shape.decoders;
-        if decoders == 0 {
+        if decoders == shape.tokens {
             return Span::ZERO;
         }
-        if decoders == shape.tokens {
-            return Span(u64::MAX);
+        if decoders == 0 {
+            return duration;
         }
         let alone = Shape { tokens: decoders, samples: decoders, pairs: 0, prefill_context: 0, ..*shape };
-        model.segment(&alone).at(shape.context)
+        duration.saturating_sub(model.segment(&alone).at(shape.context))
     }
 
     fn passes_on(segment: &Segment, pass: &Pass) -> u64 {

@@ -4,8 +4,24 @@ use crate::cluster::{Arrival, Cluster, Event};
 use crate::ledger::Ledger;
 use crate::workload::{Pacing, Workload};
 use alloc::collections::BTreeSet;
+use core::fmt;
 use kvcache::{ChainBuilder, RequestId, Span, Time};
 use router::Api;
+
+/// The last moment a run may reach: 100 days, so that the longest stretch begun before it ends within 64 bits.
+pub const HORIZON: Time = Time(100 * 86_400 * 1_000_000_000_000);
+
+/// A run that would last beyond [`HORIZON`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeyondHorizon;
+
+impl fmt::Display for BeyondHorizon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the run reaches beyond the 100 days that it may last")
+    }
+}
+
+impl core::error::Error for BeyondHorizon {}
 
 /// What the path to the cluster is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +30,25 @@ pub struct Path {
     pub latency: Span,
     /// Which API requests come through.
     pub api: Api,
+    /// Whether a request names its session where the router looks for it (`SESSION_KEY`).
+    pub names_session: bool,
 }
 
 /// Sends `workload` through `cluster` and keeps the books, until everything has ended. `look` sees every event.
-pub fn simulate(workload: &Workload, cluster: &mut Cluster, path: Path, mut look: impl FnMut(&Event)) -> Ledger {
+///
+/// # Errors
+/// Where something would happen beyond the horizon.
+pub fn simulate(
+    workload: &Workload,
+    cluster: &mut Cluster,
+    path: Path,
+    mut look: impl FnMut(&Event),
+) -> Result<Ledger, BeyondHorizon> {
+    let last = workload.requests().last().map_or(Time::ZERO, |request| request.at);
+    if last.0.checked_add(path.latency.0).is_none_or(|at| at > HORIZON.0) {
+        return Err(BeyondHorizon);
+    }
+
     let workers = cluster.replicas().count() as u16;
     let mut run = Run {
         workload,
@@ -28,11 +59,11 @@ pub fn simulate(workload: &Workload, cluster: &mut Cluster, path: Path, mut look
         due: BTreeSet::new(),
     };
     match workload.pacing() {
-        Pacing::Open => run.open(cluster, &mut look),
-        Pacing::Closed { concurrency } => run.closed(cluster, concurrency, &mut look),
+        Pacing::Open => run.open(cluster, &mut look)?,
+        Pacing::Closed { concurrency } => run.closed(cluster, concurrency, &mut look)?,
     }
     run.ledger.close(cluster.now());
-    run.ledger
+    Ok(run.ledger)
 }
 
 struct Run<'a> {
@@ -45,7 +76,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn open(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) {
+    fn open(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) -> Result<(), BeyondHorizon> {
         for index in 0..self.workload.requests().len() {
             let sent = self.workload.requests()[index].at;
             cluster.advance(sent + self.path.latency);
@@ -54,17 +85,25 @@ impl Run<'_> {
         }
         self.enter_events(cluster, look);
         while let Some(at) = cluster.next_due() {
+            within_horizon(at)?;
             cluster.advance(at);
             self.enter_events(cluster, look);
         }
+        Ok(())
     }
 
-    fn closed(&mut self, cluster: &mut Cluster, concurrency: u32, look: &mut impl FnMut(&Event)) {
+    fn closed(
+        &mut self,
+        cluster: &mut Cluster,
+        concurrency: u32,
+        look: &mut impl FnMut(&Event),
+    ) -> Result<(), BeyondHorizon> {
         for _ in 0..concurrency {
             self.send_next(Time::ZERO);
         }
         loop {
             let (arrival, due) = (self.due.first().copied(), cluster.next_due());
+            within_horizon(cluster.now())?;
             match (arrival, due) {
                 (Some((at, index)), due) if due.is_none_or(|due| at < due) => {
                     cluster.advance(at);
@@ -72,7 +111,7 @@ impl Run<'_> {
                     self.deliver(index, Time(at.0 - self.path.latency.0), cluster);
                 }
                 (_, Some(due)) => cluster.advance(due),
-                (_, None) => break,
+                (_, None) => return Ok(()),
             }
             self.enter_events(cluster, look);
         }
@@ -93,7 +132,7 @@ impl Run<'_> {
         self.ledger.arrived(id, sent, cluster.now(), request.prompt, request.output);
         cluster.arrive(&Arrival {
             request: id,
-            session: request.session,
+            session: request.session.filter(|_| self.path.names_session),
             pieces: self.chain.pieces(),
             prompt: request.prompt,
             output: request.output,
@@ -111,6 +150,10 @@ impl Run<'_> {
             }
         }
     }
+}
+
+fn within_horizon(at: Time) -> Result<(), BeyondHorizon> {
+    if at > HORIZON { Err(BeyondHorizon) } else { Ok(()) }
 }
 
 fn ends_a_request(event: &Event) -> bool {

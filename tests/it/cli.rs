@@ -39,15 +39,18 @@ fn contradictions_and_unknown_names_are_usage_errors() {
     refuses(&["--set", "engine.hostoverhead=1ms"], 2, &["did you mean \"engine.host_overhead\"?"]);
     refuses(&["--set", "docqa.documents"], 2, &["key=value"]);
     refuses(&["--seed", "x"], 2, &["invalid digit"]);
+    refuses(&["--strategy", ""], 2, &["--strategy"]);
+    refuses(&["--cache", ""], 2, &["--cache: a value is missing"]);
 }
 
 #[test]
-fn what_does_not_fit_is_an_invalid_configuration() {
-    refuses(&["--set", "engine.num_gpu_blocks=10"], 3, &["failed to deploy", "131072 takes 8192 blocks"]);
-    refuses(&["--set", "engine.max_num_batched_tokens=16", "--set", "engine.max_num_seqs=17"], 3, &["max-num-seqs"]);
-    refuses(&["--set", "model.name=gpt-5"], 3, &["not known", "Llama-3.1-70B"]);
-    refuses(&["--set", "engine.chunked_prefill=false"], 3, &["chunked prefill"]);
-    refuses(&["--set", "engine.gpu_memory_utilization=0.1"], 3, &["weights and working memory take"]);
+fn a_value_given_twice_is_not_run_twice() {
+    refuses(&["--strategy", "roundrobin,kvaware,roundrobin"], 2, &["--strategy: roundrobin is given twice"]);
+    refuses(&["--cache", "l0,l0"], 2, &["--cache: l0 is given twice"]);
+    refuses(&["--replicas", "2", "--replicas", "2"], 2, &["--replicas: 2 is given twice"]);
+    refuses(&["--rate", "1,1.0"], 2, &["--rate: 1 is given twice"]);
+    refuses(&["--concurrency", "4,4"], 2, &["--concurrency: 4 is given twice"]);
+    refuses(&["--seed", "0,1,0"], 2, &["--seed: 0 is given twice"]);
 }
 
 #[test]
@@ -144,6 +147,9 @@ fn the_json_has_every_promised_key() {
     for key in ["strategy", "cache", "replicas", "workload", "rate", "seed", "requests", "completed", "failed"] {
         assert!(!run[key].is_null(), "{key}");
     }
+    for key in ["concurrency", "speedup"] {
+        assert_eq!(run.get(key), Some(&serde_json::Value::Null), "{key} is there, and null");
+    }
     for statistic in ["mean", "p50", "p90", "p95", "p99"] {
         for quantity in ["ttft", "tpot", "itl", "e2el"] {
             let key = format!("{statistic}_{quantity}_ms");
@@ -163,51 +169,43 @@ fn the_json_has_every_promised_key() {
 }
 
 #[test]
-fn a_run_folder_appears_whole_and_is_never_overwritten() {
-    let folder = Folder::new("run-folder");
-    let out = folder.path("run");
-    let run = || {
+fn the_csv_has_the_columns_of_the_json_in_its_order() {
+    let output = |format: &str| {
         let mut command = simulate()?;
-        command.arg(project(SAMPLE)).args(["--requests", "10", "--out"]).arg(&out);
-        Some(said(&command.output().expect("it runs")))
+        command.arg(project(SAMPLE)).args(["--requests", "5", "--set", "api.latency=1ms,2ms", "-o", format]);
+        let (stdout, stderr, status) = said(&command.output().expect("it runs"));
+        assert_eq!(status, 0, "{stderr}");
+        Some(stdout)
     };
-    let Some((_, stderr, status)) = run() else { return };
-    assert_eq!(status, 0, "{stderr}");
-    assert_eq!(folder.names(), ["run"]);
-    for file in ["run.json", "summary.json", "requests.jsonl"] {
-        assert!(out.join(file).exists(), "{file}");
+    let (Some(csv), Some(json)) = (output("csv"), output("json")) else { return };
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 3, "a line of names, and one per run");
+    assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+    let first = ["strategy", "cache", "replicas", "workload", "rate", "concurrency", "speedup", "seed"];
+    assert_eq!(lines[0][..8], first);
+    let mut from = 0;
+    for name in &lines[0] {
+        let key = name.rsplit('.').next().expect("a name has a last part");
+        let key = if name.starts_with("settings.") { "api.latency" } else { key };
+        let at = json[from..].find(&format!("\"{key}\":"));
+        from += at.unwrap_or_else(|| panic!("{name} is not in the order of the JSON"));
     }
-    let requests = std::fs::read_to_string(out.join("requests.jsonl")).expect("it is there");
-    assert_eq!(requests.lines().count(), 10);
-    let Some((stdout, stderr, status)) = run() else { return };
-    assert_eq!((status, stdout.as_str()), (2, ""), "{stderr}");
-    assert!(stderr.contains("not an empty folder"), "{stderr}");
 }
 
 #[test]
-fn the_lab_file_and_annotations_set_what_set_overrides() {
-    let folder = Folder::new("lab-file");
-    let lab = folder.file("podlab.yaml", "docqa:\n  document_tokens: [1024, 2048]\nengine.host_overhead: 2ms\n");
-    let Some(mut command) = simulate() else { return };
-    command.arg(project(SAMPLE)).args(["--requests", "10", "-o", "json", "--lab"]).arg(&lab);
-    let (stdout, stderr, status) =
-        said(&command.args(["--set", "engine.host_overhead=3ms"]).output().expect("it runs"));
-    assert_eq!(status, 0, "{stderr}");
-    let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
-    let settings = |run: usize| result["runs"][run]["settings"].clone();
-    assert_eq!(settings(0)["docqa.document_tokens"], "1024");
-    assert_eq!(settings(1)["docqa.document_tokens"], "2048");
-    assert_eq!(settings(1)["engine.host_overhead"], "3ms");
-    for (text, words) in [
-        ("engine:\n  hosts: 1ms\n", "there is no setting \"engine.hosts\""),
-        ("engine:\n  host_overhead: soon\n", "does not begin with a number"),
-        ("- 1\n", "a map of settings"),
-        ("a: [", "podlab.yaml"),
-    ] {
-        let lab = folder.file("podlab.yaml", text);
-        let Some(mut command) = simulate() else { return };
-        let (_, stderr, status) = said(&command.arg(project(SAMPLE)).arg("--lab").arg(&lab).output().expect("it runs"));
-        assert_eq!(status, 3, "{text}: {stderr}");
-        assert!(stderr.contains(words), "{text}: {stderr}");
+fn the_settings_are_listed_without_an_endpoint() {
+    for shell in ["simulate", "serve"] {
+        for arguments in [&["--set", "help"] as &[&str], &["--set=help"], &["nowhere.yaml", "--set", "help"]] {
+            let Some(mut command) = podlab() else { return };
+            let (stdout, stderr, status) = said(&command.arg(shell).args(arguments).output().expect("it runs"));
+            assert_eq!((status, stderr.as_str()), (0, ""), "{shell} {arguments:?}");
+            assert!(stdout.contains("engine.host_overhead"), "{stdout}");
+        }
+        for arguments in [&[] as &[&str], &["--set", "api.latency=1ms"]] {
+            let Some(mut command) = podlab() else { return };
+            let (stdout, stderr, status) = said(&command.arg(shell).args(arguments).output().expect("it runs"));
+            assert_eq!((status, stdout.as_str()), (2, ""), "{shell} {arguments:?}: {stderr}");
+            assert!(stderr.contains("ENDPOINT.yaml"), "{stderr}");
+        }
     }
 }

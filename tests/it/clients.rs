@@ -1,6 +1,6 @@
 //! Real clients against the served endpoint: the binary, a socket, and programs that podlab did not write.
 
-use crate::support::{podlab, project, said};
+use crate::support::{podlab, project, said, skipped};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -36,7 +36,7 @@ impl Drop for Served {
 #[test]
 fn the_openai_client_is_content() {
     let Some(python) = std::env::var_os("PODLAB_PYTHON") else {
-        println!("skipped: PODLAB_PYTHON names no interpreter with the openai package; run tests/run.sh");
+        skipped("PODLAB_PYTHON names no interpreter with the openai package; run tests/run.sh");
         return;
     };
     let Some(served) = Served::start(&["--time-scale", "5", "--strategy", "roundrobin"]) else { return };
@@ -57,7 +57,7 @@ fn curl_sees_tokens_as_they_come() {
     let mut command = Command::new("curl");
     command.args(["-sN", "--max-time", "20", "-H", "content-type: application/json", "-d", body, &url]);
     let Ok(output) = command.output() else {
-        println!("skipped: no curl");
+        skipped("no curl");
         return;
     };
     let (stdout, stderr, status) = said(&output);

@@ -15,14 +15,9 @@ fn instance(name: &str) -> Instance {
     *catalogue::find(name).unwrap_or_else(|| panic!("{name} is in the catalogue"))
 }
 
-/// A file of the calibration data, which lies beside the checkout; `None`, said aloud, where it does not.
+/// A file of the calibration data; `None`, said aloud, where it is not there.
 fn calibration(file: &str) -> Option<String> {
-    let folders = ["/../../shared", "/../shared"].map(|up| format!("{}{up}", env!("CARGO_MANIFEST_DIR")));
-    let text = folders.iter().find_map(|up| std::fs::read_to_string(format!("{up}/data/calibration/{file}")).ok());
-    if text.is_none() {
-        eprintln!("skipped: no data/calibration/{file}");
-    }
-    text
+    crate::support::data(&format!("calibration/{file}")).and_then(|path| std::fs::read_to_string(path).ok())
 }
 
 #[test]

@@ -6,9 +6,12 @@ mod cache; // the cache of one worker against a naive model
 mod router; // each strategy by hand, the index of holders against a literal one
 mod cost; // what a pass costs, what fits on a GPU
 mod reference; // the simulator against a step-by-step reference
+mod ledger; // every figure, worked out by hand
 mod trace; // reading traces
 mod simulation; // laws on a real trace, and against theory
 mod endpoint; // the endpoint file: refusals, warnings, what is read
 mod emulate; // the same cluster in wall time, over HTTP
 mod clients; // real clients against the served endpoint
 mod cli; // the command line as a stranger meets it
+mod lab; // settings: the lab file, --set, annotations
+mod folder; // a run as a folder

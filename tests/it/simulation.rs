@@ -4,10 +4,12 @@ use crate::support::{Folder, conversation, podlab, project};
 use driver::endpoint::Endpoint;
 use driver::experiment::{Case, Experiment, Load, Outcome, Source, Tiers};
 use driver::process::Usage;
-use kvcache::{Blocks, CacheConfig, Duplicates, SessionId, Span, Time, Tokens};
+use driver::report::Inputs;
+use kvcache::{Blocks, CacheConfig, ChainBuilder, Duplicates, RequestId, SessionId, Span, Time, Tokens};
 use router::{Api, Router, RouterConfig, Strategy};
-use sim::cluster::Cluster;
+use sim::cluster::{Arrival, Cluster};
 use sim::cost::{CostModel, Segment, Shape};
+use sim::ledger::Ledger;
 use sim::replica::EngineConfig;
 use sim::simulate::{Path, simulate};
 use sim::streams::Streams;
@@ -32,7 +34,7 @@ fn case(strategy: Strategy, replicas: u16, speedup: f64) -> Case {
 /// Runs a case; the simulator asserts its conservation laws and Little's law by itself at the end.
 fn run(experiment: &Experiment, case: Case) -> Outcome {
     let assembled = experiment.assemble(&case).expect("it can be simulated");
-    experiment.run(case, &assembled)
+    experiment.run(case, &assembled).expect("it ends in time")
 }
 
 #[test]
@@ -85,7 +87,8 @@ fn one_seed_gives_the_same_bytes_in_debug_and_release() {
     let load = if experiment.source.is_trace() { Load::Trace { speedup: 1.0 } } else { Load::Concurrency(20) };
     let outcome = run(&experiment, Case { load, ..case(Strategy::KvAware, 7, 1.0) });
     let usage = Usage::since(Instant::now());
-    driver::report::folder::write(&folder.path("debug"), &[outcome], usage).expect("it can be written");
+    driver::report::folder::write(&folder.path("debug"), &[outcome], &Inputs::default(), usage)
+        .expect("it can be written");
     for file in ["requests.jsonl", "summary.json"] {
         let read = |run: &str| std::fs::read(folder.path(run).join(file)).expect("it was written");
         let (debug, release) = (read("debug"), read("release"));
@@ -134,8 +137,8 @@ fn mean_wait(rho: f64, service: Span, requests: u32, seed: u64) -> f64 {
     };
     let router = Router::new(RouterConfig::new(Strategy::RoundRobin, 1));
     let mut cluster = Cluster::new(1, engine, router, Box::new(Constant(service))).expect("the engine is valid");
-    let path = Path { latency: Span::ZERO, api: Api::Completions };
-    let ledger = simulate(&workload, &mut cluster, path, |_| {});
+    let path = Path { latency: Span::ZERO, api: Api::Completions, names_session: true };
+    let ledger = simulate(&workload, &mut cluster, path, |_| {}).expect("it ends in time");
     ledger.check();
     let waits = ledger
         .records()
@@ -161,6 +164,88 @@ fn the_engine_with_one_seat_is_an_m_d_1_queue() {
 }
 
 #[test]
+fn littles_law_holds_against_a_count_taken_in_the_engines() {
+    // N is counted in the engines themselves, between one event and the next; W is what the ledger wrote down.
+    let file = project("driver/examples/aws-blog-70b.yaml");
+    let (endpoint, _) = Endpoint::read(&file).expect("the sample is valid");
+    let source = Source::DocumentQa { requests: 200 };
+    let experiment = Experiment { endpoint, file: String::new(), workload: "docqa".to_owned(), source };
+    let case = Case { load: Load::Rate(6.0), ..case(Strategy::KvAware, 3, 1.0) };
+    let assembled = experiment.assemble(&case).expect("it can be simulated");
+    let workload = experiment.source.workload(&assembled.lab, case.load, case.seed);
+    let mut cluster = assembled.cluster();
+    let mut ledger = Ledger::new(3, 200);
+    let (mut counted, mut chain) = (0_u128, ChainBuilder::new());
+    for (number, request) in workload.requests().iter().enumerate() {
+        counted += advance(&mut cluster, &mut ledger, request.at);
+        workload.chain(request, &mut chain);
+        let id = RequestId(number as u64);
+        ledger.arrived(id, request.at, request.at, request.prompt, request.output);
+        let (prompt, output) = (request.prompt, request.output);
+        cluster.arrive(&Arrival {
+            request: id,
+            session: None,
+            pieces: chain.pieces(),
+            prompt,
+            output,
+            api: Api::Completions,
+        });
+    }
+    while let Some(at) = cluster.next_due() {
+        counted += advance(&mut cluster, &mut ledger, at);
+    }
+    ledger.close(cluster.now());
+    ledger.check();
+    assert_eq!(ledger.residence(), counted, "the integral of N equals the sum of W");
+    assert!(counted > 0);
+}
+
+/// Goes to `to` from event to event, and gives the integral of the number of requests that the engines have.
+fn advance(cluster: &mut Cluster, ledger: &mut Ledger, to: Time) -> u128 {
+    let mut integral = 0;
+    loop {
+        let at = cluster.next_due().map_or(to, |due| due.min(to));
+        let live: usize = cluster.replicas().map(sim::replica::Replica::live).sum();
+        integral += live as u128 * u128::from(at.since(cluster.now()).0);
+        cluster.advance(at);
+        while let Some(event) = cluster.poll() {
+            ledger.enter(&event, cluster.now());
+        }
+        if at == to {
+            return integral;
+        }
+    }
+}
+
+#[test]
+fn without_a_session_key_there_are_no_sessions() {
+    let text = std::fs::read_to_string(project("driver/examples/aws-blog-70b.yaml")).expect("it is there");
+    let with = experiment("docqa");
+    assert!(with.endpoint.session_key.is_some(), "the sample names its session key");
+    let without = text.replace("SESSION_KEY", "SOME_OTHER_KEY");
+    let (endpoint, _) = Endpoint::parse(&without, "without.yaml").expect("it is valid");
+    let without = Experiment { endpoint, ..with.clone() };
+    let case = Case { load: Load::Concurrency(50), ..case(Strategy::Session, 4, 1.0) };
+    let workers = |experiment: &Experiment| -> Vec<_> {
+        run(experiment, case.clone()).records.iter().map(|record| record.worker).collect()
+    };
+    assert_ne!(workers(&with), workers(&without), "sessions that nobody names steer nothing");
+}
+
+#[test]
+fn strategies_differ_on_document_qa() {
+    let experiment = experiment("docqa");
+    let placed = |strategy| -> Vec<_> {
+        let case = Case { load: Load::Concurrency(50), ..case(strategy, 4, 1.0) };
+        run(&experiment, case).records.iter().map(|record| record.worker).collect()
+    };
+    let all = Strategy::ALL.map(placed);
+    for (index, one) in all.iter().enumerate() {
+        assert!(all[index + 1..].iter().all(|other| other != one), "{} places like another", Strategy::ALL[index]);
+    }
+}
+
+#[test]
 fn more_of_anything_never_hurts_document_qa() {
     let experiment = experiment("docqa");
     let of = |cache, replicas| {
@@ -168,7 +253,7 @@ fn more_of_anything_never_hurts_document_qa() {
         run(&experiment, Case { cache, load, ..case(Strategy::KvAware, replicas, 1.0) }).summary
     };
     let (bare, cached, wide) = (of(Tiers::None, 2), of(Tiers::L0, 2), of(Tiers::L0, 4));
-    assert_eq!(bare.hit_rate.total, Some(0.0));
+    assert_eq!((bare.hit_rate.total, bare.hit_rate.l0), (Some(0.0), None));
     assert!(cached.ttft.mean < bare.ttft.mean && wide.ttft.mean < cached.ttft.mean);
     assert!(cached.throughput.output > bare.throughput.output);
     // 700 questions about 35 documents: all but the first about each can find its document.

@@ -11,8 +11,20 @@ pub(crate) fn data(file: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!("skipped: no {file}; name its folder in PODLAB_DATA");
+    skipped(&format!("no {file}; name its folder in PODLAB_DATA"));
     None
+}
+
+/// Says that a test did not run, past the harness, which swallows what passing tests print.
+pub(crate) fn skipped(why: &str) {
+    use std::io::Write;
+    let said = std::fs::OpenOptions::new()
+        .append(true)
+        .open("/dev/stderr")
+        .and_then(|mut stderr| writeln!(stderr, "skipped: {why}"));
+    if said.is_err() {
+        println!("skipped: {why}");
+    }
 }
 
 /// The conversation trace.
@@ -28,7 +40,7 @@ pub(crate) fn project(file: &str) -> PathBuf {
 /// The release binary that `tests/run.sh` built; `None`, said, where the tests are run in another way.
 pub(crate) fn podlab() -> Option<Command> {
     let Some(binary) = std::env::var_os("PODLAB_BIN") else {
-        println!("skipped: PODLAB_BIN names no binary; run tests/run.sh");
+        skipped("PODLAB_BIN names no binary; run tests/run.sh");
         return None;
     };
     Some(Command::new(binary))

@@ -5,7 +5,7 @@ use super::{DemoArgs, Format, print};
 use crate::endpoint::Endpoint;
 use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers};
 use crate::failure::Failure;
-use crate::lab::Axis;
+use crate::lab::{Axis, Origin};
 use crate::process::Usage;
 use crate::report;
 use router::Strategy;
@@ -44,7 +44,11 @@ fn part(caches: &[Tiers], instruction: &str) -> Result<Vec<Outcome>, Failure> {
         replicas: vec![7],
         loads: vec![Load::Concurrency(IN_FLIGHT)],
         seeds: vec![0],
-        axes: vec![Axis { key: "docqa.instruction_tokens".to_owned(), values: vec![instruction.to_owned()] }],
+        axes: vec![Axis {
+            key: "docqa.instruction_tokens".to_owned(),
+            values: vec![instruction.to_owned()],
+            origin: Origin::BuiltIn,
+        }],
     };
     let mut outcomes = Vec::new();
     if caches.contains(&Tiers::None) {

@@ -10,12 +10,10 @@ use std::process::ExitCode;
 mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
 mod simulate; // virtual time
+mod settings; // where settings come from, and which are to blame
 
 const EXIT_CODES: &str = "\
-Exit codes:
-  0 ok           3 invalid config or input file    99 threshold not met
-  1 failed       4 remote unreachable or refused  130 interrupted
-  2 usage";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 130 `serve` stopped twice";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -81,11 +79,14 @@ A comma-separated list stands for one run per value; several lists make a matrix
 One seed gives the same bytes on every machine. Times are simulated, never measured.";
 
 #[derive(Debug, Args)]
-#[command(after_help = SIMULATE_EXAMPLES)]
+#[command(
+    after_help = SIMULATE_EXAMPLES,
+    override_usage = "podlab simulate [OPTIONS] <ENDPOINT.yaml>\n       podlab simulate --set help"
+)]
 struct SimulateArgs {
     /// The InferenceEndpointConfig that `kubectl apply` takes
-    #[arg(value_name = "ENDPOINT.yaml")]
-    endpoint: PathBuf,
+    #[arg(value_name = "ENDPOINT.yaml", required_unless_present = "settings")]
+    endpoint: Option<PathBuf>,
     #[command(flatten)]
     lab: LabArgs,
     /// docqa, or trace:FILE (Mooncake JSONL, recognised by content)
@@ -140,11 +141,14 @@ Examples:
 The reply is made of random words: only its timing and its cache hits mean something.";
 
 #[derive(Debug, Args)]
-#[command(after_help = SERVE_EXAMPLES)]
+#[command(
+    after_help = SERVE_EXAMPLES,
+    override_usage = "podlab serve [OPTIONS] <ENDPOINT.yaml>\n       podlab serve --set help"
+)]
 struct ServeArgs {
     /// The InferenceEndpointConfig that `kubectl apply` takes
-    #[arg(value_name = "ENDPOINT.yaml")]
-    endpoint: PathBuf,
+    #[arg(value_name = "ENDPOINT.yaml", required_unless_present = "settings")]
+    endpoint: Option<PathBuf>,
     #[command(flatten)]
     lab: LabArgs,
     /// What executes the passes

@@ -1,6 +1,7 @@
 //! `podlab serve`: an emulated endpoint over HTTP.
 
-use super::simulate::{asks_for_help, axes, default_strategy, list_settings, read_endpoint, replicas};
+use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
+use super::simulate::{default_strategy, read_endpoint, replicas};
 use super::{Engine, ServeArgs, print, warn};
 use crate::emulate;
 use crate::endpoint::Endpoint;
@@ -12,10 +13,15 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
         return print(&list_settings());
     }
     let Engine::Sim = args.engine;
-    let endpoint = read_endpoint(&args.endpoint)?;
-    let axes = axes(&args.lab, &endpoint)?;
+    let file = endpoint_file(args.endpoint.as_deref())?;
+    let (endpoint, _) = read_endpoint(file)?;
+    let axes = axes(&args.lab, &endpoint, file, lab_text(&args.lab)?.as_deref())?;
     if let Some(axis) = axes.iter().find(|axis| axis.values.len() > 1) {
-        return Err(Failure::Usage(format!("{}: serve takes one value, not {}", axis.key, axis.values.len())));
+        return Err(Failure::Usage(format!(
+            "{}: serve takes one value, not {}",
+            axis.origin.names(&axis.key),
+            axis.values.len()
+        )));
     }
     let strategy = args.strategy.unwrap_or_else(|| default_strategy(&endpoint));
     let off = endpoint.engine.enable_prefix_caching == Some(false);
@@ -30,16 +36,21 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
         seeds: vec![args.seed],
         axes,
     };
-    let file = args.endpoint.display().to_string();
+    let file = file.display().to_string();
     let source = Source::DocumentQa { requests: 0 };
     let experiment = Experiment { endpoint, file, workload: String::new(), source };
     let cases = matrix.cases();
-    let mut assembled = experiment.assemble(&cases[0])?;
+    let mut assembled = assemble(&experiment, &cases[0], &matrix.axes)?;
     for warning in &assembled.warnings {
         warn(&format!("warning: {warning}"));
     }
     // Every token of every pass is somebody's.
     (assembled.engine.record_work, assembled.engine.max_repeats) = (true, 1);
+    if experiment.endpoint.l1 || experiment.endpoint.l2.is_some() {
+        warn(
+            "warning: the endpoint file turns on L1 or L2, which are not simulated yet: only the device's cache (L0) is",
+        );
+    }
     listen(args, &experiment.endpoint, &assembled)
 }
 
@@ -58,18 +69,27 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
         let settings = settings(args, endpoint, assembled)?;
         warn(&format!(
-            "serving {} as {} x {} ({}) on http://{address}/v1: emulated, every pass lasts its modelled time / {}",
-            settings.models.first().map_or("", String::as_str),
+            "serving {} on http://{address}/v1: {} workers on {} x {} behind {}, emulated ({} modelled seconds per second)",
+            assembled.deployment.model.name,
             assembled.router.workers,
+            assembled.price.instances,
             assembled.deployment.instance.sagemaker_name(),
             assembled.router.strategy,
             args.time_scale,
         ));
+        warn(&format!("model names: {}; Ctrl-C stops", settings.models.join(", ")));
         let stop = async {
             // Without signals there is still the second way to stop a process.
             if emulate::stop_signal().await.is_err() {
                 std::future::pending::<()>().await;
             }
+            warn("stopping: no new requests; those in flight may take 30 s more; Ctrl-C again stops at once");
+            tokio::spawn(async {
+                if emulate::stop_signal().await.is_ok() {
+                    warn("stopped with requests in flight");
+                    std::process::exit(130);
+                }
+            });
         };
         let stopped = emulate::serve(assembled.cluster(), settings, listener, stop).await;
         stopped.map(|_| ()).map_err(|error| Failure::Failed(error.to_string()))

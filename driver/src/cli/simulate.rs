@@ -1,14 +1,15 @@
 //! `podlab simulate`.
 
-use super::{Format, LabArgs, SimulateArgs, print, warn};
-use crate::endpoint::Endpoint;
+use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
+use super::{Format, SimulateArgs, print, warn};
+use crate::endpoint::{Endpoint, EndpointError};
 use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers};
 use crate::failure::Failure;
-use crate::lab::settings::SETTINGS;
-use crate::lab::{Axis, Lab};
 use crate::process::Usage;
+use crate::report::{Input, Inputs};
 use crate::{report, suggest};
 use router::Strategy;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Instant;
 
@@ -20,12 +21,23 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
+    check_lists(args)?;
+    let file = endpoint_file(args.endpoint.as_deref())?;
     if let Some(folder) = &args.out {
         report::folder::check(folder)?;
     }
-    let endpoint = read_endpoint(&args.endpoint)?;
-    let axes = axes(&args.lab, &endpoint)?;
-    let source = Source::read(&args.workload, args.requests)?;
+    let (endpoint, text) = read_endpoint(file)?;
+    let lab = lab_text(&args.lab)?;
+    let axes = axes(&args.lab, &endpoint, file, lab.as_deref())?;
+    let mut inputs = Inputs {
+        endpoint: Some(Input::whole(file, &text)),
+        lab: args.lab.lab.as_deref().zip(lab.as_deref()).map(|(path, text)| Input::whole(path, text)),
+        trace: None,
+    };
+    let source = Source::read_and_show(&args.workload, args.requests, |path, bytes| {
+        // A hash takes as long as a tenth of a run.
+        inputs.trace = args.out.is_some().then(|| Input::hashed(path, bytes));
+    })?;
     let matrix = Matrix {
         strategies: or_default(&args.strategy, || default_strategy(&endpoint)),
         caches: caches(&args.cache, &endpoint)?,
@@ -34,12 +46,11 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         seeds: args.seed.clone(),
         axes,
     };
-    let experiment =
-        Experiment { endpoint, file: args.endpoint.display().to_string(), workload: args.workload.clone(), source };
+    let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
     let outcomes = run_all(&experiment, &matrix)?;
     let process = Usage::since(began);
     if let Some(folder) = &args.out {
-        report::folder::write(folder, &outcomes, process)?;
+        report::folder::write(folder, &outcomes, &inputs, process)?;
         warn(&format!("wrote {}", folder.display()));
     }
     print(&match args.format {
@@ -52,7 +63,8 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
 /// Runs every case. All are assembled first: a case that cannot run is told before any work is done.
 pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix) -> Result<Vec<Outcome>, Failure> {
     let cases = matrix.cases();
-    let assembled: Vec<_> = cases.iter().map(|case| experiment.assemble(case)).collect::<Result<_, _>>()?;
+    let assembled: Vec<_> =
+        cases.iter().map(|case| assemble(experiment, case, &matrix.axes)).collect::<Result<_, _>>()?;
     let mut said = Vec::new();
     for warning in assembled.iter().flat_map(|assembled| &assembled.warnings) {
         if !said.contains(&warning) {
@@ -60,16 +72,52 @@ pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix) -> Result<Vec<Ou
             said.push(warning);
         }
     }
-    Ok(cases.into_iter().zip(&assembled).map(|(case, assembled)| experiment.run(case, assembled)).collect())
+    let run = |(case, assembled)| experiment.run(case, assembled);
+    let outcomes: Vec<Outcome> = cases.into_iter().zip(&assembled).map(run).collect::<Result<_, _>>()?;
+    for outcome in &outcomes {
+        for (count, example) in outcome.refusals() {
+            let (all, label) = (outcome.records.len(), outcome.case.label());
+            warn(&format!("warning: {label}: {count} of {all} requests refused ({}): {example}", example.class()));
+        }
+        if let Some(tail) = outcome.backlog() {
+            warn(&format!("warning: {}: overloaded: {tail}", outcome.case.label()));
+        }
+    }
+    Ok(outcomes)
 }
 
-/// Reads the endpoint file and says what is odd about it.
-pub(super) fn read_endpoint(file: &Path) -> Result<Endpoint, Failure> {
-    let (endpoint, warnings) = Endpoint::read(file).map_err(|error| Failure::Invalid(error.to_string()))?;
+/// Reads the endpoint file and says what is odd about it. Gives its text too.
+pub(super) fn read_endpoint(file: &Path) -> Result<(Endpoint, String), Failure> {
+    let read = || {
+        let text = Endpoint::text(file)?;
+        let (endpoint, warnings) = Endpoint::parse(&text, &file.display().to_string())?;
+        Ok((endpoint, text, warnings))
+    };
+    let (endpoint, text, warnings) = read().map_err(|error: EndpointError| Failure::Invalid(error.to_string()))?;
     for warning in warnings {
-        warn(&format!("warning: {warning}"));
+        let (file, line) = (file.display(), warning.line);
+        warn(&format!("warning: {file}:{line}: {}: {} [{}]", warning.path, warning.message, warning.code.as_str()));
     }
-    Ok(endpoint)
+    Ok((endpoint, text))
+}
+
+/// A value given twice would be a run made twice.
+fn check_lists(args: &SimulateArgs) -> Result<(), Failure> {
+    distinct("--strategy", &args.strategy)?;
+    distinct("--cache", &args.cache)?;
+    distinct("--replicas", &args.replicas)?;
+    distinct("--rate", &args.rate)?;
+    distinct("--concurrency", &args.concurrency)?;
+    distinct("--seed", &args.seed)
+}
+
+fn distinct<T: PartialEq + Display>(flag: &str, values: &[T]) -> Result<(), Failure> {
+    match values.iter().enumerate().find(|(index, value)| values[..*index].contains(value)) {
+        Some((_, value)) => {
+            Err(Failure::Usage(format!("{flag}: {value} is given twice; each value is one run, keep one of them")))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(super) fn default_strategy(endpoint: &Endpoint) -> Strategy {
@@ -110,6 +158,7 @@ fn caches(given: &[String], endpoint: &Endpoint) -> Result<Vec<Tiers>, Failure> 
 
 fn tiers(name: &str) -> Result<Tiers, Failure> {
     match name {
+        "" => Err(Failure::Usage("--cache: a value is missing; there is none and l0".to_owned())),
         "none" => Ok(Tiers::None),
         "l0" => Ok(Tiers::L0),
         "l0+l1" | "l0+l1+l2" => {
@@ -144,44 +193,4 @@ fn loads(args: &SimulateArgs, source: &Source) -> Result<Vec<Load>, Failure> {
         return Ok(vec![Load::Concurrency(CONCURRENCY)]);
     }
     Ok(args.rate.iter().map(|rate| Load::Rate(*rate)).collect())
-}
-
-/// The settings given, weakest first: annotations, lab file, `--set`. A stronger one replaces a weaker one's values.
-pub(super) fn axes(args: &LabArgs, endpoint: &Endpoint) -> Result<Vec<Axis>, Failure> {
-    let mut axes: Vec<Axis> = Vec::new();
-    let mut put = |axis: Axis| match axes.iter_mut().find(|known| known.key == axis.key) {
-        Some(known) => *known = axis,
-        None => axes.push(axis),
-    };
-    for annotation in &endpoint.annotations {
-        let text = format!("{}={}", annotation.key, annotation.value);
-        let axis = Axis::parse(&text).map_err(|problem| {
-            Failure::Invalid(format!("metadata.annotations[\"podlab.dev/{}\"]: {problem}", annotation.key))
-        })?;
-        put(axis);
-    }
-    if let Some(file) = &args.lab {
-        Lab::default().read(file).map_err(Failure::Invalid)?.into_iter().for_each(&mut put);
-    }
-    for text in &args.settings {
-        put(Axis::parse(text).map_err(|problem| Failure::Usage(format!("--set {text}: {problem}")))?);
-    }
-    Ok(axes)
-}
-
-pub(super) fn asks_for_help(args: &LabArgs) -> bool {
-    args.settings.iter().any(|text| text == "help")
-}
-
-pub(super) fn list_settings() -> String {
-    let width = SETTINGS.iter().map(|setting| setting.key.len()).max().unwrap_or_default();
-    let mut text =
-        String::from("Settings for --set KEY=VALUE, for a lab file, and for podlab.dev/KEY annotations:\n\n");
-    for setting in SETTINGS {
-        text.push_str(&format!(
-            "  {:width$}  {}\n  {:width$}  takes: {}; default: {}\n",
-            setting.key, setting.means, "", setting.takes, setting.default
-        ));
-    }
-    text
 }

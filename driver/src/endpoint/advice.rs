@@ -3,7 +3,7 @@
 use super::Endpoint;
 use super::problem::{Code, Findings, Warning};
 use super::settings::{L2Backend, RoutingStrategy};
-use super::tree::Node;
+use crate::yaml::Node;
 
 /// The longest name of a Kubernetes service.
 const SERVICE_NAME: usize = 63;
@@ -31,7 +31,7 @@ pub fn short_prompts_warning(endpoint: &Endpoint, longest_prompt: u32, chunk: u3
     Some(Warning {
         code: Code::ShortPrompts,
         path: "spec.kvCacheSpec.enableL2Cache".to_owned(),
-        line: endpoint.l2_line,
+        line: endpoint.lines.l2,
         message: format!(
             "L2 is on, but the longest prompt has {longest_prompt} tokens and a chunk {chunk}: nothing is ever stored; \
              use longer prompts, or a smaller LMCACHE_CHUNK_SIZE"

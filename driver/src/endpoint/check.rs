@@ -9,8 +9,8 @@ use super::forms::{is_label_value, is_qualified_name};
 use super::problem::{Code, Findings};
 use super::quantity;
 use super::schema::{Field, Form, Kind, Need, Object, Since};
-use super::tree::{Entry, Node, Value, child, quoted};
 use crate::suggest;
+use crate::yaml::{Entry, Node, Value, child, quoted};
 
 /// Checks `document`; the paths of missing fields that Kubernetes requires and a simulation does not are the result.
 pub(super) fn check(document: &Node, version: ApiVersion, findings: &mut Findings) -> Vec<String> {

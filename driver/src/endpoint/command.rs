@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::problem::{Code, Findings, Place};
-use super::tree::{Node, quoted};
+use crate::yaml::{Node, quoted};
 
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh"];
 

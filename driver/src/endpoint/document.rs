@@ -2,15 +2,15 @@
 
 use super::crd::KIND;
 use super::problem::{Code, Findings, Place};
-use super::tree::{Node, documents};
 use crate::suggest;
+use crate::yaml::{Node, documents};
 
 /// The one endpoint in `text`. Without one there is a problem that says so.
 ///
 /// Other kinds are skipped with a warning, for a file may well hold a Secret or a Service too. Not so a document that
 /// names no kind or whose kind is nearly ours, and one that stands alone: they are taken for the endpoint.
 pub(super) fn endpoint(text: &str, findings: &mut Findings) -> Option<Node> {
-    let documents = match documents(text, findings) {
+    let documents = match documents(text, &mut findings.problems) {
         Ok(documents) => documents,
         Err(problem) => {
             findings.problems.push(problem);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::command::Word;
 use super::flags::{FLAGS, Takes};
 use super::problem::{Code, Findings};
-use super::tree::quoted;
 use crate::suggest;
+use crate::yaml::quoted;
 
 /// The flags of `vllm serve` that a simulation takes into account. `None`: not given, so the engine's default holds.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::problem::{Code, Findings};
-use super::tree::Node;
+use crate::yaml::Node;
 
 /// What was found in `worker.environmentVariables`.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! The endpoint file: the very `InferenceEndpointConfig` YAML that `kubectl apply` takes.
 //!
-//! Reading goes in four steps. `tree` turns YAML into values that know their place; `check` holds them against the
+//! Reading goes in four steps. `crate::yaml` turns YAML into values that know their place; `check` holds them against the
 //! tables in `crd` and `kubernetes`; `read` takes out what a simulation needs, with `command`, `engine` and `flags`
 //! for the engine's command line; `advice` warns of what is accepted and will still cost its owner a day.
 //!
@@ -17,7 +17,6 @@ mod engine; // the settings of the engine
 mod flags; // ... as flags of `vllm serve`
 mod command; // ... on a command line
 mod environment; // and environment variables
-mod tree; // YAML with places
 mod schema; // what a table can say
 mod forms; // which strings are allowed
 mod crd; // the tables: HyperPod's part
@@ -37,7 +36,7 @@ use std::path::Path;
 pub use advice::short_prompts_warning;
 pub use engine::EngineArgs;
 pub use problem::{Code, EndpointError, Place, Problem, Warning};
-pub use settings::{Annotation, ApiVersion, Autoscaling, L2Backend, RequestLimits, RoutingStrategy};
+pub use settings::{Annotation, ApiVersion, Autoscaling, L2Backend, Lines, RequestLimits, RoutingStrategy};
 
 /// Kubernetes itself takes no object above 1.5 MiB, so a larger file is some other file.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -73,8 +72,8 @@ pub struct Endpoint {
     pub l1: bool,
     /// The cache shared by all pods, or `None` if it is off.
     pub l2: Option<L2Backend>,
-    /// The line of `enableL2Cache`, or of what should contain it: for warnings that need the workload too.
-    pub l2_line: u32,
+    /// Where things stand, for what only the workload or the hardware tells.
+    pub lines: Lines,
     /// `l2CacheLocalUrl`: where a `redis` backend listens.
     pub l2_url: Option<String>,
     /// GPUs of a pod, from `nvidia.com/gpu`.
@@ -109,6 +108,14 @@ impl Endpoint {
     /// # Errors
     /// One problem if the file cannot be read, is no UTF-8 or is no YAML; otherwise every problem in it.
     pub fn read(path: &Path) -> Result<(Self, Vec<Warning>), EndpointError> {
+        Self::parse(&Self::text(path)?, &path.display().to_string())
+    }
+
+    /// The text of the file at `path`, for those who need it beside the endpoint: a pipe cannot be read twice.
+    ///
+    /// # Errors
+    /// One problem if the file cannot be read, is too large to be an endpoint file or is no UTF-8.
+    pub fn text(path: &Path) -> Result<String, EndpointError> {
         let name = path.display().to_string();
         let refuse =
             |message: String| EndpointError::new(&name, vec![Problem { place: None, path: String::new(), message }]);
@@ -122,12 +129,11 @@ impl Endpoint {
         if bytes.len() as u64 > LARGEST_FILE {
             return Err(refuse(format!("larger than {LARGEST_FILE} bytes, so it is no endpoint file")));
         }
-        let text = String::from_utf8(bytes).map_err(|error| {
+        String::from_utf8(bytes).map_err(|error| {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
             refuse(format!("line {line} is not UTF-8; allowed: YAML in UTF-8"))
-        })?;
-        Self::parse(&text, &name)
+        })
     }
 
     /// Reads `text`; `file_name` is what messages call it.

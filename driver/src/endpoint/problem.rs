@@ -1,26 +1,8 @@
 //! What is wrong with an endpoint file (problems: it is refused) and what will bite later (warnings: it is accepted).
 
+use crate::yaml::lines;
+pub use crate::yaml::{Place, Problem};
 use std::fmt;
-
-/// A position in a file, both counted from 1; a column counts characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// The line.
-    pub line: u32,
-    /// The character in the line.
-    pub column: u32,
-}
-
-/// One reason why a file is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where, or `None` if the file could not be read at all.
-    pub place: Option<Place>,
-    /// The field, such as `spec.worker.args[3]`; empty if it is about the file as a whole.
-    pub path: String,
-    /// What is wrong, what is allowed, and what was probably meant. One line.
-    pub message: String,
-}
 
 /// Every problem found in one reading of a file. Its `Display` is one line for each, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,21 +34,7 @@ impl EndpointError {
 
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            f.write_str(&self.file)?;
-            if let Some(Place { line, column }) = problem.place {
-                write!(f, ":{line}:{column}")?;
-            }
-            f.write_str(": ")?;
-            if !problem.path.is_empty() {
-                write!(f, "{}: ", problem.path)?;
-            }
-            f.write_str(&problem.message)?;
-        }
-        Ok(())
+        f.write_str(&lines(&self.file, &self.problems))
     }
 }
 
@@ -174,7 +142,7 @@ pub(super) struct Findings {
 
 impl Findings {
     pub(super) fn problem(&mut self, place: Place, path: &str, message: impl Into<String>) {
-        self.problems.push(Problem { place: Some(place), path: path.to_owned(), message: message.into() });
+        self.problems.push(Problem::at(place, path, message));
     }
 
     pub(super) fn warn(&mut self, code: Code, line: u32, path: &str, message: impl Into<String>) {

@@ -1,7 +1,7 @@
 //! Kubernetes quantities: `6`, `500m`, `30Gi`, `1e3`.
 
-use super::tree::{Node, Value, quoted};
 use crate::suggest;
+use crate::yaml::{Node, Value, quoted};
 
 /// Suffixes and what they multiply by, in thousandths; `n` and `u` are below that and divide instead.
 const SUFFIXES: &[(&str, i128)] = &[

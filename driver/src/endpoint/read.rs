@@ -4,9 +4,9 @@
 //! one reading also finds what is wrong further on.
 
 use super::problem::{Code, Findings};
-use super::settings::{Annotation, ApiVersion, Autoscaling, L2Backend, RequestLimits, RoutingStrategy};
-use super::tree::Node;
+use super::settings::{Annotation, ApiVersion, Autoscaling, L2Backend, Lines, RequestLimits, RoutingStrategy};
 use super::{Endpoint, advice, check, command, document, engine, environment, resources};
+use crate::yaml::Node;
 
 /// The prefix of annotations that are for podlab.
 const OURS: &str = "podlab.dev/";
@@ -53,7 +53,7 @@ fn assembled(document: &Node, spec: &Node, version: ApiVersion, findings: &mut F
         routing: routing(spec),
         l1,
         l2,
-        l2_line: document.nearest_line(&["spec", "kvCacheSpec", "enableL2Cache"]),
+        lines: lines(document),
         l2_url: text(&["kvCacheSpec", "l2CacheSpec", "l2CacheLocalUrl"]),
         pod_gpus: pod.gpus,
         pod_cpu_millis: pod.cpu_millis,
@@ -67,6 +67,23 @@ fn assembled(document: &Node, spec: &Node, version: ApiVersion, findings: &mut F
         container_port: worker.at_path(&["modelInvocationPort", "containerPort"]).and_then(Node::whole),
         annotations: annotations(document),
         image: worker.get("image").and_then(Node::text).map(str::to_owned),
+    }
+}
+
+fn lines(document: &Node) -> Lines {
+    let line = |path: &[&str]| document.nearest_line(path);
+    let one = line(&["spec", "instanceType"]);
+    Lines {
+        l2: line(&["spec", "kvCacheSpec", "enableL2Cache"]),
+        instance_type: if document.at_path(&["spec", "instanceType"]).is_some() {
+            one
+        } else {
+            line(&["spec", "instanceTypes"])
+        },
+        replicas: line(&["spec", "replicas"]),
+        model_name: line(&["spec", "modelName"]),
+        args: line(&["spec", "worker", "args"]),
+        resources: line(&["spec", "worker", "resources"]),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::problem::Findings;
 use super::quantity;
-use super::tree::{Node, child, quoted};
+use crate::yaml::{Node, child, quoted};
 
 const PATH: &str = "spec.worker.resources";
 const GPU: &str = "nvidia.com/gpu";

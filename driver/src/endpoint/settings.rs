@@ -118,3 +118,20 @@ pub struct Annotation {
     /// The line in the file.
     pub line: u32,
 }
+
+/// Lines of fields, counted from 1; of what should contain a field that is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// `spec.kvCacheSpec.enableL2Cache`.
+    pub l2: u32,
+    /// `spec.instanceType`, or `spec.instanceTypes`.
+    pub instance_type: u32,
+    /// `spec.replicas`.
+    pub replicas: u32,
+    /// `spec.modelName`.
+    pub model_name: u32,
+    /// `spec.worker.args`.
+    pub args: u32,
+    /// `spec.worker.resources`.
+    pub resources: u32,
+}

@@ -7,26 +7,41 @@ use crate::lab::Lab;
 use crate::suggest;
 use kvcache::{Blocks, CacheConfig, Tokens};
 use router::{Api, RouterConfig, Strategy};
-use sim::cost::catalogue::{self, Instance};
-use sim::cost::deployment::{Deployment, EngineSpec};
+use sim::cost::catalogue::{self, Instance, PeerLink};
+use sim::cost::deployment::{Deployment, EngineSpec, Why};
 use sim::cost::geometry::{self, Model};
 use sim::ledger::Price;
 use sim::replica::EngineConfig;
 use sim::simulate::Path;
 
 pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -> Result<Assembled, Failure> {
-    let invalid = |problem: String| Failure::Invalid(format!("{file}: {problem}"));
-    let instance = instance(endpoint).map_err(invalid)?;
-    let model = model(endpoint, &lab).map_err(invalid)?;
-    let spec = spec(endpoint, &lab).map_err(invalid)?;
-    let deployment =
-        Deployment::plan(instance, &model, &spec).map_err(|error| invalid(format!("failed to {error}")))?;
-    let engine = engine(endpoint, &lab, &deployment, case).map_err(invalid)?;
-    check_engine(engine).map_err(invalid)?;
+    let lines = &endpoint.lines;
+    let at = |line: u32| move |problem: String| Failure::Invalid(format!("{file}:{line}: {problem}"));
+    let instance = instance(endpoint).map_err(at(lines.instance_type))?;
+    let model = model(endpoint, &lab).map_err(at(lines.model_name))?;
+    let spec = spec(endpoint, &lab).map_err(at(lines.args))?;
+    let deployment = Deployment::plan(instance, &model, &spec).map_err(|error| {
+        let pod = matches!(error.why, Why::TpExceedsPod { .. } | Why::PodExceedsInstance { .. });
+        at(if pod { lines.resources } else { lines.args })(format!("failed to {error}"))
+    })?;
+    let engine = engine(endpoint, &lab, &deployment, case).map_err(at(lines.args))?;
+    check_engine(engine).map_err(at(lines.args))?;
     let (price, warning) = price(&lab, &deployment, case);
     let mut warnings: Vec<String> = warning.into_iter().collect();
-    let path = Path { latency: lab.api_latency, api: api_of(endpoint) };
+    let path = Path { latency: lab.api_latency, api: api_of(endpoint), names_session: endpoint.session_key.is_some() };
     warnings.extend(routing_warning(endpoint, case, path.api));
+    if deployment.tp > 1 && deployment.instance.gpu.peer_link == PeerLink::Host {
+        warnings.push(format!(
+            "tensor parallelism over PCIe ({}): what its all-reduces cost rests on no measurement",
+            deployment.instance.sagemaker_name()
+        ));
+    }
+    if engine.max_num_partial_prefills > 1 {
+        warnings.push(
+            "max_num_partial_prefills above 1: vLLM's V1 engine refuses to start with it; simulated as what its settings would derive, chunks of at most 4 % of max_model_len"
+                .to_owned(),
+        );
+    }
     Ok(Assembled {
         router: RouterConfig {
             seed: case.seed,
@@ -128,8 +143,31 @@ fn in_args(error: impl std::fmt::Display) -> String {
     format!("worker.args: {error}")
 }
 
+/// vLLM's default of `scheduler_reserve_full_isl` is true in 0.19 (its resolved configuration as logged by
+/// LLMServingSim's runs); 0.11 does not have it.
+const RESERVES_FULL_ISL: (u32, u32) = (0, 19);
+/// vLLM schedules asynchronously by default since 0.14.
+const SCHEDULES_ASYNC: (u32, u32) = (0, 14);
+/// What is assumed of an image that does not say: the version of the image in AWS's blog.
+const ASSUMED: (u32, u32) = (0, 11);
+
+/// The version of vLLM that an image's tag names, such as `vllm:0.11.1-gpu-py312`. LMCache's images carry LMCache's
+/// version; HyperPod's own carry another number and hold vLLM 0.19.
+fn vllm_version(image: Option<&str>) -> (u32, u32) {
+    let Some((name, tag)) = image.and_then(|image| image.rsplit_once(':')) else { return ASSUMED };
+    if tag.starts_with("server-hyperpod") {
+        return (0, 19);
+    }
+    let mut numbers = tag.trim_start_matches('v').split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    match (name.contains("vllm") && !name.contains("lmcache"), numbers.next(), numbers.next()) {
+        (true, Some(major), Some(minor)) => (major, minor),
+        _ => ASSUMED,
+    }
+}
+
 fn engine(endpoint: &Endpoint, lab: &Lab, deployment: &Deployment, case: &Case) -> Result<EngineConfig, String> {
     let args = &endpoint.engine;
+    let version = vllm_version(endpoint.image.as_deref());
     let threshold =
         lab.long_prefill_token_threshold.or(tokens("long-prefill-token-threshold", args.long_prefill_token_threshold)?);
     Ok(EngineConfig {
@@ -139,8 +177,11 @@ fn engine(endpoint: &Endpoint, lab: &Lab, deployment: &Deployment, case: &Case) 
         chunked_prefill: lab.chunked_prefill.or(args.enable_chunked_prefill).unwrap_or(true),
         long_prefill_token_threshold: threshold.filter(|tokens| *tokens > Tokens::ZERO),
         max_num_partial_prefills: lab.max_num_partial_prefills.or(args.max_num_partial_prefills).unwrap_or(1),
-        reserve_full_isl: lab.reserve_full_isl.or(args.scheduler_reserve_full_isl).unwrap_or(true),
-        async_scheduling: lab.async_scheduling.or(args.async_scheduling).unwrap_or(false),
+        reserve_full_isl: lab
+            .reserve_full_isl
+            .or(args.scheduler_reserve_full_isl)
+            .unwrap_or(version >= RESERVES_FULL_ISL),
+        async_scheduling: lab.async_scheduling.or(args.async_scheduling).unwrap_or(version >= SCHEDULES_ASYNC),
         max_repeats: 1 << 14,
         record_work: false,
         cache: CacheConfig {

@@ -50,6 +50,12 @@ impl Load {
     pub const fn concurrency(self) -> Option<u32> {
         if let Self::Concurrency(concurrency) = self { Some(concurrency) } else { None }
     }
+
+    /// So many times as fast as the trace, where its times are followed.
+    #[must_use]
+    pub const fn speedup(self) -> Option<f64> {
+        if let Self::Trace { speedup } = self { Some(speedup) } else { None }
+    }
 }
 
 /// One combination of values.

@@ -3,10 +3,9 @@
 use crate::endpoint::{Endpoint, short_prompts_warning};
 use crate::failure::Failure;
 use crate::lab::Lab;
-use kvcache::Tokens;
+use kvcache::{Span, Tokens};
 use router::{Api, Router};
-use serde_json::json;
-use sim::cluster::{Cluster, Event};
+use sim::cluster::{Cluster, Event, Refusal};
 use sim::cost::deployment::Deployment;
 use sim::ledger::{Price, Record, Summary};
 use sim::replica::{EngineConfig, Replica};
@@ -14,6 +13,7 @@ use sim::simulate::{Path, simulate};
 
 mod assemble; // from files to the settings of a cluster
 mod case; // what one run of a matrix is
+mod describe; // an assembled case as a value
 mod source; // where requests come from
 
 pub use case::{Case, Load, Matrix, Tiers};
@@ -60,8 +60,10 @@ pub struct Outcome {
     pub workload: String,
     /// The endpoint file's name.
     pub endpoint: String,
-    /// The resolved deployment, for the record.
-    pub deployment: serde_json::Value,
+    /// What was simulated, in a line.
+    pub hardware: String,
+    /// Every setting as it was resolved, for the record.
+    pub resolved: serde_json::Value,
     /// Its figures.
     pub summary: Summary,
     /// Every request.
@@ -78,6 +80,37 @@ impl Outcome {
         }
         counts
     }
+
+    /// What tells that an open load outran the workers: the work was still going on long after the last request.
+    #[must_use]
+    pub fn backlog(&self) -> Option<String> {
+        if matches!(self.case.load, Load::Concurrency(_)) {
+            return None;
+        }
+        let sent = self.records.last()?.sent;
+        let ended = self.records.iter().filter_map(|record| record.last_token).max()?;
+        let (sent, ended) = (Span(sent.0).as_secs_f64(), Span(ended.0).as_secs_f64());
+        let longest = self.summary.e2el.p50? / 1e3;
+        // A tail of a few latencies, or a tenth of the run, is no backlog.
+        (ended - sent > (0.1 * sent).max(60.0) && longest > 60.0).then(|| {
+            format!(
+                "the last request was sent at {sent:.0} s and the last token came at {ended:.0} s; latencies tell how long the run was, not how good the workers are"
+            )
+        })
+    }
+
+    /// Why requests were refused: how many of each class, with one example.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<(u64, Refusal)> {
+        let mut classes: Vec<(u64, Refusal)> = Vec::new();
+        for refusal in self.records.iter().filter_map(|record| record.refusal) {
+            match classes.iter_mut().find(|(_, known)| known.class() == refusal.class()) {
+                Some((count, _)) => *count += 1,
+                None => classes.push((1, refusal)),
+            }
+        }
+        classes
+    }
 }
 
 impl Assembled {
@@ -90,25 +123,6 @@ impl Assembled {
         let model = self.deployment.roofline(self.lab.host_overhead, self.engine.async_scheduling);
         Cluster::new(self.router.workers, self.engine, Router::new(self.router), Box::new(model))
             .expect("the engine was checked")
-    }
-
-    fn describe(&self) -> serde_json::Value {
-        let deployment = &self.deployment;
-        json!({
-            "model": deployment.model.name,
-            "instance": deployment.instance.sagemaker_name(),
-            "instances": self.price.instances,
-            "usd_per_hour": self.price.usd_per_hour,
-            "tensor_parallel_size": deployment.tp,
-            "kv_blocks": self.engine.cache.capacity.0,
-            "block_size": self.engine.cache.block.0,
-            "max_model_len": self.engine.max_model_len.0,
-            "max_num_seqs": self.engine.max_num_seqs,
-            "max_num_batched_tokens": self.engine.max_num_batched_tokens.0,
-            "async_scheduling": self.engine.async_scheduling,
-            "host_overhead_ms": self.lab.host_overhead.as_millis_f64(),
-            "api_latency_ms": self.lab.api_latency.as_millis_f64(),
-        })
     }
 }
 
@@ -123,7 +137,7 @@ impl Experiment {
             lab.set(key, value).map_err(Failure::Usage)?;
         }
         let mut assembled = assemble::assemble(&self.endpoint, &self.file, lab, case)?;
-        let longest = self.source.longest_prompt(&assembled.lab);
+        let longest = self.source.longest_prompt(&assembled.lab)?;
         // LMCache's chunk; a setting once there are tiers.
         let warning = short_prompts_warning(&self.endpoint, longest.0, 256);
         assembled.warnings.extend(warning.map(|warning| warning.to_string()));
@@ -132,23 +146,33 @@ impl Experiment {
 
     /// Runs a case.
     ///
+    /// # Errors
+    /// [`Failure::Usage`] where the run would last beyond what time can hold.
+    ///
     /// # Panics
     /// Where a law of the simulator is broken: a bug.
-    #[must_use]
-    pub fn run(&self, case: Case, assembled: &Assembled) -> Outcome {
+    pub fn run(&self, case: Case, assembled: &Assembled) -> Result<Outcome, Failure> {
         let workload = self.source.workload(&assembled.lab, case.load, case.seed);
         let mut cluster = assembled.cluster();
-        let ledger = simulate(&workload, &mut cluster, assembled.path, |_: &Event| {});
+        let ledger = simulate(&workload, &mut cluster, assembled.path, |_: &Event| {}).map_err(|error| {
+            Failure::Usage(format!("{error}: use a higher --rate, --concurrency or --speedup, or fewer --requests"))
+        })?;
         ledger.check();
         cluster.check();
-        Outcome {
+        let mut summary = ledger.summary(Some(assembled.price));
+        if case.cache == Tiers::None {
+            // There is no such tier; that nothing was found in any is a fact.
+            summary.hit_rate.l0 = None;
+        }
+        Ok(Outcome {
             workload: self.workload.clone(),
             endpoint: self.file.clone(),
-            deployment: assembled.describe(),
-            summary: ledger.summary(Some(assembled.price)),
+            hardware: assembled.hardware(),
+            resolved: assembled.describe(),
+            summary,
             records: ledger.records().to_vec(),
             case,
-        }
+        })
     }
 }
 

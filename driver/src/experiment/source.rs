@@ -34,8 +34,19 @@ impl Source {
     /// # Errors
     /// [`Failure::Usage`] for an unknown name, [`Failure::Invalid`] for a trace that cannot be read.
     pub fn read(name: &str, requests: Option<u32>) -> Result<Self, Failure> {
+        Self::read_and_show(name, requests, |_, _| ())
+    }
+
+    /// Reads `docqa` or `trace:FILE`, and shows the file and its bytes: a pipe cannot be read twice.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn read_and_show(name: &str, requests: Option<u32>, show: impl FnOnce(&Path, &[u8])) -> Result<Self, Failure> {
         if let Some(file) = name.strip_prefix("trace:") {
-            let workload = read_trace(Path::new(file))?;
+            if file.is_empty() {
+                return Err(Failure::Usage("--workload trace: names no file; write trace:FILE".to_owned()));
+            }
+            let workload = read_trace(Path::new(file), show)?;
             let workload = match requests {
                 Some(count) => workload.first(count as usize),
                 None => workload,
@@ -61,11 +72,24 @@ impl Source {
     }
 
     /// The longest prompt.
-    #[must_use]
-    pub fn longest_prompt(&self, lab: &Lab) -> Tokens {
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where prompt and reply exceed what a request can be.
+    pub fn longest_prompt(&self, lab: &Lab) -> Result<Tokens, Failure> {
         match self {
-            Self::DocumentQa { .. } => lab.docqa.instruction + lab.docqa.document + lab.docqa.question,
-            Self::Trace(trace) => trace.longest_prompt(),
+            Self::DocumentQa { .. } => {
+                let parts = [lab.docqa.instruction, lab.docqa.document, lab.docqa.question];
+                let prompt: u64 = parts.iter().map(|tokens| u64::from(tokens.0)).sum();
+                if prompt + u64::from(lab.docqa.answer.0) > u64::from(u32::MAX) {
+                    return Err(Failure::Usage(format!(
+                        "docqa: instruction, document, question and answer are {} tokens together, more than the {} of a request; lower docqa.document_tokens",
+                        prompt + u64::from(lab.docqa.answer.0),
+                        u32::MAX
+                    )));
+                }
+                Ok(Tokens(prompt as u32))
+            }
+            Self::Trace(trace) => Ok(trace.longest_prompt()),
         }
     }
 
@@ -92,9 +116,10 @@ impl Source {
     }
 }
 
-fn read_trace(file: &Path) -> Result<Workload, Failure> {
+fn read_trace(file: &Path, show: impl FnOnce(&Path, &[u8])) -> Result<Workload, Failure> {
     let name = file.display();
     let bytes = std::fs::read(file).map_err(|error| Failure::Invalid(format!("{name}: cannot be read: {error}")))?;
+    show(file, &bytes);
     let text = String::from_utf8(bytes).map_err(|error| {
         let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
         Failure::Invalid(format!("{name}: line {line}: not UTF-8 text"))

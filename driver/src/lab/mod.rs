@@ -6,14 +6,18 @@
 
 use crate::suggest;
 use kvcache::{Duplicates, Span, Tokens};
-use serde_json::Value;
 use sim::workload::document_qa::DocumentQa;
-use std::path::Path;
 
 pub mod settings; // every setting there is
 pub mod units; // values with units
+pub mod file; // the lab file
+mod origin; // where a value came from
+mod describe; // a lab as a lab file would say it
 
-use settings::SETTINGS;
+pub(crate) use describe::duplicates_name;
+
+pub use origin::Origin;
+use settings::{SETTINGS, Setting};
 
 /// All settings, checked one by one. `None`: the endpoint file or the hardware decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +92,7 @@ impl Default for Lab {
                 question: Tokens(64),
                 answer: Tokens(200),
                 instruction: Tokens(0),
+                users: 100,
             },
             usd_per_hour: None,
         }
@@ -98,9 +103,15 @@ impl Lab {
     /// Sets one value.
     ///
     /// # Errors
-    /// An unknown name, with the nearest known one; a value that does not fit, with what would.
+    /// The name, and what is wrong: an unknown one, with the nearest known; a value that does not fit, with what would.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
+        let setting = Self::find(key).map_err(|problem| format!("{key}: {problem}"))?;
+        self.take(setting, value).map_err(|problem| format!("{key}: {problem}"))
+    }
+
+    /// The setting of this name; what is wrong with a name that none has.
+    fn find(key: &str) -> Result<&'static Setting, String> {
+        SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| {
             // A name without its section, or with the wrong one, is best told by its last part.
             let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
             let same_end = SETTINGS.iter().map(|setting| setting.key).find(|known| last(known) == last(key));
@@ -108,32 +119,15 @@ impl Lab {
                 Some(name) => format!("; did you mean {name:?}?"),
                 None => suggest::clause(key, SETTINGS.iter().map(|setting| setting.key)),
             };
-            return Err(format!("there is no setting {key:?}{meant}; --set help lists all"));
-        };
-        (setting.set)(self, value).map_err(|problem| format!("{key}: {problem}; it takes a {}", setting.takes))
+            format!("there is no such setting{meant}; --set help lists all")
+        })
     }
 
-    /// Sets what a lab file says: YAML, sections as maps, or dotted names. Gives the values that are lists, which
-    /// stand for one run each.
-    ///
-    /// # Errors
-    /// One line per problem, with the file's name.
-    pub fn read(&mut self, path: &Path) -> Result<Vec<Axis>, String> {
-        let name = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: cannot be read: {error}"))?;
-        let value: Value = serde_saphyr::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
-        let mut flat = Vec::new();
-        flatten("", &value, &mut flat).map_err(|problem| format!("{name}: {problem}"))?;
-        let (mut axes, mut problems) = (Vec::new(), Vec::new());
-        for (key, values) in flat {
-            for value in &values {
-                if let Err(problem) = self.clone().set(&key, value) {
-                    problems.push(format!("{name}: {problem}"));
-                }
-            }
-            axes.push(Axis { key, values });
+    fn take(&mut self, setting: &Setting, value: &str) -> Result<(), String> {
+        if value.is_empty() {
+            return Err(format!("a value is missing; it takes a {}", setting.takes));
         }
-        if problems.is_empty() { Ok(axes) } else { Err(problems.join("\n")) }
+        (setting.set)(self, value).map_err(|problem| format!("{problem}; it takes a {}", setting.takes))
     }
 }
 
@@ -142,8 +136,10 @@ impl Lab {
 pub struct Axis {
     /// Which setting.
     pub key: String,
-    /// Its values, in order; at least one.
+    /// Its values, in order; at least one, and no two that mean the same.
     pub values: Vec<String>,
+    /// Where they came from.
+    pub origin: Origin,
 }
 
 impl Axis {
@@ -151,38 +147,30 @@ impl Axis {
     ///
     /// # Errors
     /// What would be right.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str, origin: Origin) -> Result<Self, String> {
         let (key, values) = text
             .split_once('=')
             .ok_or_else(|| format!("\"{text}\" is not of the form key=value, such as api.latency=5ms"))?;
-        let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
-        let axis = Self { key: key.trim().to_owned(), values };
-        for value in &axis.values {
-            Lab::default().set(&axis.key, value)?;
+        let mut axis = Self { key: key.trim().to_owned(), values: Vec::new(), origin };
+        for value in values.split(',') {
+            axis.add(value.trim())?;
         }
         Ok(axis)
     }
-}
 
-fn flatten(prefix: &str, value: &Value, into: &mut Vec<(String, Vec<String>)>) -> Result<(), String> {
-    let scalar = |value: &Value| match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        _ => Err(format!("{prefix}: a value, or a list of values, is expected")),
-    };
-    match value {
-        Value::Null if prefix.is_empty() => {}
-        Value::Object(map) => {
-            for (key, value) in map {
-                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                flatten(&key, value, into)?;
-            }
+    /// Adds a value: one that the setting takes, and that does not mean the same as one before it.
+    fn add(&mut self, value: &str) -> Result<(), String> {
+        let setting = Lab::find(&self.key)?;
+        let with = |value: &str| {
+            let mut lab = Lab::default();
+            lab.take(setting, value).map(|()| lab)
+        };
+        let lab = with(value)?;
+        if let Some(same) = self.values.iter().find(|known| with(known).as_ref() == Ok(&lab)) {
+            let again = if same == value { "given twice".to_owned() } else { format!("the same as {same}") };
+            return Err(format!("{value} is {again}; each value is one run, keep one of them"));
         }
-        _ if prefix.is_empty() => return Err("a lab file is a map of settings".to_owned()),
-        Value::Array(values) if !values.is_empty() => {
-            into.push((prefix.to_owned(), values.iter().map(scalar).collect::<Result<_, _>>()?));
-        }
-        _ => into.push((prefix.to_owned(), vec![scalar(value)?])),
+        self.values.push(value.to_owned());
+        Ok(())
     }
-    Ok(())
 }

@@ -103,13 +103,17 @@ pub const SETTINGS: &[Setting] = &[
         "above 1: caps chunks at 4 % of max_model_len",
         |lab, text| { lab.max_num_partial_prefills = Some(units::count(text, 1)?) }
     ),
-    setting!("engine.reserve_full_isl", "switch", "true", "admit a prompt only where all of it fits", |lab, text| {
-        lab.reserve_full_isl = Some(units::switch(text)?)
-    }),
+    setting!(
+        "engine.reserve_full_isl",
+        "switch",
+        "from worker.args, else by the image's vLLM (0.19: true)",
+        "admit a prompt only where all of it fits",
+        |lab, text| { lab.reserve_full_isl = Some(units::switch(text)?) }
+    ),
     setting!(
         "engine.async_scheduling",
         "switch",
-        "from worker.args, else false",
+        "from worker.args, else by the image's vLLM (0.14: true)",
         "plan a pass while the one before it runs",
         |lab, text| { lab.async_scheduling = Some(units::switch(text)?) }
     ),
@@ -151,6 +155,9 @@ pub const SETTINGS: &[Setting] = &[
     }),
     setting!("docqa.instruction_tokens", "tokens", "0", "an instruction that all prompts begin with", |lab, text| {
         lab.docqa.instruction = Tokens(units::count(text, 0)?)
+    }),
+    setting!("docqa.users", "count", "100", "users who ask, each a session", |lab, text| {
+        lab.docqa.users = units::count(text, 1)?
     }),
     setting!(
         "price.usd_per_hour",

@@ -1,4 +1,4 @@
-//! Values with units, as people write them: `250ms`, `64GiB`, `2000`, `0.9`, `on`.
+//! Values with units, as people write them: `250ms`, `2000`, `0.9`, `1e2`, `on`.
 
 use kvcache::Span;
 
@@ -19,8 +19,8 @@ pub fn span(text: &str) -> Result<Span, String> {
         "" => return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms")),
         _ => return Err(format!("\"{unit}\" is no unit of time: use ns, us, ms, s, min or h")),
     };
-    if seconds > 86_400.0 * 30.0 {
-        return Err(format!("\"{text}\" is longer than the 30 days that a run can last"));
+    if seconds > 3600.0 {
+        return Err(format!("\"{text}\" is longer than an hour"));
     }
     Ok(Span::from_secs_f64(seconds))
 }
@@ -77,12 +77,22 @@ pub fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// A number as floats are written, exponent included, and what follows it.
 fn split(text: &str) -> Result<(f64, &str), String> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))).unwrap_or(text.len());
+    let end = end + exponent(&text[end..]);
     let (digits, unit) = text.split_at(end);
     let number: f64 = digits.parse().map_err(|_| format!("\"{text}\" does not begin with a number"))?;
     if number < 0.0 {
         return Err(format!("\"{text}\" is negative"));
     }
     Ok((number, unit.trim()))
+}
+
+/// The length of the exponent that `text` begins with: `e3`, `E+3`, `e-3`.
+fn exponent(text: &str) -> usize {
+    let Some(rest) = text.strip_prefix(['e', 'E']) else { return 0 };
+    let unsigned = rest.strip_prefix(['+', '-']).unwrap_or(rest);
+    let digits = unsigned.len() - unsigned.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    if digits == 0 { 0 } else { text.len() - unsigned.len() + digits }
 }

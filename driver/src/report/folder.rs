@@ -1,8 +1,10 @@
 //! A run as a folder: what it was (`run.json`), every request (`requests.jsonl`), its figures (`summary.json`).
 //!
-//! A folder appears whole or not at all: everything is written under a temporary name beside it, then renamed.
+//! A folder appears whole or not at all: everything is written elsewhere first, then moved.
 
 use super::Run;
+use super::partial::Partial;
+use super::provenance::{Inputs, Provenance};
 use crate::experiment::Outcome;
 use crate::failure::Failure;
 use crate::process::Usage;
@@ -11,97 +13,45 @@ use serde::Serialize;
 use sim::ledger::{Record, Status};
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// What a run needs to be run again.
-#[derive(Serialize)]
-struct Provenance<'a> {
-    podlab: &'static str,
-    clock: &'static str,
-    command: Vec<String>,
-    endpoint: &'a str,
-    settings: &'a std::collections::BTreeMap<String, String>,
-    seed: u64,
-    deployment: &'a serde_json::Value,
-    machine: Machine,
-    process: Usage,
-}
-
-#[derive(Serialize)]
-struct Machine {
-    os: &'static str,
-    architecture: &'static str,
-    cpus: usize,
-}
-
-/// Refuses a folder that holds something, before any work is done for it.
+/// Refuses a folder that cannot be written, before any work is done for it: begins it, and takes it back.
 ///
 /// # Errors
-/// Where it exists and is not an empty folder.
+/// [`Failure::Usage`] where it exists and is not an empty folder, or cannot be made.
 pub fn check(folder: &Path) -> Result<(), Failure> {
-    let Ok(found) = fs::symlink_metadata(folder) else { return Ok(()) };
-    let empty = found.is_dir() && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    if empty {
-        return Ok(());
-    }
-    let name = folder.display();
-    Err(Failure::Usage(format!("--out {name}: it exists and is not an empty folder; name a new one, or remove it")))
+    Partial::create(folder).map(drop).map_err(|why| Failure::Usage(said(folder, &why)))
 }
 
 /// Writes all runs: one into the folder itself, several into a folder each below it.
 ///
 /// # Errors
 /// Where the disk refuses; then nothing is left behind.
-pub fn write(folder: &Path, outcomes: &[Outcome], process: Usage) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::Failed(format!("--out {}: {error}", folder.display()));
-    let partial = partial_name(folder);
-    let result = write_all(&partial, outcomes, process).and_then(|()| {
-        // An empty folder of that name may be there.
-        let _ = fs::remove_dir(folder);
-        fs::rename(&partial, folder)
-    });
-    result.map_err(|error| {
-        let _ = fs::remove_dir_all(&partial);
-        failed(error)
-    })
+pub fn write(folder: &Path, outcomes: &[Outcome], inputs: &Inputs, process: Usage) -> Result<(), Failure> {
+    let partial = Partial::create(folder).map_err(|why| Failure::Failed(said(folder, &why)))?;
+    write_all(partial.folder(), outcomes, inputs, process)
+        .and_then(|()| partial.publish())
+        .map_err(|error| Failure::Failed(said(folder, &error.to_string())))
 }
 
-fn partial_name(folder: &Path) -> PathBuf {
-    let mut name = folder.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".partial-{}", std::process::id()));
-    folder.with_file_name(name)
+fn said(folder: &Path, why: &str) -> String {
+    format!("--out {}: {why}", folder.display())
 }
 
-fn write_all(folder: &Path, outcomes: &[Outcome], process: Usage) -> std::io::Result<()> {
-    fs::create_dir_all(folder)?;
+fn write_all(folder: &Path, outcomes: &[Outcome], inputs: &Inputs, process: Usage) -> std::io::Result<()> {
     if let [outcome] = outcomes {
-        return write_one(folder, outcome, process);
+        return write_one(folder, outcome, inputs, process);
     }
     for (index, outcome) in outcomes.iter().enumerate() {
         let below = folder.join(format!("{:03}-{}", index + 1, outcome.case.label()));
         fs::create_dir(&below)?;
-        write_one(&below, outcome, process)?;
+        write_one(&below, outcome, inputs, process)?;
     }
     Ok(())
 }
 
-fn write_one(folder: &Path, outcome: &Outcome, process: Usage) -> std::io::Result<()> {
-    let provenance = Provenance {
-        podlab: env!("CARGO_PKG_VERSION"),
-        clock: "virtual: every time is simulated",
-        command: std::env::args().collect(),
-        endpoint: &outcome.endpoint,
-        settings: &outcome.case.settings,
-        seed: outcome.case.seed,
-        deployment: &outcome.deployment,
-        machine: Machine {
-            os: std::env::consts::OS,
-            architecture: std::env::consts::ARCH,
-            cpus: std::thread::available_parallelism().map_or(1, usize::from),
-        },
-        process,
-    };
-    write_json(&folder.join("run.json"), &provenance)?;
+fn write_one(folder: &Path, outcome: &Outcome, inputs: &Inputs, process: Usage) -> std::io::Result<()> {
+    write_json(&folder.join("run.json"), &Provenance::of(outcome, inputs, process))?;
     write_json(&folder.join("summary.json"), &Run::of(outcome))?;
     let mut requests = BufWriter::new(fs::File::create(folder.join("requests.jsonl"))?);
     for (number, record) in outcome.records.iter().enumerate() {
@@ -136,6 +86,7 @@ struct Line {
     cached_tokens: Option<u32>,
     matched_tokens: Option<u32>,
     preemptions: u32,
+    refusal: Option<&'static str>,
 }
 
 impl Line {
@@ -162,6 +113,7 @@ impl Line {
             cached_tokens: record.cached.map(|tokens| tokens.0),
             matched_tokens: record.matched.map(|tokens| tokens.0),
             preemptions: record.preemptions,
+            refusal: record.refusal.map(|refusal| refusal.class()),
         }
     }
 }

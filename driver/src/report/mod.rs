@@ -5,8 +5,11 @@ use crate::process::Usage;
 use serde::Serialize;
 
 pub mod folder; // a run as a folder
+mod partial; // ... that appears whole or not at all
+mod provenance; // what a run needs to be run again
 mod table; // for people
 
+pub use provenance::{Input, Inputs};
 pub use table::table;
 
 /// All runs of a command as one JSON object, with what the process used outside of the runs: those are the same bytes
@@ -33,6 +36,7 @@ pub(crate) struct Run<'a> {
     workload: &'a str,
     rate: Option<f64>,
     concurrency: Option<u32>,
+    speedup: Option<f64>,
     seed: u64,
     settings: &'a std::collections::BTreeMap<String, String>,
     #[serde(flatten)]
@@ -49,6 +53,7 @@ impl<'a> Run<'a> {
             workload: &outcome.workload,
             rate: case.load.rate(),
             concurrency: case.load.concurrency(),
+            speedup: case.load.speedup(),
             seed: case.seed,
             settings: &case.settings,
             summary: &outcome.summary,
@@ -56,7 +61,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// One line per run under a line of names; nested figures get dotted names.
+/// One line per run under a line of names, in the order of the JSON; nested figures get dotted names.
 #[must_use]
 pub fn csv(outcomes: &[Outcome]) -> String {
     let rows: Vec<Vec<(String, String)>> = outcomes

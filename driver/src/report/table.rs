@@ -18,10 +18,12 @@ pub fn table(outcomes: &[Outcome]) -> String {
         let figures = figures_of(outcome).into_iter().map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
         table.add_row(what.chain(figures));
     }
-    let mut text = same(outcomes);
+    let mut text = hardware(outcomes);
+    text.push_str(&same(outcomes));
     text.push_str(&table.to_string());
     text.push_str(
-        "\nTTFT and TPOT in ms; hit: cached / prompt tokens; imbalance: busiest / mean worker. All simulated.\n",
+        "\nAll simulated. TTFT, from the client's first byte, and TPOT in ms; hit: cached / prompt tokens;\n\
+         imbalance: busy time, largest / mean worker; $/1K out: all instances over output tokens.\n",
     );
     text
 }
@@ -48,6 +50,17 @@ fn columns(outcome: &Outcome) -> Vec<(String, String)> {
 
 fn varying(outcomes: &[Outcome]) -> Vec<(String, Vec<String>)> {
     by_column(outcomes).into_iter().filter(|(name, values)| name == "strategy" || !all_equal(values)).collect()
+}
+
+/// What was simulated, once for each that differs.
+fn hardware(outcomes: &[Outcome]) -> String {
+    let mut known: Vec<&str> = Vec::new();
+    for outcome in outcomes {
+        if !known.contains(&outcome.hardware.as_str()) {
+            known.push(&outcome.hardware);
+        }
+    }
+    known.iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn same(outcomes: &[Outcome]) -> String {

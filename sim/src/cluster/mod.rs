@@ -72,6 +72,27 @@ pub enum Event {
     },
 }
 
+impl Refusal {
+    /// Its class, as records name it.
+    #[must_use]
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::NoWorker => "no_worker",
+            Self::Worker(Refused::TooLong { .. }) => "too_long",
+            Self::Worker(Refused::Empty) => "empty",
+        }
+    }
+}
+
+impl core::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NoWorker => f.write_str("no worker to choose"),
+            Self::Worker(refused) => refused.fmt(f),
+        }
+    }
+}
+
 /// Why a request was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

@@ -1,15 +1,29 @@
-//! A log-linear histogram of spans: 128 buckets per octave, so a quantile is off by at most 0.8 %.
+//! A log-linear histogram of spans: 128 buckets per octave, each with the least and the greatest span in it.
+//!
+//! Mean, count, least and greatest span are exact. A quantile is that of [`quantile`](super::quantile()), with the spans
+//! of a bucket taken to lie evenly between its least and its greatest: neither too low nor too high on average, exact
+//! for spans that are equal or in arithmetic progression, and off by less than 1/128 (0.8 %) whatever they are.
 
+use super::quantile::interpolated;
 use alloc::vec::Vec;
 use kvcache::Span;
 
-/// Counts of spans. Its mean is exact; its quantiles are the lower edge of a bucket.
+/// Counts of spans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    counts: Vec<u64>,
+    buckets: Vec<Bucket>,
     total: u64,
     sum: u128,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bucket {
+    count: u64,
+    least: u64,
+    greatest: u64,
+}
+
+const EMPTY: Bucket = Bucket { count: 0, least: u64::MAX, greatest: 0 };
 
 const PER_OCTAVE_BITS: u32 = 7;
 const PER_OCTAVE: u64 = 1 << PER_OCTAVE_BITS;
@@ -18,20 +32,23 @@ fn octave(value: u64) -> u32 {
     64 - (value | (PER_OCTAVE - 1)).leading_zeros() - PER_OCTAVE_BITS
 }
 
-fn bucket(value: u64) -> usize {
+fn bucket_of(value: u64) -> usize {
     let octave = octave(value);
     (u64::from(octave) << PER_OCTAVE_BITS | ((value >> octave.saturating_sub(1)) & (PER_OCTAVE - 1))) as usize
 }
 
-/// The first value behind the bucket of `value`.
-fn bucket_end(value: u64) -> u64 {
-    let shift = octave(value).saturating_sub(1);
-    ((value >> shift) + 1) << shift
+/// The last value in the bucket of `value`.
+fn bucket_last(value: u64) -> u64 {
+    value | ((1 << octave(value).saturating_sub(1)) - 1)
 }
 
-fn bucket_start(bucket: usize) -> u64 {
-    let (octave, part) = (bucket as u64 >> PER_OCTAVE_BITS, bucket as u64 & (PER_OCTAVE - 1));
-    if octave == 0 { part } else { (PER_OCTAVE + part) << (octave - 1) }
+impl Bucket {
+    /// Its span number `index`, from 0, by size.
+    fn at(&self, index: u64) -> f64 {
+        // In a bucket of one, that is its least.
+        let part = index as f64 / self.count.saturating_sub(1).max(1) as f64;
+        self.least as f64 + (self.greatest - self.least) as f64 * part
+    }
 }
 
 impl Histogram {
@@ -43,50 +60,64 @@ impl Histogram {
 
     /// Adds `span`, `times` times.
     pub fn add(&mut self, span: Span, times: u64) {
-        if times == 0 {
-            return;
-        }
-        let bucket = bucket(span.0);
-        if self.counts.len() <= bucket {
-            self.counts.resize(bucket + 1, 0);
-        }
-        self.counts[bucket] += times;
-        self.total += times;
-        self.sum += u128::from(span.0) * u128::from(times);
+        self.add_series(span, Span::ZERO, 1, times);
     }
 
     /// Adds `first, first + growth, ...`, `steps` spans, each `times` times: one addition per bucket touched.
     pub fn add_series(&mut self, first: Span, growth: Span, mut steps: u64, times: u64) {
-        let mut value = first.0;
+        if times == 0 {
+            return;
+        }
+        let (mut value, growth) = (first.0, growth.0);
         while steps > 0 {
-            let inside = (bucket_end(value) - value).div_ceil(growth.0.max(1));
-            let here = if growth == Span::ZERO { steps } else { inside.min(steps) };
-            let before = self.sum;
-            self.add(Span(value), here * times);
-            // The sum is that of the series, not of its first element.
-            let (here, growth) = (u128::from(here), u128::from(growth.0));
-            let series = u128::from(value) * here + growth * (here * (here - 1) / 2);
-            self.sum = before + series * u128::from(times);
-            value += (growth * here) as u64;
-            steps -= here as u64;
+            let inside = (bucket_last(value) - value).checked_div(growth).map_or(steps, |more| more + 1);
+            let here = inside.min(steps);
+            self.add_inside(value, growth, here, times);
+            steps -= here;
+            if steps > 0 {
+                value += growth * here;
+            }
         }
     }
 
-    /// The exact mean; `None` of nothing.
+    /// Adds a series that lies in one bucket.
+    fn add_inside(&mut self, first: u64, growth: u64, steps: u64, times: u64) {
+        let index = bucket_of(first);
+        if self.buckets.len() <= index {
+            self.buckets.resize(index + 1, EMPTY);
+        }
+        let last = first + growth * (steps - 1);
+        let bucket = &mut self.buckets[index];
+        bucket.count += steps * times;
+        bucket.least = bucket.least.min(first);
+        bucket.greatest = bucket.greatest.max(last);
+        self.total += steps * times;
+        // Twice the sum of a series is its length times its ends together, always an even number.
+        self.sum += (u128::from(first) + u128::from(last)) * u128::from(steps) / 2 * u128::from(times);
+    }
+
+    /// The mean, rounded down to a picosecond; `None` of nothing.
     #[must_use]
     pub fn mean(&self) -> Option<Span> {
         (self.total > 0).then(|| Span((self.sum / u128::from(self.total)) as u64))
     }
 
-    /// The span below or at which a fraction `q` of all lie (nearest rank), as the lower edge of its bucket.
+    /// The quantile `q`, from 0 to 1, in picoseconds: between the two nearest ranks, as [`quantile`](super::quantile())
+    /// does it with raw samples, and less than 0.8 % from that. `None` of nothing. O(buckets).
     #[must_use]
-    pub fn quantile(&self, q: f64) -> Option<Span> {
-        let rank = libm::ceil(q * self.total as f64) as u64;
-        let mut seen = 0;
-        let found = self.counts.iter().position(|count| {
-            seen += count;
-            seen >= rank.max(1)
-        });
-        found.map(|bucket| Span(bucket_start(bucket)))
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        interpolated(self.total, q, |rank| self.at(rank))
+    }
+
+    /// The span number `rank`, from 0, by size.
+    fn at(&self, rank: u64) -> f64 {
+        let mut before = 0;
+        for bucket in &self.buckets {
+            if rank - before < bucket.count {
+                return bucket.at(rank - before);
+            }
+            before += bucket.count;
+        }
+        unreachable!("a rank lies below the count");
     }
 }

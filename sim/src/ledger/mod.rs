@@ -4,7 +4,7 @@
 //! once; every token of a completed request came out, after a gap that was counted, or first; Little's law holds exactly, since both sides are integers: the integral of the number of requests in the
 //! system equals the sum of the times they spent there.
 
-use crate::cluster::Event;
+use crate::cluster::{Event, Refusal};
 use crate::replica::Output;
 use alloc::vec::Vec;
 use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
@@ -58,6 +58,8 @@ pub struct Record {
     pub preemptions: u32,
     /// How it ended.
     pub status: Status,
+    /// Why it was refused, where it was.
+    pub refusal: Option<Refusal>,
 }
 
 impl Record {
@@ -141,7 +143,10 @@ impl Ledger {
                 let record = self.of_mut(*request);
                 (record.worker, record.matched) = (Some(decision.worker), decision.matched);
             }
-            Event::Refused { request, at, .. } => self.leave(*request, Status::Refused, *at),
+            Event::Refused { request, refusal, at } => {
+                self.of_mut(*request).refusal = Some(*refusal);
+                self.leave(*request, Status::Refused, *at);
+            }
             Event::Output { output, .. } => self.enter_output(output, now),
             Event::Ran { worker, stretch, .. } => {
                 let occupied = stretch.lasts(stretch.passes);
@@ -191,6 +196,12 @@ impl Ledger {
     #[must_use]
     pub const fn gaps(&self) -> &Histogram {
         &self.gaps
+    }
+
+    /// The integral of the number of requests in the system, in request-picoseconds, from their arrival at the router.
+    #[must_use]
+    pub const fn residence(&self) -> u128 {
+        self.residence
     }
 
     /// Passes that all workers ran.

@@ -59,6 +59,10 @@ pub struct Summary {
     pub completed: u64,
     /// Refused, errored or unfinished requests.
     pub failed: u64,
+    /// Of those, refused.
+    pub refused: u64,
+    /// Of those, unfinished or given up by their client.
+    pub unfinished: u64,
     /// Time to first token, ms.
     pub ttft: Distribution,
     /// Time per output token after the first, ms, one sample per request of two tokens or more.
@@ -103,11 +107,14 @@ impl Ledger {
         let asked: u64 = admitted().map(|(prompt, _)| u64::from(prompt.0)).sum();
         let hits = (asked > 0).then(|| cached_tokens as f64 / asked as f64);
         let completed = done().count() as u64;
+        let refused = self.records.iter().filter(|record| record.status == Status::Refused).count() as u64;
         let makespan = self.makespan();
         Summary {
             requests: self.records.len() as u64,
             completed,
             failed: self.records.len() as u64 - completed,
+            refused,
+            unfinished: self.records.len() as u64 - completed - refused,
             ttft: spans(super::Record::ttft),
             tpot: spans(super::Record::tpot),
             itl: Distribution::of_histogram(&self.gaps),
@@ -172,6 +179,8 @@ impl Serialize for Summary {
         map.serialize_entry("requests", &self.requests)?;
         map.serialize_entry("completed", &self.completed)?;
         map.serialize_entry("failed", &self.failed)?;
+        map.serialize_entry("refused", &self.refused)?;
+        map.serialize_entry("unfinished", &self.unfinished)?;
         for (names, of) in NAMES.iter().zip([&self.ttft, &self.tpot, &self.itl, &self.e2el]) {
             for (name, value) in names.iter().zip([of.mean, of.p50, of.p90, of.p95, of.p99]) {
                 map.serialize_entry(name, &value)?;

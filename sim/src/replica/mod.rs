@@ -5,8 +5,9 @@
 //! * **Token budget.** A pass computes at most `max_num_batched_tokens` new tokens, prompts and decodes together.
 //! * **Running first.** Running sequences are served in order of admission, then waiting ones in order of arrival.
 //! * **Chunked prefill.** A prompt that exceeds what is left of the budget is computed in chunks, one per pass.
-//! * **`long_prefill_token_threshold`** caps a chunk, so that several prompts share a pass. As in vLLM v1,
-//!   `max_num_partial_prefills > 1` does nothing but set it, to 4 % of `max_model_len`, where it is not given.
+//! * **`long_prefill_token_threshold`** caps a chunk, so that several prompts share a pass. `max_num_partial_prefills > 1`
+//!   does nothing but set it, to 4 % of `max_model_len`, where it is not given: so vLLM's settings derive it. (The v1
+//!   scheduler itself never reads it, releases of v1 refuse to start with it, and 0.27 drops it.)
 //! * **LIFO preemption with recompute.** Where a running sequence finds no block, the one admitted last gives up all of
 //!   its own and goes to the front of the waiting queue; what it had emitted becomes part of what it computes again.
 //!   A pass that preempted admits nobody.

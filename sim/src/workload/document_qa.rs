@@ -20,6 +20,8 @@ pub struct DocumentQa {
     pub answer: Tokens,
     /// An instruction that all prompts begin with.
     pub instruction: Tokens,
+    /// Users who ask, each a session; who asks which question is random.
+    pub users: u32,
 }
 
 /// When questions are asked.
@@ -38,7 +40,7 @@ pub enum Arrivals {
 }
 
 impl DocumentQa {
-    /// The workload of one seed. Each document is a session; the order of the questions is random.
+    /// The workload of one seed. The order of the questions is random, and so is who asks them.
     #[must_use]
     pub fn generate(&self, arrivals: Arrivals, streams: Streams) -> Workload {
         let pacing = match arrivals {
@@ -48,19 +50,22 @@ impl DocumentQa {
         let documents = u64::from(self.documents.max(1));
         let mut order: Vec<u64> = (0..u64::from(self.requests)).map(|question| question % documents).collect();
         streams.named("sharing").shuffle(&mut order);
+        let mut users = streams.named("users");
         let mut gaps = streams.named("arrivals");
         let mut at = Time::ZERO;
         let mut workload = Workload::new(pacing);
         for (question, document) in order.into_iter().enumerate() {
             if let Arrivals::Poisson { rate } = arrivals {
-                at += Span::from_secs_f64(gaps.exponential(1.0 / rate));
+                // Far beyond any horizon it need not be exact.
+                at = Time(at.0.saturating_add(Span::from_secs_f64(gaps.exponential(1.0 / rate)).0));
             }
             let prompt = [
                 Segment { id: 0, tokens: self.instruction },
                 Segment { id: 1 + document, tokens: self.document },
                 Segment { id: 1 + documents + question as u64, tokens: self.question },
             ];
-            workload.push(at, Some(SessionId(document)), &prompt, self.answer);
+            let user = users.below(u64::from(self.users.max(1)));
+            workload.push(at, Some(SessionId(user)), &prompt, self.answer);
         }
         workload
     }

@@ -39,7 +39,7 @@ fn script(seed: u64) -> Workload {
 
 fn simulated(world: &World, workload: &Workload, path: Path) -> (Trail, u64) {
     let mut trail = Trail::default();
-    let ledger = simulate(workload, &mut world.cluster(), path, |event| trail.note(event));
+    let ledger = simulate(workload, &mut world.cluster(), path, |event| trail.note(event)).expect("it ends in time");
     ledger.check();
     (trail, ledger.preemptions())
 }
@@ -68,7 +68,7 @@ async fn emulated(world: &World, workload: &Workload, path: Path, scale: f64) ->
 }
 
 async fn check(world: &World, seed: u64, api: Api) {
-    let (workload, path) = (script(seed), Path { latency: Span::from_micros(3_700), api });
+    let (workload, path) = (script(seed), Path { latency: Span::from_micros(3_700), api, names_session: true });
     let (expected, preemptions) = simulated(world, &workload, path);
     assert!(preemptions > 0, "the script is meant to make caches overflow");
     let stats = emulated(world, &workload, path, 1.0).await;
@@ -99,7 +99,7 @@ async fn one_script_two_shells() {
 /// Ten modelled seconds per second: wake-ups are ten times as late, and nothing changes.
 async fn check_tenfold(world: &World) {
     let workload = script(5).sped_up(0.1);
-    let path = Path { latency: Span::from_micros(3_700), api: Api::Completions };
+    let path = Path { latency: Span::from_micros(3_700), api: Api::Completions, names_session: true };
     let (expected, _) = simulated(world, &workload, path);
     let stats = emulated(world, &workload, path, 10.0).await;
     assert_eq!(stats.recording.expect("it was recorded").trail, expected, "{world:?}");

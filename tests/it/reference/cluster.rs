@@ -4,8 +4,9 @@ use super::cache::{Name, Names};
 use super::engine::{Engine, Ran};
 use super::scenario::{Routing, Scenario};
 use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
+use sim::cluster::Refusal;
 use sim::ledger::{Histogram, Record, Status};
-use sim::replica::Output;
+use sim::replica::{Output, Refused};
 use sim::workload::Pacing;
 use std::collections::BTreeSet;
 
@@ -118,6 +119,9 @@ impl<'a> Cluster<'a> {
         let names = self.names[index].clone();
         if !self.engines[worker.index()].submit(id, names, request.prompt, request.output) {
             record.status = Status::Refused;
+            let (tokens, max_model_len) =
+                (u64::from((request.prompt + request.output).0), self.scenario.engine.max_model_len);
+            record.refusal = Some(Refusal::Worker(Refused::TooLong { tokens, max_model_len }));
             self.one_has_ended(now);
         }
         self.records.push(record);

@@ -35,14 +35,15 @@ fn fast_cluster(scenario: &Scenario) -> Cluster {
 }
 
 fn path(scenario: &Scenario) -> Path {
-    Path { latency: scenario.latency, api: Api::Completions }
+    Path { latency: scenario.latency, api: Api::Completions, names_session: true }
 }
 
 /// The fast simulator's outcome, and the events that it came from.
 pub(super) fn fast(scenario: &Scenario) -> (Outcome, Vec<Event>) {
     let mut cluster = fast_cluster(scenario);
     let mut events = Vec::new();
-    let ledger = simulate(&scenario.workload, &mut cluster, path(scenario), |event| events.push(event.clone()));
+    let ledger = simulate(&scenario.workload, &mut cluster, path(scenario), |event| events.push(event.clone()))
+        .expect("it ends in time");
     ledger.check();
     cluster.check();
     (outcome(&ledger, &cluster, &events), events)

@@ -1,4 +1,4 @@
-//! YAML as a tree in which every key and value knows its place.
+//! YAML as a tree in which every key and value knows its place: for the endpoint file and the lab file.
 //!
 //! The scalar rules are those of `kubectl`, whose YAML is 1.1 in this respect: a plain `yes` or `on` is a boolean.
 //! Anchors, aliases and merge keys are resolved. The library's budgets against bombs stay on.
@@ -10,20 +10,23 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DefaultMessageFormatter, DuplicateKeyPolicy, Localizer, Location, Spanned};
 
-use super::problem::{Findings, Place, Problem};
+mod problem; // what is wrong, and where
+
+pub(crate) use problem::lines;
+pub use problem::{Place, Problem};
 
 /// A value and where it starts.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) at: Place,
+pub(crate) struct Node {
+    pub(crate) at: Place,
     /// The scalar as written; empty for lists and objects.
     raw: String,
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 /// What YAML can say.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Whole(i128),
@@ -35,30 +38,30 @@ pub(super) enum Value {
 
 /// One `key: value` of an object.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_at: Place,
-    pub(super) node: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_at: Place,
+    pub(crate) node: Node,
 }
 
 impl Node {
     /// Stands in for a value that is not there.
-    pub(super) fn nothing(at: Place) -> Self {
+    pub(crate) fn nothing(at: Place) -> Self {
         Self { at, raw: String::new(), value: Value::Null }
     }
 
     /// The value under `key`; `None` too if this is no object.
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|entry| &entry.node)
     }
 
     /// The value under a path of keys.
-    pub(super) fn at_path(&self, keys: &[&str]) -> Option<&Node> {
+    pub(crate) fn at_path(&self, keys: &[&str]) -> Option<&Node> {
         keys.iter().try_fold(self, |node, key| node.get(key))
     }
 
     /// The line of the key at the end of a path, or of the nearest object above it that exists.
-    pub(super) fn nearest_line(&self, keys: &[&str]) -> u32 {
+    pub(crate) fn nearest_line(&self, keys: &[&str]) -> u32 {
         let mut node = self;
         let mut line = self.at.line;
         for key in keys {
@@ -69,29 +72,29 @@ impl Node {
         line
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         if let Value::Object(entries) = &self.value { entries } else { &[] }
     }
 
-    pub(super) fn items(&self) -> &[Node] {
+    pub(crate) fn items(&self) -> &[Node] {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
     }
 
-    pub(super) fn truth(&self) -> Option<bool> {
+    pub(crate) fn truth(&self) -> Option<bool> {
         if let Value::Bool(truth) = self.value { Some(truth) } else { None }
     }
 
     /// A whole number that fits the caller's type.
-    pub(super) fn whole<T: TryFrom<i128>>(&self) -> Option<T> {
+    pub(crate) fn whole<T: TryFrom<i128>>(&self) -> Option<T> {
         if let Value::Whole(number) = self.value { T::try_from(number).ok() } else { None }
     }
 
     /// The value as a message shows it: strings quoted, other scalars as written.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match &self.value {
             Value::Null => "an empty value (null)".to_owned(),
             Value::Text(text) => quoted(text),
@@ -102,7 +105,7 @@ impl Node {
     }
 
     /// What to call the value's type, or `None` where [`Node::shown`] says it already.
-    pub(super) fn type_name(&self) -> Option<&'static str> {
+    pub(crate) fn type_name(&self) -> Option<&'static str> {
         match &self.value {
             Value::Bool(_) => Some("a boolean"),
             Value::Whole(_) => Some("a whole number"),
@@ -113,7 +116,7 @@ impl Node {
     }
 
     /// The scalar as written in the file.
-    pub(super) fn raw(&self) -> &str {
+    pub(crate) fn raw(&self) -> &str {
         &self.raw
     }
 
@@ -123,7 +126,7 @@ impl Node {
 }
 
 /// A string in quotes, on one line, cut if it is long.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 80;
     if text.chars().count() <= SHOWN {
         return format!("{text:?}");
@@ -133,7 +136,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// The path of `key` inside `parent`, in brackets where a dot would be ambiguous.
-pub(super) fn child(parent: &str, key: &str) -> String {
+pub(crate) fn child(parent: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     match (plain, parent.is_empty()) {
         (true, true) => key.to_owned(),
@@ -142,15 +145,15 @@ pub(super) fn child(parent: &str, key: &str) -> String {
     }
 }
 
-/// The documents of a file that are not empty. Keys given twice go into `findings`; text that is no YAML is the error.
-pub(super) fn documents(text: &str, findings: &mut Findings) -> Result<Vec<Node>, Problem> {
+/// The documents of a file that are not empty. Keys given twice go into `problems`; text that is no YAML is the error.
+pub(crate) fn documents(text: &str, problems: &mut Vec<Problem>) -> Result<Vec<Node>, Problem> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         // Duplicates are let through to be reported below, all of them and with their path.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
     };
     match serde_saphyr::from_multiple_with_options::<Spanned<Parsed>>(text, options) {
-        Ok(documents) => Ok(documents.into_iter().map(|document| located(document, text, "", findings)).collect()),
+        Ok(documents) => Ok(documents.into_iter().map(|document| located(document, text, "", problems)).collect()),
         Err(error) => {
             let formatter = DefaultMessageFormatter.with_localizer(&WithoutPlace);
             let message = error.render_with_formatter(&formatter).replace(['\n', '\r'], " ");
@@ -165,7 +168,7 @@ fn place(location: Location) -> Place {
     Place { line: clamp(location.line()), column: clamp(location.column()) }
 }
 
-fn located(parsed: Spanned<Parsed>, text: &str, path: &str, findings: &mut Findings) -> Node {
+fn located(parsed: Spanned<Parsed>, text: &str, path: &str, problems: &mut Vec<Problem>) -> Node {
     let at = place(parsed.referenced);
     let raw = raw_text(parsed.defined, text).replace(['\n', '\r'], " ");
     let value = match parsed.value {
@@ -175,10 +178,10 @@ fn located(parsed: Spanned<Parsed>, text: &str, path: &str, findings: &mut Findi
         Parsed::Real => Value::Real,
         Parsed::Text(text) => Value::Text(text),
         Parsed::List(items) => {
-            let item = |(index, item)| located(item, text, &format!("{path}[{index}]"), findings);
+            let item = |(index, item)| located(item, text, &format!("{path}[{index}]"), problems);
             Value::List(items.into_iter().enumerate().map(item).collect())
         }
-        Parsed::Object(entries) => Value::Object(located_entries(entries, text, path, findings)),
+        Parsed::Object(entries) => Value::Object(located_entries(entries, text, path, problems)),
     };
     Node { at, raw, value }
 }
@@ -187,7 +190,7 @@ fn located_entries(
     entries: Vec<(Spanned<Parsed>, Spanned<Parsed>)>,
     text: &str,
     path: &str,
-    findings: &mut Findings,
+    problems: &mut Vec<Problem>,
 ) -> Vec<Entry> {
     let mut seen = BTreeSet::new();
     let mut kept = Vec::with_capacity(entries.len());
@@ -196,18 +199,20 @@ fn located_entries(
         let key = match key.value {
             Parsed::Text(key) => key,
             Parsed::List(_) | Parsed::Object(_) => {
-                findings.problem(key_at, path, "a list or an object cannot be a field name; allowed: a string");
+                let message = "a list or an object cannot be a field name; allowed: a string";
+                problems.push(Problem::at(key_at, path, message));
                 continue;
             }
             // Kubernetes turns these into strings, so a label may be called 1 or true.
             Parsed::Null | Parsed::Bool(_) | Parsed::Whole(_) | Parsed::Real => raw_text(key.defined, text).to_owned(),
         };
         let inner = child(path, &key);
-        let node = located(value, text, &inner, findings);
+        let node = located(value, text, &inner, problems);
         if seen.insert(key.clone()) {
             kept.push(Entry { key, key_at, node });
         } else {
-            findings.problem(key_at, &inner, "this field is given twice in the same object; keep one of them");
+            let message = "this field is given twice in the same object; keep one of them";
+            problems.push(Problem::at(key_at, &inner, message));
         }
     }
     kept

@@ -1,0 +1,112 @@
+//! What a run needs to be run again (`run.json`): the command, what it read, and every setting as it was resolved.
+
+use crate::experiment::Outcome;
+use crate::process::Usage;
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+/// A file that runs were made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// Its name, as it was given.
+    path: String,
+    /// SHA-256 of its bytes, in hexadecimal.
+    sha256: String,
+    /// All that it says, where it is short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+impl Input {
+    /// A file that is told by its hash.
+    #[must_use]
+    pub fn hashed(path: &Path, bytes: &[u8]) -> Self {
+        let mut sha256 = String::with_capacity(64);
+        for byte in Sha256::digest(bytes) {
+            write!(sha256, "{byte:02x}").expect("a string takes every character");
+        }
+        Self { path: path.display().to_string(), sha256, text: None }
+    }
+
+    /// A file that is kept whole.
+    #[must_use]
+    pub fn whole(path: &Path, text: &str) -> Self {
+        Self { text: Some(text.to_owned()), ..Self::hashed(path, text.as_bytes()) }
+    }
+}
+
+/// The files that the runs of a command were made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Inputs {
+    /// The endpoint file.
+    pub endpoint: Option<Input>,
+    /// The lab file.
+    pub lab: Option<Input>,
+    /// The trace.
+    pub trace: Option<Input>,
+}
+
+/// `run.json`.
+#[derive(Serialize)]
+pub(super) struct Provenance<'a> {
+    podlab: &'static str,
+    clock: &'static str,
+    command: Vec<String>,
+    strategy: &'a str,
+    cache: &'a str,
+    replicas: u16,
+    workload: &'a str,
+    requests: usize,
+    rate: Option<f64>,
+    concurrency: Option<u32>,
+    speedup: Option<f64>,
+    seed: u64,
+    settings: &'a BTreeMap<String, String>,
+    inputs: &'a Inputs,
+    /// Lab, deployment, engine, router, path and price.
+    #[serde(flatten)]
+    resolved: &'a Value,
+    machine: Machine,
+    process: Usage,
+}
+
+#[derive(Serialize)]
+struct Machine {
+    os: &'static str,
+    architecture: &'static str,
+    cpus: usize,
+}
+
+impl<'a> Provenance<'a> {
+    pub(super) fn of(outcome: &'a Outcome, inputs: &'a Inputs, process: Usage) -> Self {
+        let case = &outcome.case;
+        Self {
+            podlab: env!("CARGO_PKG_VERSION"),
+            clock: "virtual: every time is simulated",
+            // An argument need not be UTF-8.
+            command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+            strategy: case.strategy.as_str(),
+            cache: case.cache.as_str(),
+            replicas: case.replicas,
+            workload: &outcome.workload,
+            requests: outcome.records.len(),
+            rate: case.load.rate(),
+            concurrency: case.load.concurrency(),
+            speedup: case.load.speedup(),
+            seed: case.seed,
+            settings: &case.settings,
+            inputs,
+            resolved: &outcome.resolved,
+            machine: Machine {
+                os: std::env::consts::OS,
+                architecture: std::env::consts::ARCH,
+                cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            },
+            process,
+        }
+    }
+}

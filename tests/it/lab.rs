@@ -1,0 +1,157 @@
+//! Settings: the lab file, `--set`, annotations; and who is told where one does not fit.
+
+use crate::support::{Folder, podlab, project, said};
+use driver::lab::{file, units};
+use std::path::Path;
+
+const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";
+
+/// Runs ten requests of `endpoint` with these arguments: what was printed, what was said, the exit code.
+fn simulate(endpoint: &Path, arguments: &[&str]) -> Option<(String, String, i32)> {
+    let mut command = podlab()?;
+    command.arg("simulate").arg(endpoint).args(["--requests", "10", "-o", "json"]).args(arguments);
+    Some(said(&command.output().expect("it runs")))
+}
+
+/// Expects exit code `code` and one line that says `words`.
+fn refuses(endpoint: &Path, arguments: &[&str], code: i32, words: &[&str]) {
+    let Some((stdout, stderr, status)) = simulate(endpoint, arguments) else { return };
+    assert_eq!((status, stdout.as_str()), (code, ""), "{arguments:?}: {stderr}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{arguments:?}: {stderr}");
+    for word in words {
+        assert!(errors[0].contains(word), "{arguments:?} should say {word:?}:\n{stderr}");
+    }
+}
+
+/// Reads a lab file of this text and compares its problems, one a line.
+fn problems(text: &str, expected: &[&str]) {
+    let error = file::parse(text, "podlab.yaml").expect_err(text);
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{text}\n{error}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{text}\nsays {line}\nnot {expected}");
+        for word in ["Options", "DuplicateKeyPolicy", "from_str", "-->", "^"] {
+            assert!(!line.contains(word), "{line} speaks of {word}");
+        }
+    }
+}
+
+#[test]
+fn a_lab_file_sets_by_sections_and_by_dotted_names() {
+    let text = "docqa:\n  document_tokens: [1024, 2Ki]\nengine.async_scheduling: yes\nprice: {usd_per_hour: 1e2}\n";
+    let axes = file::parse(text, "podlab.yaml").expect("it is valid");
+    let told: Vec<(&str, String)> = axes.iter().map(|axis| (axis.key.as_str(), axis.values.join(" "))).collect();
+    let expected = [
+        ("docqa.document_tokens", "1024 2Ki".to_owned()),
+        ("engine.async_scheduling", "true".to_owned()),
+        ("price.usd_per_hour", "1e2".to_owned()),
+    ];
+    assert_eq!(told, expected);
+    for empty in ["", "# nothing\n", "{}\n"] {
+        assert_eq!(file::parse(empty, "podlab.yaml"), Ok(vec![]), "{empty:?}");
+    }
+}
+
+#[test]
+fn every_problem_of_a_lab_file_has_its_line_and_its_setting() {
+    let text = "engine:\n  hosts: 1ms\n  host_overhead: soon\ndocqa.documents: [1, 0]\n";
+    problems(
+        text,
+        &[
+            "podlab.yaml:2:3: engine.hosts: there is no such setting",
+            "podlab.yaml:3:18: engine.host_overhead: \"soon\" does not begin with a number; it takes a time",
+            "podlab.yaml:4:22: docqa.documents: 0 lies outside 1",
+        ],
+    );
+    problems(
+        "engine.max_num_seqs: 4\nengine: {max_num_seqs: 9}\n",
+        &["podlab.yaml:2:10: engine.max_num_seqs: given twice, first in line 1; keep one of them"],
+    );
+    problems(
+        "engine:\n  max_num_seqs: 4\n  max_num_seqs: 9\n",
+        &["podlab.yaml:3:3: engine.max_num_seqs: this field is given twice"],
+    );
+    problems("docqa.users: [4, 4]\n", &["podlab.yaml:1:18: docqa.users: 4 is given twice"]);
+    problems("docqa.users: []\n", &["podlab.yaml:1:14: docqa.users: a list is neither"]);
+    problems("docqa.users:\n", &["podlab.yaml:1:12: docqa.users: an empty value (null) is neither"]);
+    problems("docqa.users: ''\n", &["podlab.yaml:1:14: docqa.users: a value is missing"]);
+    problems("- 1\n", &["podlab.yaml:1:1: a lab file is a map of settings"]);
+    problems("docqa.users: 1\n---\ndocqa.users: 2\n", &["podlab.yaml:3:1: a second document"]);
+    problems("a: [", &["podlab.yaml:1:4: not valid YAML"]);
+}
+
+#[test]
+fn stronger_settings_replace_weaker_ones() {
+    let folder = Folder::new("lab-file");
+    let lab = folder.file("podlab.yaml", "docqa:\n  document_tokens: [1024, 2048]\nengine.host_overhead: 2ms\n");
+    let lab = lab.to_str().expect("the path is UTF-8");
+    let arguments = ["--lab", lab, "--set", "engine.host_overhead=3ms"];
+    let Some((stdout, stderr, status)) = simulate(&project(SAMPLE), &arguments) else { return };
+    assert_eq!(status, 0, "{stderr}");
+    let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+    let settings = |run: usize| result["runs"][run]["settings"].clone();
+    assert_eq!(settings(0)["docqa.document_tokens"], "1024");
+    assert_eq!(settings(1)["docqa.document_tokens"], "2048");
+    assert_eq!(settings(1)["engine.host_overhead"], "3ms");
+}
+
+#[test]
+fn set_takes_each_setting_and_each_value_once() {
+    let sample = project(SAMPLE);
+    let set = |values: &[&str], words: &[&str]| {
+        let arguments: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+        refuses(&sample, &arguments, 2, words);
+    };
+    set(&["docqa.users=1", "docqa.users=2"], &["--set docqa.users=2: docqa.users is given twice", "=V1,V2"]);
+    set(&["docqa.users=1,2,1"], &["1 is given twice"]);
+    set(&["api.latency=1ms,1000us"], &["1000us is the same as 1ms"]);
+    set(&["docqa.users="], &["--set docqa.users=: a value is missing; it takes a count"]);
+    set(&["docqa.users=1,"], &["a value is missing"]);
+    set(&["=1"], &["there is no such setting"]);
+}
+
+#[test]
+fn values_that_clash_are_blamed_on_those_who_gave_them() {
+    let sample = project(SAMPLE);
+    let set = |values: &[&str], words: &[&str]| {
+        let arguments: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+        refuses(&sample, &arguments, 2, words);
+    };
+    set(&["model.name=gpt-5"], &["error: --set model.name=gpt-5: model.name", "not known", "Llama-3.1-70B"]);
+    set(&["engine.block_size=1"], &["error: --set engine.block_size=1: failed to deploy", "power of two"]);
+    set(&["engine.num_gpu_blocks=10"], &["--set engine.num_gpu_blocks=10", "131072 takes 8192 blocks"]);
+    set(&["engine.chunked_prefill=false"], &["--set engine.chunked_prefill=false", "chunked prefill"]);
+    set(&["engine.gpu_memory_utilization=0.1"], &["weights and working memory take"]);
+    // Both are to blame, and no third one is.
+    set(
+        &["engine.max_num_batched_tokens=16", "docqa.users=7", "engine.max_num_seqs=17"],
+        &["error: --set engine.max_num_batched_tokens=16, --set engine.max_num_seqs=17: failed to deploy"],
+    );
+    set(&["docqa.document_tokens=4294967295"], &["--set docqa.document_tokens=4294967295: docqa"]);
+
+    let folder = Folder::new("blame");
+    let lab = folder.file("podlab.yaml", "api.latency: 1ms\nengine:\n  block_size: 1\n");
+    let lab = lab.to_str().expect("the path is UTF-8");
+    refuses(&sample, &["--lab", lab], 3, &["podlab.yaml:3:3: engine.block_size: failed to deploy"]);
+
+    let text = std::fs::read_to_string(&sample).expect("it is there");
+    let text = text.replacen("metadata:\n", "metadata:\n  annotations:\n    podlab.dev/model.name: gpt-5\n", 1);
+    let annotated = folder.file("endpoint.yaml", &text);
+    refuses(&annotated, &[], 3, &["endpoint.yaml:7: metadata.annotations[\"podlab.dev/model.name\"]: model.name"]);
+    // What the file itself gets wrong stays its own fault.
+    let broken = folder.file("endpoint.yaml", &text.replace("p5.48xlarge", "p5.1xlarge").replace("gpt-5", "Qwen2-7B"));
+    refuses(&broken, &["--set", "docqa.users=7"], 3, &["error: ", "endpoint.yaml:", "not in the catalogue"]);
+}
+
+#[test]
+fn numbers_are_read_as_floats_are_written() {
+    for (text, value) in [("1e2", 100.0), ("1E+2", 100.0), ("2.5e-1", 0.25), ("98.32", 98.32), (".5", 0.5)] {
+        assert_eq!(units::number(text, (0.0, 1e6)), Ok(value), "{text}");
+    }
+    for text in ["1e", "1e+", "e2", "1e400", "1x2", "nan", "-1"] {
+        assert!(units::number(text, (0.0, 1e6)).is_err(), "{text}");
+    }
+    assert_eq!(units::count("1e3", 1), Ok(1000));
+    assert_eq!(units::span("1e-3s"), units::span("1ms"));
+}

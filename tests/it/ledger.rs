@@ -1,0 +1,556 @@
+//! Every figure, worked out by hand.
+
+use crate::support::project;
+use driver::endpoint::Endpoint;
+use driver::experiment::{Case, Experiment, Load, Source, Tiers};
+use kvcache::{Blocks, CacheConfig, Duplicates, RequestId, SessionId, Span, Time, Tokens, WorkerId};
+use router::{Api, Router, RouterConfig, Strategy};
+use serde_json::Value;
+use sim::cluster::{Cluster, Event, Refusal};
+use sim::cost::{CostModel, Segment, Shape};
+use sim::executor::Stretch;
+use sim::ledger::{Distribution, Histogram, Ledger, Price, Status, Summary, quantile};
+use sim::replica::{EngineConfig, Output};
+use sim::simulate::{Path, simulate};
+use sim::streams::Streams;
+use sim::workload::{Pacing, Segment as Piece, Workload};
+use std::collections::BTreeMap;
+
+// Quantiles.
+
+#[test]
+fn quantiles_of_ten_numbers() {
+    // The rank is 9 q: 0, 4.5, 8.1, 8.55, 8.91 and 9.
+    let ten = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+    check_quantile(&ten, 0.0, 1.0);
+    check_quantile(&ten, 0.5, 24.0); // 16 + 0.5 x 16
+    check_quantile(&ten, 0.9, 281.6); // 256 + 0.1 x 256
+    check_quantile(&ten, 0.95, 396.8); // 256 + 0.55 x 256
+    check_quantile(&ten, 0.99, 488.96); // 256 + 0.91 x 256
+    check_quantile(&ten, 1.0, 512.0);
+    // One is every quantile; between two lies a line.
+    for q in [0.0, 0.5, 0.99, 1.0] {
+        check_quantile(&[7], q, 7.0);
+    }
+    check_quantile(&[10, 20], 0.0, 10.0);
+    check_quantile(&[10, 20], 0.5, 15.0);
+    check_quantile(&[10, 20], 0.95, 19.5);
+    check_quantile(&[10, 20], 1.0, 20.0);
+    assert_eq!(quantile(&[], 0.5), None);
+    assert_eq!(Histogram::default().quantile(0.5), None);
+}
+
+/// Of raw samples, and of a histogram, which is exact here: all samples are in buckets of their own, or below 256 ps.
+fn check_quantile(sorted: &[u64], q: f64, expected: f64) {
+    let raw = quantile(sorted, q).expect("there are samples");
+    near("raw", raw, expected);
+    near("histogram", histogram(sorted).quantile(q).expect("there are samples"), expected);
+}
+
+#[test]
+fn a_distribution_is_in_milliseconds() {
+    // 30, 10, 20 ms; ranks 2 q = 1, 1.8, 1.9, 1.98.
+    let of = Distribution::of([30, 10, 20].map(|ms| Span::from_millis(ms).0).to_vec());
+    check_distribution(&of, [20.0, 20.0, 28.0, 29.0, 29.8]);
+    assert_eq!(Distribution::of(Vec::new()), Distribution::default());
+    assert_eq!(Distribution::of_histogram(&Histogram::default()), Distribution::default());
+}
+
+// Histograms.
+
+fn histogram(spans: &[u64]) -> Histogram {
+    let mut histogram = Histogram::default();
+    spans.iter().for_each(|span| histogram.add(Span(*span), 1));
+    histogram
+}
+
+/// `count` spans, evenly spread over the logarithms between `from` and `from * 10^decades`, sorted.
+fn spans(seed: u64, count: usize, from: f64, decades: f64) -> Vec<u64> {
+    let mut draws = Streams::new(seed).named("spans");
+    let mut spans: Vec<u64> = (0..count).map(|_| (from * 10_f64.powf(decades * draws.unit())) as u64).collect();
+    spans.sort_unstable();
+    spans
+}
+
+#[test]
+fn a_histogram_agrees_with_its_sorted_spans() {
+    // From a nanosecond to a second; and so many within an octave that a bucket holds about 800.
+    for (count, from, decades) in [(10_000, 1e3, 9.0), (100_000, 1e9, 0.301)] {
+        let sorted = spans(1, count, from, decades);
+        let histogram = histogram(&sorted);
+        let sum: u128 = sorted.iter().map(|span| u128::from(*span)).sum();
+        assert_eq!(histogram.count(), count as u64);
+        assert_eq!(histogram.mean(), Some(Span((sum / count as u128) as u64)));
+        for (q, end) in [(0.0, sorted[0]), (1.0, sorted[count - 1])] {
+            near("the least and the greatest are exact", histogram.quantile(q).expect("it has spans"), end as f64);
+        }
+        let errors: Vec<f64> = (0..=1000)
+            .map(|permille| {
+                let q = f64::from(permille) / 1000.0;
+                let exact = quantile(&sorted, q).expect("there are spans");
+                histogram.quantile(q).expect("there are spans") / exact - 1.0
+            })
+            .collect();
+        let worst = errors.iter().fold(0.0_f64, |worst, error| worst.max(error.abs()));
+        let bias = errors.iter().sum::<f64>() / errors.len() as f64;
+        println!("{count} spans over {decades} decades: worst {worst:.2e}, on average {bias:.1e}");
+        assert!(worst <= 0.008, "{worst}");
+        assert!(bias.abs() < 1e-4, "neither too low nor too high on average: {bias}");
+    }
+}
+
+#[test]
+fn the_error_of_a_quantile_is_below_a_bucket_whatever_the_spans() {
+    // All but the greatest of a bucket are its least, 128 x 2^k: the worst case, a 128th of it but for 1 ps.
+    let mut spans = vec![128 << 20; 1000];
+    spans.push((129 << 20) - 1);
+    let estimate = histogram(&spans).quantile(0.999).expect("it has spans");
+    let error = estimate / quantile(&spans, 0.999).expect("there are spans") - 1.0;
+    assert!((0.0077..1.0 / 128.0).contains(&error), "{error}");
+}
+
+#[test]
+fn a_series_is_its_spans_one_by_one() {
+    let octave = 1 << 20;
+    let cases = [
+        (Span(1_000_000), Span::ZERO, 1000, 3),          // no growth
+        (Span::ZERO, Span::ZERO, 5, 1),                  // no time at all
+        (Span::ZERO, Span(1), 700, 2),                   // every value has a bucket up to 256, then two, then four
+        (Span(255), Span(1), 2, 1),                      // over the last exact bucket
+        (Span(octave - 1), Span(1), 2, 5),               // over the edge of an octave
+        (Span(octave), Span(octave / 128), 128, 1),      // on the first value of each bucket
+        (Span(octave - 1), Span(octave / 128), 128, 1),  // on the last value of the bucket before
+        (Span(octave), Span(octave / 128 - 1), 300, 1),  // a little narrower than a bucket
+        (Span(12_345), Span(999_999_999), 50, 7),        // far wider than a bucket
+        (Span(10_000_000_000), Span(1_234), 16_384, 64), // a stretch of decoding
+        (Span(77), Span(7), 1, 1),                       // one span
+        (Span(77), Span(7), 0, 9),                       // none
+        (Span(77), Span(7), 9, 0),                       // none, nine times
+    ];
+    for (first, growth, steps, times) in cases {
+        let (mut series, mut single) = (Histogram::default(), Histogram::default());
+        series.add(Span(600), 1); // some are there already
+        single.add(Span(600), 1);
+        series.add_series(first, growth, steps, times);
+        for step in 0..steps {
+            single.add(first + growth * step, times);
+        }
+        assert_eq!(series, single, "{first:?} + k x {growth:?}, {steps} steps, {times} times");
+        assert_eq!(series.count(), 1 + steps * times);
+    }
+    let mut nothing = Histogram::default();
+    nothing.add_series(Span(5), Span(1), 100, 0);
+    assert_eq!((nothing.mean(), nothing), (None, Histogram::default()), "nothing leaves no trace");
+}
+
+#[test]
+fn the_longest_spans_have_a_bucket() {
+    let mut longest = Histogram::default();
+    longest.add_series(Span(u64::MAX - 10), Span(5), 3, 1);
+    assert_eq!(longest.mean(), Some(Span(u64::MAX - 5)));
+}
+
+// A run through real engines.
+
+/// A pass takes 10 ms, and 0.1 ms more for each of its tokens.
+struct PerToken;
+
+impl CostModel for PerToken {
+    fn segment(&self, shape: &Shape) -> Segment {
+        let base = Span::from_millis(10) + Span::from_micros(100) * shape.tokens;
+        Segment { base, slope: Span::ZERO, valid_to: u64::MAX }
+    }
+}
+
+fn engines(workers: u16) -> Cluster {
+    let engine = EngineConfig {
+        max_num_seqs: 8,
+        max_num_batched_tokens: Tokens(256),
+        max_model_len: Tokens(256),
+        chunked_prefill: true,
+        long_prefill_token_threshold: None,
+        max_num_partial_prefills: 1,
+        reserve_full_isl: true,
+        async_scheduling: false,
+        max_repeats: 1 << 14,
+        record_work: false,
+        cache: CacheConfig {
+            capacity: Blocks(64),
+            block: Tokens(16),
+            prefix_caching: true,
+            duplicates: Duplicates::Keep,
+            events: false,
+        },
+    };
+    let router = Router::new(RouterConfig::new(Strategy::RoundRobin, workers));
+    Cluster::new(workers, engine, router, Box::new(PerToken)).expect("the engine is valid")
+}
+
+/// When a request is sent, ms; the segments of its prompt, `(id, tokens)`; and the tokens of its reply.
+type Sent<'a> = (u64, &'a [(u64, u32)], u32);
+
+/// Sends requests to two workers, 5 ms away, that take turns.
+fn run(requests: &[Sent<'_>]) -> Ledger {
+    let mut workload = Workload::new(Pacing::Open);
+    for (number, (sent, prompt, output)) in requests.iter().enumerate() {
+        let pieces: Vec<Piece> = prompt.iter().map(|(id, tokens)| Piece { id: *id, tokens: Tokens(*tokens) }).collect();
+        let at = Time::ZERO + Span::from_millis(*sent);
+        workload.push(at, Some(SessionId(number as u64)), &pieces, Tokens(*output));
+    }
+    let path = Path { latency: Span::from_millis(5), api: Api::Completions, names_session: true };
+    let ledger = simulate(&workload, &mut engines(2), path, |_| {}).expect("it ends in time");
+    ledger.check();
+    ledger
+}
+
+/// Two instances at $36 per hour each: 2 cents a second.
+const PRICE: Price = Price { usd_per_hour: 36.0, instances: 2 };
+
+#[test]
+fn four_requests_on_two_workers() {
+    // Times in ms after the first is sent; a pass of n tokens takes 10 + n / 10.
+    //
+    // request  sent  arrives  prompt                  reply  worker
+    //    0        0        5  64 + 36                     3       0
+    //    1        0        5  50                          1       1
+    //    2       21       26  64 (of 0) + 36 others       5       0
+    //    3       30       35  300, above max_model_len    1       1, which refuses it
+    //
+    // worker   pass            tokens            lasts  then
+    //    0       5.0 ..  25.0  100                20.0  0: first token
+    //    0      25.0 ..  35.1  1                  10.1  0: second
+    //    0      35.1 ..  48.8  1 + 100 - 64       13.7  0: third and last; 2: first
+    //    0      48.8 ..  89.2  1, four times      10.1  2: 58.9, 69.0, 79.1, 89.2
+    //    1       5.0 ..  20.0  50                 15.0  1: first and last
+    let ledger = run(&[
+        (1000, &[(1, 64), (2, 36)], 3),
+        (1000, &[(3, 50)], 1),
+        (1021, &[(1, 64), (4, 36)], 5),
+        (1030, &[(5, 300)], 1),
+    ]);
+    let summary = ledger.summary(Some(PRICE));
+    let seconds = 0.0892; // 0.0 .. 89.2
+    let dollars = 0.001784; // 2 x 36 / 3600 x 0.0892
+    // What prompts add: all of 20.0 and 15.0, and 13.7 less the 10.1 of a pass with the one decoder alone.
+    let (prefill, busy) = (38.6, 99.2); // busy: 20.0 + 10.1 + 13.7 + 4 x 10.1 = 84.2 of worker 0, and 15.0
+    let decode = 60.6; // 10.1 + 10.1 + 4 x 10.1
+    check_json(
+        &summary,
+        &[
+            ("requests", 4.0),
+            ("completed", 3.0),
+            ("failed", 1.0),
+            ("refused", 1.0),
+            ("unfinished", 0.0),
+            // 25.0, 20.0 and 48.8 - 21 = 27.8. Ranks of three are 2 q = 1, 1.8, 1.9, 1.98.
+            ("mean_ttft_ms", 72.8 / 3.0),
+            ("p50_ttft_ms", 25.0),
+            ("p90_ttft_ms", 27.24),  // 25 + 0.8 x 2.8
+            ("p95_ttft_ms", 27.52),  // 25 + 0.9 x 2.8
+            ("p99_ttft_ms", 27.744), // 25 + 0.98 x 2.8
+            // (48.8 - 25.0) / 2 = 11.9 and (89.2 - 48.8) / 4 = 10.1; of 1 there is none. Ranks of two are q.
+            ("mean_tpot_ms", 11.0),
+            ("p50_tpot_ms", 11.0),
+            ("p90_tpot_ms", 11.72),  // 10.1 + 0.9 x 1.8
+            ("p95_tpot_ms", 11.81),  // 10.1 + 0.95 x 1.8
+            ("p99_tpot_ms", 11.882), // 10.1 + 0.99 x 1.8
+            // 10.1 and 13.7 of request 0, four times 10.1 of request 2. Ranks of six are 5 q = 2.5, 4.5, 4.75, 4.95.
+            ("mean_itl_ms", 10.7), // 64.2 / 6
+            ("p50_itl_ms", 10.1),
+            ("p90_itl_ms", 11.9),  // 10.1 + 0.5 x 3.6
+            ("p95_itl_ms", 12.8),  // 10.1 + 0.75 x 3.6
+            ("p99_itl_ms", 13.52), // 10.1 + 0.95 x 3.6
+            // 48.8, 20.0 and 89.2 - 21 = 68.2.
+            ("mean_e2el_ms", 137.0 / 3.0),
+            ("p50_e2el_ms", 48.8),
+            ("p90_e2el_ms", 64.32),  // 48.8 + 0.8 x 19.4
+            ("p95_e2el_ms", 66.26),  // 48.8 + 0.9 x 19.4
+            ("p99_e2el_ms", 67.812), // 48.8 + 0.98 x 19.4
+            ("request_throughput", 3.0 / seconds),
+            ("output_throughput", 9.0 / seconds),        // 3 + 1 + 5
+            ("total_token_throughput", 259.0 / seconds), // 100 + 50 + 100 + 9
+            ("cost_per_1k_tokens.total", 1000.0 * dollars / 259.0),
+            ("cost_per_1k_tokens.output_only", 1000.0 * dollars / 9.0),
+            ("cost_per_1k_tokens.input", 1000.0 * dollars * prefill / busy / 250.0),
+            ("cost_per_1k_tokens.output", 1000.0 * dollars * decode / busy / 9.0),
+            ("hit_rate.l0", 0.256), // 64 / 250
+            ("hit_rate.total", 0.256),
+            ("imbalance", 84.2 / 49.6), // the mean of 84.2 and 15.0
+            ("makespan_s", seconds),
+            ("prompt_tokens", 250.0),
+            ("output_tokens", 9.0),
+            ("cached_tokens", 64.0),
+            ("passes", 8.0), // 7 and 1
+            ("preemptions", 0.0),
+        ],
+        &["hit_rate.l1", "hit_rate.l2"],
+    );
+    // Little's law by hand: 43.8 + 15.0 + 63.2 request-ms from arrival at the router to the last token.
+    assert_eq!(ledger.residence(), u128::from(Span::from_millis(122).0));
+    check_cost_adds_up(&summary, dollars);
+    let free = ledger.summary(None);
+    assert_eq!(free.cost, sim::ledger::CostPer1k::default(), "without a price, no cost is known");
+    assert_eq!(Summary { cost: free.cost, ..summary }, free, "nothing else depends on the price");
+}
+
+#[test]
+fn replies_of_one_token_have_no_time_per_output_token() {
+    // Both sent at 0; 20 and 15 ms of prefill after the 5 ms on the way.
+    let summary = run(&[(0, &[(1, 100)], 1), (0, &[(2, 50)], 1)]).summary(Some(PRICE));
+    check_distribution(&summary.ttft, [22.5, 22.5, 24.5, 24.75, 24.95]); // 20 + q x 5
+    assert_eq!(summary.ttft, summary.e2el, "the first token is the last");
+    assert_eq!((summary.tpot, summary.itl), (Distribution::default(), Distribution::default()));
+    // All engine time is the prompts'; that replies cost nothing is a fact, not unknown.
+    near("input", summary.cost.input.expect("there is a price"), 1000.0 * 0.02 * 0.025 / 150.0);
+    assert_eq!(summary.cost.output, Some(0.0));
+    check_cost_adds_up(&summary, 0.02 * 0.025);
+}
+
+#[test]
+fn nothing_completed_is_unknown_everywhere() {
+    let figures = [
+        ("requests", 1.0),
+        ("completed", 0.0),
+        ("failed", 1.0),
+        ("refused", 1.0),
+        ("unfinished", 0.0),
+        ("prompt_tokens", 0.0),
+        ("output_tokens", 0.0),
+        ("cached_tokens", 0.0),
+        ("passes", 0.0),
+        ("preemptions", 0.0),
+    ];
+    let mut unknown = vec![
+        "request_throughput",
+        "output_throughput",
+        "total_token_throughput",
+        "cost_per_1k_tokens.total",
+        "cost_per_1k_tokens.output_only",
+        "cost_per_1k_tokens.input",
+        "cost_per_1k_tokens.output",
+        "hit_rate.l0",
+        "hit_rate.l1",
+        "hit_rate.l2",
+        "hit_rate.total",
+        "imbalance",
+        "makespan_s",
+    ];
+    let names: Vec<String> = ["ttft", "tpot", "itl", "e2el"]
+        .iter()
+        .flat_map(|of| ["mean", "p50", "p90", "p95", "p99"].map(|which| format!("{which}_{of}_ms")))
+        .collect();
+    unknown.extend(names.iter().map(String::as_str));
+    check_json(&run(&[(0, &[(1, 300)], 1)]).summary(Some(PRICE)), &figures, &unknown);
+    let none = figures.map(|(name, _)| (name, 0.0));
+    check_json(&Ledger::new(2, 0).summary(Some(PRICE)), &none, &unknown);
+}
+
+// Books kept by hand: what no run by itself ends in.
+
+fn ms(millis: u64) -> Time {
+    Time::ZERO + Span::from_millis(millis)
+}
+
+fn output(worker: u16, output: Output) -> Event {
+    Event::Output { worker: WorkerId(worker), output }
+}
+
+#[test]
+fn who_did_not_finish_is_counted_and_measured_nowhere() {
+    // request  prompt  cached  reply  first  last  ends
+    //    0        100      32      5     40   130  completed, after a gap of 30 ms for a preemption
+    //    1         50                             refused
+    //    2        200      80      9     50       unfinished
+    //    3         60      16      9              its client went away
+    let mut ledger = Ledger::new(3, 4);
+    for (request, prompt, reply) in [(0, 100, 5), (1, 50, 3), (2, 200, 9), (3, 60, 9)] {
+        ledger.arrived(RequestId(request), ms(10), ms(15), Tokens(prompt), Tokens(reply));
+    }
+    let (at, again, refusal) = (ms(15), ms(100), Refusal::NoWorker);
+    let request = RequestId;
+    // Worker 0: 30 ms, of which 10 are the prompts'. Worker 1: 10 + 11 + 12 ms, two decoders emit each time.
+    let mixed = Stretch {
+        started: at,
+        first: Span::from_millis(30),
+        growth: Span::ZERO,
+        passes: 1,
+        steady: 0,
+        prefill: Span::from_millis(10),
+    };
+    let decoding = Stretch {
+        first: Span::from_millis(10),
+        growth: Span::from_millis(1),
+        passes: 3,
+        steady: 2,
+        prefill: Span::ZERO,
+        ..mixed
+    };
+    for (now, event) in [
+        (15, Event::Refused { request: request(1), refusal, at }),
+        (15, output(0, Output::Admitted { request: request(0), cached: Tokens(32), at })),
+        (15, output(1, Output::Admitted { request: request(2), cached: Tokens(80), at })),
+        (15, output(1, Output::Admitted { request: request(3), cached: Tokens(16), at })),
+        (40, output(0, Output::FirstToken { request: request(0), at: ms(40) })),
+        (45, Event::Ran { worker: WorkerId(0), stretch: mixed, work: None }),
+        (50, output(1, Output::FirstToken { request: request(2), at: ms(50) })),
+        (60, Event::Ran { worker: WorkerId(1), stretch: decoding, work: None }),
+        (70, output(1, Output::Cancelled { request: request(3) })),
+        (75, output(0, Output::Preempted { request: request(0) })),
+        // It finds more the second time, which is not a second prompt.
+        (100, output(0, Output::Admitted { request: request(0), cached: Tokens(96), at: again })),
+        (105, output(0, Output::Resumed { request: request(0), before: ms(75), at: ms(105) })),
+        (130, output(0, Output::Finished { request: request(0), at: ms(130) })),
+    ] {
+        ledger.enter(&event, ms(now));
+    }
+    ledger.close(ms(140));
+    let statuses: Vec<Status> = ledger.records().iter().map(|record| record.status).collect();
+    assert_eq!(statuses, [Status::Completed, Status::Refused, Status::Unfinished, Status::Cancelled]);
+    let summary = ledger.summary(Some(PRICE));
+    let counts = (summary.requests, summary.completed, summary.failed, summary.refused, summary.unfinished);
+    assert_eq!(counts, (4, 1, 3, 1, 2));
+    assert_eq!((summary.passes, summary.preemptions), (4, 1));
+    // Only request 0 is measured, whole: 40 - 10, (130 - 40) / 4, 130 - 10.
+    check_distribution(&summary.ttft, [30.0; 5]);
+    check_distribution(&summary.tpot, [22.5; 5]);
+    check_distribution(&summary.e2el, [120.0; 5]);
+    // Tokens came out for all: 10, 10, 11, 11, 12, 12, 30. Ranks of seven are 6 q = 3, 5.4, 5.7, 5.94.
+    check_distribution(&summary.itl, [96.0 / 7.0, 11.0, 19.2, 24.6, 28.92]); // 12 + 0.4, 0.7, 0.94 x 18
+    // Of all who were admitted: 32 + 80 + 16 of 100 + 200 + 60.
+    assert_eq!((summary.prompt_tokens, summary.output_tokens, summary.cached_tokens), (100, 5, 128));
+    near("hit rate", summary.hit_rate.total.expect("prompts were looked up"), 128.0 / 360.0);
+    // From 10 to 130; busy 30, 33 and 0, of which prompts are 10.
+    near("makespan", summary.makespan_s.expect("one completed"), 0.120);
+    near("output", summary.throughput.output.expect("one completed"), 5.0 / 0.120);
+    near("imbalance", summary.imbalance.expect("engines ran"), 33.0 / 21.0);
+    let dollars = 0.02 * 0.120;
+    near("input", summary.cost.input.expect("there is a price"), 1000.0 * dollars * 10.0 / 63.0 / 100.0);
+    near("output", summary.cost.output.expect("there is a price"), 1000.0 * dollars * 53.0 / 63.0 / 5.0);
+    check_cost_adds_up(&summary, dollars);
+    // In the system from 15 on: request 0 to 130, request 2 to the end, request 3 to 70.
+    assert_eq!(ledger.residence(), u128::from(Span::from_millis(115 + 125 + 55).0));
+}
+
+// Through the driver.
+
+/// The sample of seven p5.48xlarge with 8 GPUs each, but with pods of `gpus`.
+fn experiment(tp: u32, gpus: u32, requests: u32) -> Experiment {
+    let file = project("driver/examples/aws-blog-70b.yaml");
+    let text = std::fs::read_to_string(file).expect("the sample is there");
+    let text = text
+        .replace("nvidia.com/gpu: \"8\"", &format!("nvidia.com/gpu: \"{gpus}\""))
+        .replace("--tensor-parallel-size\n      - \"8\"", &format!("--tensor-parallel-size\n      - \"{tp}\""));
+    let (endpoint, _) = Endpoint::parse(&text, "sample.yaml").expect("it is valid");
+    let source = Source::DocumentQa { requests };
+    Experiment { endpoint, file: "sample.yaml".to_owned(), workload: "docqa".to_owned(), source }
+}
+
+fn case(replicas: u16, concurrency: u32) -> Case {
+    let settings = BTreeMap::from([("price.usd_per_hour".to_owned(), "36".to_owned())]);
+    let (cache, load) = (Tiers::L0, Load::Concurrency(concurrency));
+    Case { strategy: Strategy::KvAware, cache, replicas, load, seed: 0, settings }
+}
+
+#[test]
+fn a_pod_never_spans_two_instances() {
+    // floor(8 / 8) = 1 pod per instance, floor(8 / 4) = 2, and floor(8 / 5) = 1, with three GPUs idle.
+    for (gpus, tp, expected) in [(8, 8, [1, 7, 8, 9]), (4, 4, [1, 4, 4, 5]), (5, 4, [1, 7, 8, 9])] {
+        let experiment = experiment(tp, gpus, 20);
+        for (replicas, instances) in [1, 7, 8, 9].into_iter().zip(expected) {
+            let assembled = experiment.assemble(&case(replicas, 4)).expect("it can be simulated");
+            assert_eq!(assembled.price, Price { usd_per_hour: 36.0, instances }, "{replicas} pods of {gpus} GPUs");
+            let outcome = experiment.run(case(replicas, 4), &assembled).expect("it ends in time");
+            assert_eq!(outcome.resolved["price"]["instances"], instances);
+            // A cent per instance and second.
+            let seconds = outcome.summary.makespan_s.expect("requests complete");
+            check_cost_adds_up(&outcome.summary, 0.01 * f64::from(instances) * seconds);
+        }
+    }
+}
+
+#[test]
+fn percentiles_of_document_qa_are_in_order() {
+    for requests in [1, 2, 3, 700] {
+        let experiment = experiment(8, 8, requests);
+        // Few requests share one worker, so that prompts interrupt those who decode.
+        let case = Case { strategy: Strategy::PrefixAware, ..case(7, 20) };
+        let assembled = experiment.assemble(&case).expect("it can be simulated");
+        let workload = experiment.source.workload(&assembled.lab, case.load, case.seed);
+        let mut gaps = Vec::new();
+        let look = |event: &Event| gaps_of(event, &mut gaps);
+        let ledger = simulate(&workload, &mut assembled.cluster(), assembled.path, look).expect("it ends in time");
+        let summary = ledger.summary(Some(assembled.price));
+        assert_eq!(summary.completed, u64::from(requests));
+        for of in [&summary.ttft, &summary.tpot, &summary.itl, &summary.e2el] {
+            let percentiles = [of.p50, of.p90, of.p95, of.p99];
+            assert!(percentiles.iter().all(Option::is_some) && percentiles.is_sorted(), "{requests}: {of:?}");
+        }
+        // Gaps in buckets tell what the gaps themselves do.
+        let exact = Distribution::of(gaps);
+        println!("{requests}: itl {:?}, of raw gaps {exact:?}, tpot {:?}", summary.itl, summary.tpot);
+        for (bucketed, exact) in
+            [(summary.itl.p50, exact.p50), (summary.itl.p90, exact.p90), (summary.itl.p99, exact.p99)]
+        {
+            let (bucketed, exact) = (bucketed.expect("there are gaps"), exact.expect("there are gaps"));
+            assert!((bucketed / exact - 1.0).abs() <= 0.008, "{requests}: {bucketed} against {exact}");
+        }
+        // All replies are of one length, so the mean over requests is the mean over gaps, but for roundings of 1 ps.
+        let (tpot, itl) = (summary.tpot.mean.expect("replies are long"), summary.itl.mean.expect("replies are long"));
+        assert!((tpot - itl).abs() < 2e-9, "{requests}: {tpot} against {itl}");
+    }
+}
+
+/// The gaps that a run tells of, one by one.
+fn gaps_of(event: &Event, gaps: &mut Vec<u64>) {
+    match event {
+        Event::Ran { stretch, .. } => {
+            let lasts = (0..stretch.passes).map(|pass| stretch.first.0 + stretch.growth.0 * pass);
+            gaps.extend(lasts.flat_map(|gap| (0..stretch.steady).map(move |_| gap)));
+        }
+        Event::Output { output: Output::Resumed { before, at, .. }, .. } => gaps.push(at.since(*before).0),
+        _ => {}
+    }
+}
+
+// Comparisons.
+
+/// Equal but for the rounding of doubles.
+fn near(name: &str, value: f64, expected: f64) {
+    assert!((value - expected).abs() <= 1e-9 * expected.abs(), "{name}: {value}, expected {expected}");
+}
+
+/// `expected`: mean, p50, p90, p95 and p99, ms.
+fn check_distribution(of: &Distribution, expected: [f64; 5]) {
+    for (value, expected) in [of.mean, of.p50, of.p90, of.p95, of.p99].into_iter().zip(expected) {
+        near("ms", value.expect("it was measured"), expected);
+    }
+}
+
+/// The dollars of prompts and those of replies are all dollars.
+fn check_cost_adds_up(summary: &Summary, dollars: f64) {
+    let (cost, prompts, outputs) = (&summary.cost, summary.prompt_tokens as f64, summary.output_tokens as f64);
+    let of = |per_1k: Option<f64>| per_1k.expect("there is a price") / 1000.0;
+    near("input and output", of(cost.input) * prompts + of(cost.output) * outputs, dollars);
+    near("total", of(cost.total) * (prompts + outputs), dollars);
+    near("output only", of(cost.output_only) * outputs, dollars);
+}
+
+/// The JSON of `summary` holds these figures, nulls under the names of `unknown`, and nothing else.
+fn check_json(summary: &Summary, figures: &[(&str, f64)], unknown: &[&str]) {
+    let json = serde_json::to_value(summary).expect("figures are representable");
+    let mut left: BTreeMap<String, Value> = BTreeMap::new();
+    for (key, value) in json.as_object().expect("it is an object") {
+        match value.as_object() {
+            Some(nested) => left.extend(nested.iter().map(|(name, value)| (format!("{key}.{name}"), value.clone()))),
+            None => left.extend([(key.clone(), value.clone())]),
+        }
+    }
+    for (name, expected) in figures {
+        let value = left.remove(*name).unwrap_or_else(|| panic!("there is no {name}"));
+        near(name, value.as_f64().unwrap_or_else(|| panic!("{name} is {value}")), *expected);
+    }
+    for name in unknown {
+        assert_eq!(left.remove(*name), Some(Value::Null), "{name} is unknown");
+    }
+    assert!(left.is_empty(), "nobody expected {left:?}");
+}
