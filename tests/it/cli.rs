@@ -61,6 +61,17 @@ fn a_missing_endpoint_file_is_an_invalid_input() {
     assert!(stderr.contains("nowhere.yaml"), "{stderr}");
 }
 
+#[test]
+fn what_no_run_can_hold_is_said_and_not_computed() {
+    refuses(&["--rate", "1e-9"], 2, &["beyond the 100 days", "--rate"]);
+    refuses(&["--rate", "0.01", "--requests", "250000"], 2, &["beyond the 100 days"]);
+    refuses(&["--set", "engine.host_overhead=1h"], 2, &["beyond the 100 days"]);
+    refuses(&["--set", "engine.host_overhead=2h"], 2, &["longer than an hour"]);
+    refuses(&["--set", "api.latency=720h"], 2, &["longer than an hour"]);
+    refuses(&["--set", "docqa.document_tokens=4294967295"], 2, &["4294967295 of a request"]);
+    refuses(&["--set", "docqa.document_tokens=4294967295", "--set", "docqa.answer_tokens=4294967295"], 2, &["docqa"]);
+}
+
 /// Replays a trace of these lines and expects exit code 3 and these words, and that no folder is left behind.
 fn broken_trace(lines: &str, words: &[&str]) {
     let folder = Folder::new("broken-trace");

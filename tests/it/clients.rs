@@ -78,3 +78,32 @@ fn a_port_in_use_is_said_clearly() {
     assert_eq!(status, 1, "{stderr}");
     assert!(stderr.contains("name another address, or port 0"), "{stderr}");
 }
+
+#[test]
+fn a_second_interrupt_stops_at_once() {
+    let Some(mut served) = Served::start(&[]) else { return };
+    let body = r#"{"prompt": "Once upon a time", "max_tokens": 5000, "stream": true}"#;
+    let url = format!("{}/v1/completions", served.url);
+    let client =
+        Command::new("curl").args(["-sN", "--max-time", "60", "-d", body, &url]).stdout(Stdio::piped()).spawn();
+    let Ok(mut client) = client else {
+        skipped("no curl");
+        return;
+    };
+    // Its first event says that the request is in flight.
+    let mut events = BufReader::new(client.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    events.read_line(&mut line).expect("a line comes");
+    assert!(line.starts_with("data: "), "{line}");
+    let interrupt = |child: &Child| Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    interrupt(&served.child).expect("kill runs");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(served.child.try_wait().expect("it can be asked").is_none(), "what is in flight may finish");
+    interrupt(&served.child).expect("kill runs");
+    let asked = std::time::Instant::now();
+    let status = served.child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    assert!(asked.elapsed().as_secs() < 5, "at once");
+    let _ = client.kill();
+    let _ = client.wait();
+}

@@ -1,6 +1,6 @@
 //! `podlab demo`: the main job on a built-in endpoint, in words and two tables.
 
-use super::simulate::run_all;
+use super::simulate::{Records, run_all};
 use super::{DemoArgs, Format, print};
 use crate::endpoint::Endpoint;
 use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers};
@@ -52,10 +52,10 @@ fn part(caches: &[Tiers], instruction: &str) -> Result<Vec<Outcome>, Failure> {
     };
     let mut outcomes = Vec::new();
     if caches.contains(&Tiers::None) {
-        outcomes.extend(run_all(&experiment, &matrix(&[Tiers::None], &[Strategy::RoundRobin]))?);
+        outcomes.extend(run_all(&experiment, &matrix(&[Tiers::None], &[Strategy::RoundRobin]), Records::Keep)?);
     }
     let all = [Strategy::RoundRobin, Strategy::PrefixAware, Strategy::KvAware, Strategy::Session];
-    outcomes.extend(run_all(&experiment, &matrix(&[Tiers::L0], &all))?);
+    outcomes.extend(run_all(&experiment, &matrix(&[Tiers::L0], &all), Records::Keep)?);
     Ok(outcomes)
 }
 

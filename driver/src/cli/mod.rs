@@ -111,7 +111,7 @@ struct SimulateArgs {
     #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
     speedup: Option<f64>,
     /// How many requests [default: 700, or the whole trace]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000_000), value_name = "N")]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
     requests: Option<u32>,
     /// Seeds of all randomness, one run each
     #[arg(long, value_delimiter = ',', default_value = "0", value_name = "S,..")]

@@ -47,7 +47,8 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         axes,
     };
     let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
-    let outcomes = run_all(&experiment, &matrix)?;
+    let records = if args.out.is_some() { Records::Keep } else { Records::Drop };
+    let outcomes = run_all(&experiment, &matrix, records)?;
     let process = Usage::since(began);
     if let Some(folder) = &args.out {
         report::folder::write(folder, &outcomes, &inputs, process)?;
@@ -60,8 +61,15 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     })
 }
 
+/// What becomes of a run's records once its figures are known: a matrix of long runs cannot keep them all for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Records {
+    Keep,
+    Drop,
+}
+
 /// Runs every case. All are assembled first: a case that cannot run is told before any work is done.
-pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix) -> Result<Vec<Outcome>, Failure> {
+pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, records: Records) -> Result<Vec<Outcome>, Failure> {
     let cases = matrix.cases();
     let assembled: Vec<_> =
         cases.iter().map(|case| assemble(experiment, case, &matrix.axes)).collect::<Result<_, _>>()?;
@@ -72,18 +80,27 @@ pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix) -> Result<Vec<Ou
             said.push(warning);
         }
     }
-    let run = |(case, assembled)| experiment.run(case, assembled);
-    let outcomes: Vec<Outcome> = cases.into_iter().zip(&assembled).map(run).collect::<Result<_, _>>()?;
-    for outcome in &outcomes {
-        for (count, example) in outcome.refusals() {
-            let (all, label) = (outcome.records.len(), outcome.case.label());
-            warn(&format!("warning: {label}: {count} of {all} requests refused ({}): {example}", example.class()));
+    let run = |(case, assembled)| {
+        let mut outcome = experiment.run(case, assembled)?;
+        warn_of(&outcome);
+        if records == Records::Drop {
+            outcome.records = Vec::new();
         }
-        if let Some(tail) = outcome.backlog() {
-            warn(&format!("warning: {}: overloaded: {tail}", outcome.case.label()));
-        }
+        Ok(outcome)
+    };
+    cases.into_iter().zip(&assembled).map(run).collect()
+}
+
+/// Says what the figures alone do not: who was refused, and whether latencies mean anything.
+fn warn_of(outcome: &Outcome) {
+    let label = outcome.case.label();
+    for (count, example) in outcome.refusals() {
+        let all = outcome.records.len();
+        warn(&format!("warning: {label}: {count} of {all} requests refused ({}): {example}", example.class()));
     }
-    Ok(outcomes)
+    if let Some(tail) = outcome.backlog() {
+        warn(&format!("warning: {label}: overloaded: {tail}"));
+    }
 }
 
 /// Reads the endpoint file and says what is odd about it. Gives its text too.

@@ -91,8 +91,9 @@ pub struct Ledger {
     gaps: Histogram,
     /// Time each worker's engine was occupied.
     busy: Vec<Span>,
-    prefill: Span,
-    decode: Span,
+    // All workers together, in picoseconds: a few of them soon pass what a span holds.
+    prefill: u128,
+    decode: u128,
     passes: u64,
     preemptions: u64,
     in_system: u64,
@@ -151,8 +152,8 @@ impl Ledger {
             Event::Ran { worker, stretch, .. } => {
                 let occupied = stretch.lasts(stretch.passes);
                 self.busy[worker.index()] += occupied;
-                self.prefill += stretch.prefill;
-                self.decode += occupied - stretch.prefill;
+                self.prefill += u128::from(stretch.prefill.0);
+                self.decode += u128::from((occupied - stretch.prefill).0);
                 self.passes += stretch.passes;
                 self.gaps.add_series(stretch.first, stretch.growth, stretch.passes, stretch.steady);
             }

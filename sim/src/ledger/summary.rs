@@ -148,8 +148,8 @@ impl Ledger {
         let (Some(price), Some(makespan)) = (price, makespan) else { return CostPer1k::default() };
         let dollars = f64::from(price.instances) * price.usd_per_hour * makespan.as_secs_f64() / 3600.0;
         let per_1k = |dollars: f64, tokens: u64| (tokens > 0).then(|| dollars / tokens as f64 * 1000.0);
-        let busy = (self.prefill + self.decode).as_secs_f64();
-        let share = |part: Span| if busy > 0.0 { part.as_secs_f64() / busy } else { 0.0 };
+        let busy = (self.prefill + self.decode) as f64;
+        let share = |part: u128| if busy > 0.0 { part as f64 / busy } else { 0.0 };
         CostPer1k {
             total: per_1k(dollars, prompts + outputs),
             output_only: per_1k(dollars, outputs),
