@@ -108,6 +108,8 @@ struct Station {
     stretch: Option<Stretch>,
     /// Passes of the stretch that the replica was told of.
     told: u64,
+    /// Whether the stretch evicts on its way: an index elsewhere has to hear of that before it ends.
+    evicts: bool,
     plan: u64,
 }
 
@@ -143,7 +145,7 @@ impl Cluster {
     ) -> Result<Self, InvalidEngine> {
         let mut engine = engine;
         engine.cache.events = router.listens_to_cache();
-        let station = || Ok(Station { replica: Replica::new(engine)?, stretch: None, told: 0, plan: 0 });
+        let station = || Ok(Station { replica: Replica::new(engine)?, stretch: None, told: 0, evicts: false, plan: 0 });
         Ok(Self {
             router,
             stations: (0..workers).map(|_| station()).collect::<Result<_, InvalidEngine>>()?,
@@ -287,7 +289,7 @@ impl Cluster {
         for index in 0..self.stations.len() {
             let now = self.now;
             let station = &mut self.stations[index];
-            let Some(stretch) = &station.stretch else { continue };
+            let Some(stretch) = station.stretch.as_ref().filter(|_| station.evicts) else { continue };
             let behind = stretch.passes_started(now) - station.told;
             if behind > 0 && station.replica.repeats_evict(behind) {
                 station.replica.repeat(behind);
@@ -306,6 +308,7 @@ impl Cluster {
                 let stretch = Stretch::begin(&*self.model, &pass, self.now);
                 station.stretch = Some(stretch);
                 station.told = 1;
+                station.evicts = station.replica.repeats_evict(stretch.passes - 1);
                 station.plan += 1;
                 self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
             }
