@@ -146,7 +146,7 @@ fn in_args(error: impl std::fmt::Display) -> String {
 /// vLLM's default of `scheduler_reserve_full_isl` is true in 0.19 (its resolved configuration as logged by
 /// LLMServingSim's runs); 0.11 does not have it.
 const RESERVES_FULL_ISL: (u32, u32) = (0, 19);
-/// vLLM schedules asynchronously by default since 0.14.
+/// vLLM schedules asynchronously by default since 0.14 (release notes of 0.14.0).
 const SCHEDULES_ASYNC: (u32, u32) = (0, 14);
 /// What is assumed of an image that does not say: the version of the image in AWS's blog.
 const ASSUMED: (u32, u32) = (0, 11);
