@@ -137,7 +137,10 @@ fn against(before: &Outcome, after: &Outcome) -> String {
 
 fn change(before: Option<f64>, after: Option<f64>) -> String {
     match (before, after) {
-        (Some(before), Some(after)) if before > 0.0 => format!("{:+.0} %", (after / before - 1.0) * 100.0),
+        (Some(before), Some(after)) if before > 0.0 => {
+            let percent = ((after / before - 1.0) * 100.0).round();
+            if percent == 0.0 { "unchanged".to_owned() } else { format!("{percent:+} %") }
+        }
         _ => "unknown".to_owned(),
     }
 }

@@ -158,7 +158,7 @@ struct ServeArgs {
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDR:PORT")]
     listen: std::net::SocketAddr,
     /// Modelled seconds per second of wall time
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_parser = time_scale, value_name = "X")]
     time_scale: f64,
     /// Routing strategy [default: as the endpoint file says]
     #[arg(long, value_parser = strategy, value_name = "NAME")]
@@ -176,6 +176,13 @@ fn strategy(name: &str) -> Result<Strategy, String> {
         let names = Strategy::ALL.map(Strategy::as_str);
         format!("there is {}{}", names.join(", "), crate::suggest::clause(name, names))
     })
+}
+
+fn time_scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.001..=100_000.0).contains(&number) => Ok(number),
+        _ => Err("a number from 0.001 to 100000 is expected".to_owned()),
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -7,6 +7,9 @@ use crate::emulate;
 use crate::endpoint::Endpoint;
 use crate::experiment::{Assembled, Experiment, Load, Matrix, Source, Tiers};
 use crate::failure::Failure;
+use kvcache::Span;
+use sim::simulate::HORIZON;
+use std::time::Duration;
 
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
@@ -78,10 +81,20 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
             args.time_scale,
         ));
         warn(&format!("model names: {}; Ctrl-C stops", settings.models.join(", ")));
+        let life = Duration::from_secs_f64(Span(HORIZON.0).as_secs_f64() / args.time_scale);
+        if life < Duration::from_secs(7 * 86_400) {
+            warn(&format!("it stops after {:.0} s, when 100 modelled days are over", life.as_secs_f64()));
+        }
         let stop = async {
-            // Without signals there is still the second way to stop a process.
-            if emulate::stop_signal().await.is_err() {
-                std::future::pending::<()>().await;
+            let signal = async {
+                // Without signals there is still the second way to stop a process.
+                if emulate::stop_signal().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = signal => {}
+                () = tokio::time::sleep(life) => warn("the modelled 100 days are over: serve again, or use a lower --time-scale"),
             }
             warn("stopping: no new requests; those in flight may take 30 s more; Ctrl-C again stops at once");
             tokio::spawn(async {

@@ -10,7 +10,7 @@ use crate::report::{Input, Inputs};
 use crate::{report, suggest};
 use router::Strategy;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Requests in flight of a generated workload where nothing else is asked for: those of the original benchmark.
@@ -23,7 +23,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     }
     check_lists(args)?;
     let file = endpoint_file(args.endpoint.as_deref())?;
-    if let Some(folder) = &args.out {
+    // `new/.` is `new`.
+    let out = args.out.as_ref().map(|folder| folder.components().collect::<PathBuf>());
+    if let Some(folder) = &out {
         report::folder::check(folder)?;
     }
     let (endpoint, text) = read_endpoint(file)?;
@@ -50,7 +52,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let records = if args.out.is_some() { Records::Keep } else { Records::Drop };
     let outcomes = run_all(&experiment, &matrix, records)?;
     let process = Usage::since(began);
-    if let Some(folder) = &args.out {
+    if let Some(folder) = &out {
         report::folder::write(folder, &outcomes, &inputs, process)?;
         warn(&format!("wrote {}", folder.display()));
     }

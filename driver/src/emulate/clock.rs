@@ -42,6 +42,9 @@ impl TryFrom<f64> for TimeScale {
     }
 }
 
+/// The latest moment a clock tells, 200 days: what is begun then still ends within 64 bits of picoseconds.
+pub const LAST: Time = Time(200 * 86_400 * 1_000_000_000_000);
+
 /// Reads the wall clock as core time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -57,11 +60,11 @@ impl Clock {
         Self { start: Instant::now(), origin, scale }
     }
 
-    /// The present moment; the end of time after 213 days of modelled time.
+    /// The present moment; from [`LAST`] on, that.
     #[must_use]
     pub fn now(&self) -> Time {
         let nanos = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Time(self.origin.0.saturating_add(nanos.saturating_mul(self.scale.picos_per_nano)))
+        Time(self.origin.0.saturating_add(nanos.saturating_mul(self.scale.picos_per_nano))).min(LAST)
     }
 
     /// The first nanosecond of the wall clock at which [`Clock::now`] is at or after `at`.

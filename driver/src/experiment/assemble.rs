@@ -29,7 +29,7 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
     let (price, warning) = price(&lab, &deployment, case);
     let mut warnings: Vec<String> = warning.into_iter().collect();
     let path = Path { latency: lab.api_latency, api: api_of(endpoint), names_session: endpoint.session_key.is_some() };
-    warnings.extend(routing_warning(endpoint, case, path.api));
+    warnings.extend(routing_warning(endpoint, case, path));
     if deployment.tp > 1 && deployment.instance.gpu.peer_link == PeerLink::Host {
         warnings.push(format!(
             "tensor parallelism over PCIe ({}): what its all-reduces cost rests on no measurement",
@@ -61,14 +61,21 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
 }
 
 /// What the values of the command line do to the endpoint file's routing; its own reader has warned of its own values.
-fn routing_warning(endpoint: &Endpoint, case: &Case, api: Api) -> Option<String> {
-    let own = endpoint.routing.map(|routing| routing.as_str());
-    (case.strategy == Strategy::KvAware && api == Api::Chat && own != Some(Strategy::KvAware.as_str())).then(|| {
-        format!(
+fn routing_warning(endpoint: &Endpoint, case: &Case, path: Path) -> Option<String> {
+    if endpoint.routing.map(|routing| routing.as_str()) == Some(case.strategy.as_str()) {
+        return None;
+    }
+    match case.strategy {
+        Strategy::KvAware if path.api == Api::Chat => Some(format!(
             "--strategy kvaware with spec.invocationEndpoint {}: HyperPod's kvaware reads /completions only; of a chat it sees nothing and falls back to the session, else to the lowest QPS",
             endpoint.invocation_path
-        )
-    })
+        )),
+        Strategy::Session if !path.names_session => Some(
+            "--strategy session without SESSION_KEY in worker.environmentVariables: no request names its session, so each goes to the lowest QPS"
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 fn instance(endpoint: &Endpoint) -> Result<&'static Instance, String> {
