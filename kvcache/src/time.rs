@@ -14,8 +14,6 @@ pub struct Span(pub u64);
 impl Time {
     /// The start of the run.
     pub const ZERO: Self = Self(0);
-    /// Later than any event.
-    pub const NEVER: Self = Self(u64::MAX);
 
     /// The span from `earlier` to this moment.
     ///

@@ -127,6 +127,11 @@ fn a_trace_that_cannot_be_true_is_refused_with_its_line() {
 }
 
 #[test]
+fn an_input_that_never_ends_is_refused() {
+    refuses(&["--lab", "/dev/zero"], 3, &["/dev/zero: cannot be read: it is larger than the 1 MiB"]);
+}
+
+#[test]
 fn a_request_beyond_max_model_len_is_refused_and_the_run_goes_on() {
     let folder = Folder::new("too-long");
     let lines = r#"{"timestamp": 0, "input_length": 600, "output_length": 3, "hash_ids": [1, 2]}

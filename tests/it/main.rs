@@ -6,6 +6,7 @@ mod cache; // the cache of one worker against a naive model
 mod router; // each strategy by hand, the index of holders against a literal one
 mod cost; // what a pass costs, what fits on a GPU
 mod reference; // the simulator against a step-by-step reference
+mod quantiles; // percentiles and histograms
 mod ledger; // every figure, worked out by hand
 mod trace; // reading traces
 mod simulation; // laws on a real trace, and against theory

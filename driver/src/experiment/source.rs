@@ -1,6 +1,7 @@
 //! Where requests come from.
 
 use super::case::Load;
+use crate::bounded;
 use crate::failure::Failure;
 use crate::lab::Lab;
 use crate::suggest;
@@ -12,6 +13,9 @@ use std::path::Path;
 
 /// Names of workloads, and the release that brings those that are not there.
 const NAMES: [&str; 7] = ["docqa", "code-review", "chat", "unrelated", "shared-system", "multi-round-qa", "mixed"];
+
+/// Of a trace: some eight million requests.
+const MOST_BYTES: u64 = 2 << 30;
 
 /// Requests of a generated workload where none are asked for.
 const REQUESTS: u32 = 700;
@@ -118,7 +122,8 @@ impl Source {
 
 fn read_trace(file: &Path, show: impl FnOnce(&Path, &[u8])) -> Result<Workload, Failure> {
     let name = file.display();
-    let bytes = std::fs::read(file).map_err(|error| Failure::Invalid(format!("{name}: cannot be read: {error}")))?;
+    let bytes = bounded::read(file, MOST_BYTES)
+        .map_err(|error| Failure::Invalid(format!("{name}: cannot be read: {error}")))?;
     show(file, &bytes);
     let text = String::from_utf8(bytes).map_err(|error| {
         let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();

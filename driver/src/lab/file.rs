@@ -1,8 +1,10 @@
 //! The lab file: YAML, sections as maps or dotted names; a list stands for one run per value.
 
 use super::{Axis, Lab, Origin};
+use crate::bounded;
 use crate::yaml::{self, Node, Place, Problem, Value, lines};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 /// The text of the lab file at `path`.
@@ -10,7 +12,8 @@ use std::path::Path;
 /// # Errors
 /// Why it cannot be read.
 pub fn text(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
+    let read = bounded::read(path, 1 << 20).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    read.map_err(|error| format!("{}: cannot be read: {error}", path.display()))
 }
 
 /// Reads `text`; `file` is what messages call it.

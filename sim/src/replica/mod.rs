@@ -207,17 +207,6 @@ pub enum Output {
     },
 }
 
-/// What a worker can tell of its load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Requests in the waiting queue.
-    pub waiting: u32,
-    /// Requests running.
-    pub running: u32,
-    /// Blocks that requests hold.
-    pub held: Blocks,
-}
-
 /// One worker's engine: batcher and device cache, without a clock and without arithmetic on tensors.
 #[derive(Debug)]
 pub struct Replica {
@@ -325,12 +314,6 @@ impl Replica {
         self.waiting.is_empty() && self.running.len() < self.config.max_num_seqs as usize
     }
 
-    /// Whether a pass is running.
-    #[must_use]
-    pub const fn is_busy(&self) -> bool {
-        self.flight.is_some()
-    }
-
     /// Starts the next pass, unless there is nothing to do. The engine must be free.
     pub fn start(&mut self, now: Time) -> Option<Pass> {
         assert!(self.flight.is_none(), "one pass at a time");
@@ -401,17 +384,6 @@ impl Replica {
     #[must_use]
     pub fn work(&self) -> Option<(&Work, u64)> {
         self.flight.as_ref().map(|flight| (&flight.work, flight.passes))
-    }
-
-    /// Its load now.
-    #[must_use]
-    pub fn load(&self) -> Load {
-        let usage = self.cache.usage();
-        Load {
-            waiting: self.waiting.len() as u32,
-            running: self.running.len() as u32,
-            held: usage.private + usage.held,
-        }
     }
 
     /// Requests that it has and has not ended.
