@@ -52,6 +52,7 @@ impl PieceKey {
 pub struct Chain<'a> {
     pieces: &'a [Piece],
     unit: Tokens,
+    tail: bool,
 }
 
 impl<'a> Chain<'a> {
@@ -63,13 +64,34 @@ impl<'a> Chain<'a> {
     pub fn new(pieces: &'a [Piece], unit: Tokens) -> Self {
         assert!(unit.0 > 0, "a block holds at least one token");
         debug_assert!(pieces.is_sorted_by(|a, b| a.end < b.end), "pieces are not empty");
-        Self { pieces, unit }
+        Self { pieces, unit, tail: false }
     }
 
     /// The same prompt cut into blocks of another size.
     #[must_use]
     pub fn in_units_of(self, unit: Tokens) -> Self {
-        Self::new(self.pieces, unit)
+        Self::new(self.pieces, unit).with_tail(self.tail)
+    }
+
+    /// The same prompt, whose last unit counts as an object of its own even where the prompt fills it only in part
+    /// (LMCache's `save_unfull_chunk`). Such a *tail* is found only by a prompt that ends at the same token.
+    #[must_use]
+    pub const fn with_tail(self, tail: bool) -> Self {
+        Self { tail, ..self }
+    }
+
+    /// How many objects the prompt has: its full units, and its tail where that counts.
+    #[inline]
+    #[must_use]
+    pub fn objects(self) -> Blocks {
+        if self.tail { self.tokens().blocks(self.unit) } else { self.tokens().full_blocks(self.unit) }
+    }
+
+    /// Tokens of the objects before object `end`, which is at most [`Chain::objects`].
+    #[inline]
+    #[must_use]
+    pub fn tokens_before(self, end: Blocks) -> Tokens {
+        end.tokens(self.unit).min(self.tokens())
     }
 
     /// Its pieces, first to last.
@@ -109,10 +131,22 @@ impl<'a> Chain<'a> {
         self.pieces.partition_point(|piece| piece.end <= token)
     }
 
-    /// The key of block `block`, which names all tokens up to that block's end. The block must lie inside the chain.
+    /// Whether it has `end` full units.
+    #[inline]
+    #[must_use]
+    pub fn reaches(self, end: Blocks) -> bool {
+        end.tokens(self.unit) <= self.tokens()
+    }
+
+    /// The key of block `block`, which names all tokens up to that block's end. The block must lie inside the chain,
+    /// or be its tail, whose key names the token at which it ends besides.
     #[inline]
     #[must_use]
     pub fn key(self, block: Blocks) -> BlockKey {
+        if self.tail && block == self.tokens().full_blocks(self.unit) {
+            let last = self.pieces.last().map_or(PieceKey::ROOT, |piece| piece.key);
+            return BlockKey(mix(last.0, u64::from(self.tokens().0) ^ 0x8ebc_6af0_9c88_c6e3));
+        }
         let last = Tokens((block.0 + 1) * self.unit.0 - 1);
         let piece = self.pieces[self.piece_of(last)];
         BlockKey(mix(piece.key.0, u64::from(block.0) ^ 0xd6e8_feb8_6659_fd93))

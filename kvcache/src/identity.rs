@@ -7,6 +7,7 @@
 
 use crate::chain::PieceKey;
 use crate::units::Tokens;
+use core::fmt;
 use sha2::{Digest, Sha256};
 
 /// Version of the layout of what is hashed. A change of layout must change it, or old stores would answer for new keys.
@@ -16,8 +17,8 @@ const VERSION: u8 = 1;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockHash(pub [u8; 32]);
 
-impl core::fmt::Debug for BlockHash {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for BlockHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
@@ -31,7 +32,7 @@ pub struct Identity<'a> {
     pub dtype: &'a str,
     /// Tokens in a block.
     pub block: Tokens,
-    /// The tenant's salt; set by the gateway, never taken from a client as it is.
+    /// The tenant's salt, see [`Salt`]; set by the gateway, never taken from a client as it is. Empty for none.
     pub salt: &'a str,
     /// The adapter (LoRA) in use; empty for none.
     pub adapter: &'a str,
@@ -75,3 +76,75 @@ impl BlockHash {
         PieceKey(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     }
 }
+
+/// What goes into [`Identity::salt`]: 64 hexadecimal digits that name a tenant and, perhaps, a part of its space.
+///
+/// A tenant that shares blocks with another tells it, by the time to the first token, what it asked (CVE-2025-46570);
+/// hence each tenant has a space of its own. The tenant's name comes from whoever authenticated the request. What a
+/// client adds only splits its own tenant's space: both go, with their lengths, into one hash of another domain than
+/// roots and blocks, so no choice of a client reaches the blocks of another tenant, nor those without a salt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Salt([u8; Salt::DIGITS]);
+
+impl Salt {
+    /// Characters of a client's own salt, at most.
+    pub const LONGEST: usize = 128;
+
+    const DIGITS: usize = 64;
+
+    /// The salt of `tenant`, within it of whoever chose the `client` salt.
+    ///
+    /// # Errors
+    /// Where the client's salt is not 1 to 128 characters of `A-Z a-z 0-9 . _ -`. The tenant's name may be anything.
+    pub fn for_tenant(tenant: &str, client: Option<&str>) -> Result<Self, InvalidSalt> {
+        let mut hasher = Sha256::new();
+        hasher.update(b"podlab.salt");
+        hasher.update([VERSION]);
+        hasher.update((tenant.len() as u64).to_le_bytes());
+        hasher.update(tenant.as_bytes());
+        if let Some(client) = client {
+            if client.is_empty() || client.len() > Self::LONGEST {
+                return Err(InvalidSalt::Length(client.len()));
+            }
+            if let Some(found) = client.chars().find(|c| !c.is_ascii_alphanumeric() && !"._-".contains(*c)) {
+                return Err(InvalidSalt::Character(found));
+            }
+            hasher.update((client.len() as u64).to_le_bytes());
+            hasher.update(client.as_bytes());
+        }
+        let mut digits = [0; Self::DIGITS];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(hasher.finalize()) {
+            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        Ok(Self(digits))
+    }
+
+    /// As text, for [`Identity::salt`] and for the keys of stored objects.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.0).expect("hexadecimal digits are text")
+    }
+}
+
+/// A client's salt that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidSalt {
+    /// It has so many bytes: none, or more than [`Salt::LONGEST`].
+    Length(usize),
+    /// It has this character, which is none of `A-Z a-z 0-9 . _ -`.
+    Character(char),
+}
+
+impl fmt::Display for InvalidSalt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(bytes) => write!(f, "a cache salt has 1 to {} characters, not {bytes} bytes", Salt::LONGEST),
+            Self::Character(found) => {
+                write!(f, "a cache salt consists of A-Z, a-z, 0-9, '.', '_', '-'; found {found:?}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for InvalidSalt {}

@@ -15,11 +15,24 @@ mod event; // what others may know about a cache
 mod label; // whose identity a cached run carries
 mod runs; // the tree of runs
 mod worker; // the cache of one worker, by vLLM's rules
+mod shelf; // a flat store of objects, kept by strips
+mod host; // L1: host memory of a worker
+mod breaker; // when to stop calling the shared pool
+mod pool; // the pool that all workers share
+mod tiered; // a worker's cache over all tiers, and what moves between them
 
+pub use breaker::{Breaker, BreakerConfig, BreakerState};
 pub use chain::{BlockKey, Chain, ChainBuilder, Piece, PieceKey};
 pub use event::{CacheEvent, Change, Epoch};
-pub use identity::{BlockHash, Identity};
+pub use host::{HostCache, HostConfig, HostPin, HostUsage, HostWrite};
+pub use identity::{BlockHash, Identity, InvalidSalt, Salt};
 pub use keyed::{KeyMap, OwnHash};
+pub use pool::{Backend, Begun, LeaseId, Leased, Pool, PoolConfig, PoolCounts, PoolUsage, PutId, Unknown};
+pub use shelf::{Eviction, UnknownEviction};
+pub use tiered::{
+    Admission, Choice, Costs, Deadline, Done, Failed, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId, StoreMode,
+    Task, TierConfig, TierCost, TierCounts, TieredCache, Woken,
+};
 pub use time::{Span, Time};
 pub use units::{Blocks, RequestId, SessionId, Tokens, WorkerId};
 pub use worker::{CacheConfig, Duplicates, Found, HoldId, NoRoom, Usage, WorkerCache};

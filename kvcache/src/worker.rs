@@ -56,6 +56,13 @@ impl Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldId(u32);
 
+impl HoldId {
+    /// Its place in a list of all: numbers are used again.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     leaf: RunId,       // deepest run held; the path to it is the request's first `committed` blocks

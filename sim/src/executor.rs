@@ -25,6 +25,10 @@ pub struct Stretch {
     pub steady: u64,
     /// The part of the first pass that its prompts add to what its decoders alone would take.
     pub prefill: Span,
+    /// How long its decoders waited before it: the engine stood still.
+    pub waited: Span,
+    /// How long the first pass, all computed, waited for its loads: part of `first`.
+    pub idle: Span,
 }
 
 impl Stretch {
@@ -44,6 +48,8 @@ impl Stretch {
             passes,
             steady: pass.steady,
             prefill: Self::of_prompts(model, &pass.shape, first),
+            waited: Span::ZERO,
+            idle: Span::ZERO,
         }
     }
 

@@ -11,6 +11,8 @@ pub mod simulate; // virtual time: a workload through a cluster
 pub mod cluster; // workers behind a router, told the time
 pub mod replica; // one worker's engine: continuous batching over a prefix cache
 pub mod executor; // how long a stretch of passes takes
+pub mod link; // transfers that share a link equally
+pub mod transport; // the ways between the tiers
 pub mod cost; // what a pass costs
 pub mod ledger; // what became of every request
 pub mod streams; // one seed, a stream of random numbers per purpose

@@ -58,11 +58,15 @@ pub fn simulate(
         sent: 0,
         due: BTreeSet::new(),
     };
+    run.ledger.set_tiers(cluster.lower_tiers());
     match workload.pacing() {
         Pacing::Open => run.open(cluster, &mut look)?,
         Pacing::Closed { concurrency } => run.closed(cluster, concurrency, &mut look)?,
     }
     run.ledger.close(cluster.now());
+    if let Some(transport) = cluster.transport() {
+        run.ledger.set_moved(transport.moved());
+    }
     Ok(run.ledger)
 }
 
@@ -161,6 +165,6 @@ fn ends_a_request(event: &Event) -> bool {
     match event {
         Event::Refused { .. } => true,
         Event::Output { output, .. } => matches!(output, Finished { .. } | Cancelled { .. }),
-        Event::Routed { .. } | Event::Ran { .. } => false,
+        Event::Routed { .. } | Event::Ran { .. } | Event::Stalled { .. } => false,
     }
 }

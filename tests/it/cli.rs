@@ -27,8 +27,11 @@ fn refuses(arguments: &[&str], code: i32, words: &[&str]) {
 #[test]
 fn contradictions_and_unknown_names_are_usage_errors() {
     refuses(&["--strategy", "prefix-aware"], 2, &["did you mean \"prefixaware\"?"]);
-    refuses(&["--cache", "l0+l1"], 2, &["not simulated yet"]);
-    refuses(&["--cache", "l9"], 2, &["there is none, l0"]);
+    refuses(&["--cache", "l9"], 2, &["there is none, l0, l0+l1, l0+l1+l2, l0+l2"]);
+    refuses(&["--cache", "l1"], 2, &["there is none, l0"]);
+    refuses(&["--cache", "l0+l1,l1+l2"], 2, &["--cache l1+l2"]);
+    refuses(&["--cache", "l0_l1"], 2, &["did you mean \"l0+l1\"?"]);
+    refuses(&["--cache", "l0+l2", "--set", "l2.ttl=1min", "--set", "l2.eviction=arc"], 2, &["--set l2.eviction=arc"]);
     refuses(&["--workload", "docqs"], 2, &["did you mean \"docqa\"?"]);
     refuses(&["--workload", "chat"], 2, &["not there yet"]);
     refuses(&["--rate", "1", "--concurrency", "2"], 2, &["cannot be used with"]);
@@ -152,6 +155,7 @@ fn a_request_beyond_max_model_len_is_refused_and_the_run_goes_on() {
 fn the_json_has_every_promised_key() {
     let Some(mut command) = simulate() else { return };
     command.arg(project(SAMPLE)).args(["--requests", "30", "--replicas", "1,2", "--rate", "2", "-o", "json"]);
+    command.args(["--cache", "l0"]);
     let (stdout, stderr, status) = said(&command.output().expect("it runs"));
     assert_eq!(status, 0, "{stderr}");
     let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
@@ -184,11 +188,133 @@ fn the_json_has_every_promised_key() {
     assert!(hits["l1"].is_null() && hits["l2"].is_null(), "unknown is null, not 0");
 }
 
+/// Runs that meet each document more than once on each of two workers; the device holds one of them.
+const TIERED: [&str; 14] = [
+    "--requests",
+    "40",
+    "--replicas",
+    "2",
+    "--concurrency",
+    "1",
+    "--strategy",
+    "roundrobin",
+    "--set",
+    "docqa.documents=4",
+    "--set",
+    "engine.num_gpu_blocks=8250",
+    "--set",
+    "docqa.document_tokens=65536",
+];
+
+/// What `podlab simulate SAMPLE` with these runs and arguments prints.
+fn tiered(arguments: &[&str]) -> Option<String> {
+    let mut command = simulate()?;
+    command.arg(project(SAMPLE)).args(TIERED).args(arguments);
+    let (stdout, stderr, status) = said(&command.output().expect("it runs"));
+    assert_eq!((status, stderr.as_str()), (0, ""), "{arguments:?}");
+    Some(stdout)
+}
+
+#[test]
+fn each_cache_tells_of_the_tiers_that_it_has() {
+    let tiers = [("none", ""), ("l0", "l0"), ("l0+l1", "l0 l1"), ("l0+l1+l2", "l0 l1 l2"), ("l0+l2", "l0 l2")];
+    let list = tiers.map(|(cache, _)| cache).join(",");
+    // Four documents of 65,536 tokens: L1 is to hold them all.
+    let Some(stdout) = tiered(&["--cache", &list, "--set", "l1.bytes=20GiB", "-o", "json"]) else { return };
+    let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+    let mut totals = Vec::new();
+    for (run, (cache, there)) in tiers.iter().enumerate() {
+        let run = &result["runs"][run];
+        assert_eq!(run["cache"], *cache);
+        let (hits, tokens) = (&run["hit_rate"], &run["tokens"]);
+        for tier in ["l0", "l1", "l2"] {
+            let is = there.split(' ').any(|name| name == tier);
+            assert_eq!(hits[tier].is_number(), is, "{cache}: {hits}");
+            assert!(is || tokens[tier] == 0, "{cache}: {tokens}");
+        }
+        let count = |name: &str| tokens[name].as_u64().expect("tokens are counted");
+        let found = count("l0") + count("l1") + count("l2");
+        assert_eq!(run["cached_tokens"], found, "{cache}");
+        assert_eq!(run["prompt_tokens"], found + count("computed"), "{cache}: each prompt token is found or computed");
+        let lower = there.contains("l1") || there.contains("l2");
+        for (part, names) in [
+            ("bytes_moved", ["host_to_device", "device_to_host", "nic", "l2"]),
+            ("stall_s", ["lookup", "load_l1", "load_l2", "store"]),
+        ] {
+            let part = run.get(part).expect("it is told");
+            assert_eq!(part.is_null(), !lower, "{cache}: {part}");
+            assert!(!lower || names.iter().all(|name| part[name].is_number()), "{cache}: {part}");
+        }
+        if lower {
+            let loaded = run["bytes_moved"]["host_to_device"].as_u64();
+            assert!(loaded.is_some_and(|bytes| bytes > 0), "{cache}: what is below the device is used");
+        }
+        totals.push(found);
+    }
+    assert!(totals[0] == 0 && totals[1] < totals[2] && totals[2] < totals[3], "each tier adds hits: {totals:?}");
+    assert!(totals[3] >= totals[4], "{totals:?}");
+}
+
+#[test]
+fn a_table_has_hits_by_tier_where_a_run_has_tiers() {
+    let header = |caches: &str| {
+        let stdout = tiered(&["--cache", caches])?;
+        let line = stdout.lines().find(|line| line.contains("TTFT mean")).expect("there is a table").to_owned();
+        let names: Vec<String> = line.trim_matches(['│', ' ']).split("  ").map(str::trim).map(str::to_owned).collect();
+        Some((names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>(), stdout))
+    };
+    let Some((names, stdout)) = header("none,l0") else { return };
+    assert_eq!(names[names.len() - 3..], ["hit", "imbalance", "$/1K out"]);
+    assert!(!stdout.contains("L1"), "{stdout}");
+    let Some((names, stdout)) = header("l0,l0+l1,l0+l1+l2") else { return };
+    assert_eq!(names[names.len() - 6..], ["hit", "L0", "L1", "L2", "imbalance", "$/1K out"]);
+    assert_eq!(stdout.matches("L1: 131072 tokens of each worker, lru").count(), 1, "{stdout}");
+    // A fifth of 2,048 GiB on two instances, at 327,680 bytes a token.
+    assert_eq!(stdout.matches("L2: 2684354 tokens in tieredstorage on 2 instances, lru").count(), 1, "{stdout}");
+    let rows: Vec<&str> = stdout.lines().filter(|line| line.starts_with("│ l0")).collect();
+    let cells = |row: &str| row.split("  ").map(str::trim).filter(|cell| *cell == "-").count();
+    assert_eq!(rows.iter().map(|row| cells(row)).collect::<Vec<_>>(), [2, 1, 0], "a tier that is not there is a dash");
+    let Some(stdout) = tiered(&["--cache", "l0+l1+l2", "--set", "l1.bytes=5GiB,50GiB"]) else { return };
+    let lines: Vec<&str> = stdout.lines().filter(|line| line.starts_with('L') && line.contains(" tokens ")).collect();
+    let expected = [
+        "L1: 131072 tokens of each worker, lru",
+        "L1: 1310720 tokens of each worker, lru",
+        "L2: 2684354 tokens in tieredstorage on 2 instances, lru",
+    ];
+    assert_eq!(lines, expected, "each size once, by tier");
+}
+
+#[test]
+fn the_endpoint_file_decides_the_tiers_where_nobody_else_does() {
+    let Some(stdout) = tiered(&["-o", "json"]) else { return };
+    let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+    assert_eq!(result["runs"][0]["cache"], "l0+l1+l2");
+    let folder = Folder::new("default-tiers");
+    let text = std::fs::read_to_string(project(SAMPLE)).expect("it is there");
+    let off = text.replace("    args:\n", "    args:\n      - --no-enable-prefix-caching\n");
+    let off = folder.file("off.yaml", &off);
+    let Some(mut command) = simulate() else { return };
+    command.arg(off).args(["--requests", "2", "-o", "json"]);
+    let (stdout, stderr, status) = said(&command.output().expect("it runs"));
+    assert_eq!(status, 0, "{stderr}");
+    assert!(stdout.contains("\"cache\": \"none\"") && stderr.contains("turn prefix caching off"), "{stderr}");
+}
+
 #[test]
 fn the_csv_has_the_columns_of_the_json_in_its_order() {
     let output = |format: &str| {
         let mut command = simulate()?;
-        command.arg(project(SAMPLE)).args(["--requests", "5", "--set", "api.latency=1ms,2ms", "-o", format]);
+        // What is null in one run has parts in the other.
+        command.arg(project(SAMPLE)).args([
+            "--requests",
+            "5",
+            "--set",
+            "api.latency=1ms",
+            "--cache",
+            "l0+l1,l0",
+            "-o",
+            format,
+        ]);
         let (stdout, stderr, status) = said(&command.output().expect("it runs"));
         assert_eq!(status, 0, "{stderr}");
         Some(stdout)
@@ -199,6 +325,13 @@ fn the_csv_has_the_columns_of_the_json_in_its_order() {
     assert!(lines.iter().all(|line| line.len() == lines[0].len()));
     let first = ["strategy", "cache", "replicas", "workload", "rate", "concurrency", "speedup", "seed"];
     assert_eq!(lines[0][..8], first);
+    let of = |run: usize, name: &str| {
+        let column = lines[0].iter().position(|known| *known == name).unwrap_or_else(|| panic!("{name} is a column"));
+        lines[run][column]
+    };
+    assert_eq!((of(1, "bytes_moved.nic"), of(2, "bytes_moved.nic")), ("0", ""), "unknown is empty, not 0");
+    assert_eq!((of(1, "stall_s.load_l1"), of(2, "stall_s.load_l1"), of(2, "tokens.l1")), ("0.0", "", "0"));
+    assert!(!lines[0].contains(&"bytes_moved") && !lines[0].contains(&"stall_s"), "a figure has one column");
     let mut from = 0;
     for name in &lines[0] {
         let key = name.rsplit('.').next().expect("a name has a last part");
@@ -215,7 +348,9 @@ fn the_settings_are_listed_without_an_endpoint() {
             let Some(mut command) = podlab() else { return };
             let (stdout, stderr, status) = said(&command.arg(shell).args(arguments).output().expect("it runs"));
             assert_eq!((status, stderr.as_str()), (0, ""), "{shell} {arguments:?}");
-            assert!(stdout.contains("engine.host_overhead"), "{stdout}");
+            for setting in driver::lab::settings::SETTINGS {
+                assert!(stdout.contains(&format!("\n  {} ", setting.key)), "{}: {stdout}", setting.key);
+            }
         }
         for arguments in [&[] as &[&str], &["--set", "api.latency=1ms"]] {
             let Some(mut command) = podlab() else { return };

@@ -2,6 +2,7 @@
 
 mod deploy; // what fits, how many blocks, what is refused
 mod laws; // durations of passes, whatever the shape
+mod loading; // loading against computing
 mod residuals; // durations against measurements and others' models
 
 use sim::cost::catalogue::{self, INSTANCES, Instance};

@@ -3,6 +3,7 @@
 mod refusals; // wrong fields
 mod resources; // quantities, requests and limits
 mod command_line; // flags and variables
+mod lmcache; // ... those of LMCache
 mod warnings; // accepted, and unwise
 mod documents; // whole files
 mod mutations; // no input panics

@@ -131,7 +131,7 @@ fn run_json_says_all_that_a_run_was_made_from() {
     assert_eq!(inputs["lab"]["sha256"], "3637c5a885f283134863c818c85b1a3b00d0da2f9324b5e3c59b11d74fb10d70");
     assert_eq!(inputs["trace"]["sha256"], "59ede74246ee6f1947bf4a07adf5fe731d9e69ad345cab26416871b87149a6fe");
     assert!(inputs["trace"].get("text").is_none(), "a trace is too long to keep");
-    for (key, value) in [("strategy", "kvaware"), ("cache", "l0"), ("podlab", "0.1.0"), ("workload", &workload)] {
+    for (key, value) in [("strategy", "kvaware"), ("cache", "l0+l1+l2"), ("podlab", "0.1.0"), ("workload", &workload)] {
         assert_eq!(run[key], value, "{key}");
     }
     let numbers = [("replicas", 7), ("seed", 7), ("requests", 1)];
@@ -144,6 +144,13 @@ fn run_json_says_all_that_a_run_was_made_from() {
     assert!(engine.iter().all(|key| run["engine"][key].is_boolean()), "{}", run["engine"]);
     assert_eq!((&run["engine"]["max_num_seqs"], &run["engine"]["duplicates"]), (&9.into(), &"keep".into()));
     assert!(run["engine"].get("long_prefill_token_threshold").is_some());
+    let tiers = &run["engine"]["tiers"];
+    // 8 x 5 GiB at 327,680 bytes a token.
+    assert_eq!((&tiers["l1"]["tokens"], &tiers["chunk_tokens"]), (&131_072.into(), &256.into()), "{tiers}");
+    assert_eq!((&tiers["load"], &tiers["choice"], &tiers["l2"]), (&"blocking".into(), &"always".into(), &true.into()));
+    let pool = &run["transport"]["l2"];
+    assert_eq!((&pool["backend"], &pool["shards"]), (&"tieredstorage".into(), &7.into()), "{pool}");
+    assert_eq!((&pool["watermark"], &pool["ttl_ms"]), (&0.9.into(), &Value::Null), "{pool}");
     let deployment = &run["deployment"];
     assert_eq!((&deployment["dtype"], &deployment["quantization"]), (&"bfloat16".into(), &"none".into()));
     assert_eq!((&deployment["kv_cache_dtype"], &deployment["tensor_parallel_size"]), (&"auto".into(), &8.into()));
@@ -156,7 +163,9 @@ fn run_json_says_all_that_a_run_was_made_from() {
 fn the_lab_of_run_json_is_a_lab_file_that_gives_the_run_again() {
     let folder = Folder::new("again");
     let set = "--set engine.block_size=32 --set api.latency=0.1ms --set price.usd_per_hour=1e2 --set docqa.users=3 \
-               --set engine.duplicates=merge --set engine.async_scheduling=on --set router.chars_per_token=1.5";
+               --set engine.duplicates=merge --set engine.async_scheduling=on --set router.chars_per_token=1.5 \
+               --set tiers.choice=cost --set tiers.load=layerwise --set l1.bytes=1.5GiB --set l1.watermark=0.75 \
+               --set l1.eviction=s3fifo --set l2.ttl=90s --set l2.nic=100Gbit/s --set l2.bytes=0.3TB";
     let Some((_, stderr, status)) = simulate(&folder.path("."), "first", &set.split_whitespace().collect::<Vec<_>>())
     else {
         return;
@@ -173,10 +182,42 @@ fn the_lab_of_run_json_is_a_lab_file_that_gives_the_run_again() {
     let Some((_, stderr, status)) = simulate(&folder.path("."), "again", &["--lab", "podlab.yaml"]) else { return };
     assert_eq!(status, 0, "{stderr}");
     let (again, same) = written(&folder.path("again"));
-    for part in ["lab", "deployment", "engine", "router", "path", "price"] {
+    for part in ["lab", "deployment", "engine", "transport", "router", "path", "price"] {
         assert_eq!(first[part], again[part], "{part}");
     }
     let requests = |run: &str| std::fs::read(folder.path(run).join("requests.jsonl")).expect("it was written");
     assert_eq!(requests("first"), requests("again"));
     assert_eq!(summary["p50_ttft_ms"], same["p50_ttft_ms"]);
+}
+
+#[test]
+fn each_request_says_which_tier_its_prompt_came_from() {
+    let folder = Folder::new("requests-by-tier");
+    let arguments = "--cache none,l0,l0+l1+l2 --replicas 1 --concurrency 1 --set docqa.documents=4 \
+                     --set engine.num_gpu_blocks=8250 --set docqa.document_tokens=65536";
+    let Some((_, stderr, status)) =
+        simulate(&folder.path("."), "runs", &arguments.split_whitespace().collect::<Vec<_>>())
+    else {
+        return;
+    };
+    assert_eq!(status, 0, "{stderr}");
+    let mut lower = 0;
+    for (run, l0, below) in [
+        ("001-prefixaware-none-1x-c1-seed0", false, false),
+        ("002-prefixaware-l0-1x-c1-seed0", true, false),
+        ("003-prefixaware-l0+l1+l2-1x-c1-seed0", true, true),
+    ] {
+        let text =
+            std::fs::read_to_string(folder.path("runs").join(run).join("requests.jsonl")).expect("it was written");
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("it is JSON");
+            let tokens = |key: &str| line[key].as_u64();
+            let tiers = [tokens("cached_l0_tokens"), tokens("cached_l1_tokens"), tokens("cached_l2_tokens")];
+            assert_eq!(tiers.map(|tokens| tokens.is_some()), [l0, below, below], "{run}: {line}");
+            let found: u64 = tiers.into_iter().flatten().sum();
+            assert_eq!(tokens("cached_tokens"), Some(found), "{run}: {line}");
+            lower += tiers[1..].iter().flatten().sum::<u64>();
+        }
+    }
+    assert!(lower > 0, "something came from below the device");
 }

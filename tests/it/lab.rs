@@ -1,8 +1,11 @@
 //! Settings: the lab file, `--set`, annotations; and who is told where one does not fit.
 
 use crate::support::{Folder, podlab, project, said};
-use driver::lab::{file, units};
+use driver::lab::settings::SETTINGS;
+use driver::lab::{Lab, file, units};
 use std::path::Path;
+
+mod tiers; // what the settings of L1 and L2 come to
 
 const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";
 
@@ -154,4 +157,139 @@ fn numbers_are_read_as_floats_are_written() {
     }
     assert_eq!(units::count("1e3", 1), Ok(1000));
     assert_eq!(units::span("1e-3s"), units::span("1ms"));
+}
+
+#[test]
+fn sizes_and_bandwidths_have_units() {
+    let sizes = [
+        ("1B", 1),
+        ("0.5B", 1),
+        ("2kB", 2_000),
+        ("64MiB", 64 << 20),
+        ("5GiB", 5 << 30),
+        ("5GB", 5_000_000_000),
+        ("75 GB", 75_000_000_000),
+        ("0.5GiB", 1 << 29),
+        ("1e3MB", 1_000_000_000),
+        ("1024TiB", 1 << 50),
+    ];
+    for (text, bytes) in sizes {
+        assert_eq!(units::bytes(text), Ok(bytes), "{text}");
+    }
+    for text in ["5", "0GiB", "0.4B", "1025TiB", "5Gi", "5GiB/s", "5gb", "5Gb", "-5GiB", "GiB", "", "5GBit"] {
+        assert!(units::bytes(text).is_err(), "{text}");
+    }
+    let any = (1e6, 1e12);
+    let rates = [("25GB/s", 25e9), ("400Gbit/s", 50e9), ("1GiB/s", 1_073_741_824.0), ("1MB/s", 1e6), ("1TB/s", 1e12)];
+    for (text, rate) in rates {
+        assert_eq!(units::bandwidth(text, any), Ok(rate), "{text}");
+    }
+    for text in ["25GB", "25", "25Gbps", "25Gb/s", "0.9MB/s", "1.1TB/s", "0GB/s", "25GB / s", "400Gbit"] {
+        assert!(units::bandwidth(text, any).is_err(), "{text}");
+    }
+    assert_eq!(units::permille("0.05", 1), Ok(50));
+    assert_eq!(units::permille("0.29", 1), Ok(290));
+    assert_eq!((units::permille("1", 1), units::permille("0.001", 1)), (Ok(1000), Ok(1)));
+    for text in ["0", "0.0005", "0.0015", "1.001", "80 %", "0.9s"] {
+        assert!(units::permille(text, 1).is_err(), "{text}");
+    }
+}
+
+/// A setting, values at the edges of what it takes, and values just beyond with a word of the refusal.
+type Edges = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+/// Settings of the lower tiers.
+const TIERS: &[Edges] = &[
+    ("tiers.chunk_tokens", &["1", "256", "4294967295"], &[("0", "lies outside 1"), ("1.5", "not a whole number")]),
+    (
+        "tiers.load",
+        &["blocking", "overlapped", "layerwise"],
+        &[("async", "is not one of"), ("layerwize", "did you mean")],
+    ),
+    ("tiers.store", &["blocking", "overlapped"], &[("layerwise", "is not one of blocking, overlapped")]),
+    ("tiers.choice", &["always", "never", "cost"], &[("costs", "did you mean \"cost\"?")]),
+    ("tiers.save_unfull_chunk", &["true", "off"], &[("1", "neither true nor false")]),
+    ("tiers.save_decode_cache", &["on", "false"], &[("yes", "neither true nor false")]),
+    ("tiers.min_retrieve_tokens", &["0", "2Ki"], &[("-1", "negative")]),
+    (
+        "tiers.deadline",
+        &["0.001ns", "1ms", "1h"],
+        &[("0", "above 0"), ("1", "needs a unit"), ("61min", "longer than an hour")],
+    ),
+    ("tiers.deadline_per_1k", &["0", "250ms"], &[("250", "needs a unit")]),
+    (
+        "l1.bytes",
+        &["1B", "5GiB", "75GB", "1024TiB"],
+        &[("5", "needs a unit"), ("0GiB", "lies outside"), ("5GB/s", "no unit")],
+    ),
+    ("l1.scope", &["rank", "worker"], &[("node", "is not one of rank, worker")]),
+    ("l1.eviction", &["lru", "s3fifo", "arc", "fifo", "lfu"], &[("mru", "is not one of lru, s3fifo, arc, fifo, lfu")]),
+    ("l1.watermark", &["0.001", "1"], &[("0", "lies outside"), ("1.1", "lies outside"), ("0.0005", "lies outside")]),
+    ("l1.evict", &["0.001", "1"], &[("0", "lies outside"), ("0.1005", "finer than a thousandth")]),
+    ("l1.bandwidth", &["1MB/s", "1TB/s", "200Gbit/s"], &[("25GB", "no unit of bandwidth"), ("2TB/s", "lies outside")]),
+    ("l2.backend", &["tieredstorage", "redis"], &[("Redis", "did you mean \"redis\"?")]),
+    ("l2.bytes", &["64MiB", "75GB"], &[("75gb", "no unit of bytes")]),
+    ("l2.eviction", &["lru", "s3fifo", "arc", "fifo", "lfu"], &[("s4fifo", "did you mean \"s3fifo\"?")]),
+    ("l2.bandwidth", &["1MB/s", "25Gbit/s"], &[("0.1MB/s", "lies outside")]),
+    ("l2.nic", &["3200Gbit/s"], &[("3200Gbps", "no unit of bandwidth")]),
+    ("l2.latency", &["0", "0.5ms"], &[("1", "needs a unit")]),
+    ("l2.miss_wait", &["0", "1s", "5s"], &[("5001ms", "longer than 5 s")]),
+    ("l2.probe", &["sequential", "batched"], &[("parallel", "is not one of")]),
+    ("l2.in_flight", &["1", "100"], &[("0", "lies outside 1")]),
+    ("l2.lease_ttl", &["1ms", "30s"], &[("0", "above 0")]),
+    ("l2.watermark", &["0.001", "0.9", "1"], &[("0", "lies outside")]),
+    ("l2.evict", &["0.05", "1"], &[("2", "lies outside")]),
+    ("l2.ttl", &["none", "10min"], &[("0", "above 0"), ("never", "does not begin with a number")]),
+];
+
+#[test]
+fn settings_of_the_tiers_at_their_edges() {
+    let below = |key: &str| key.starts_with("tiers.") || key.starts_with("l1.") || key.starts_with("l2.");
+    let listed: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).filter(|key| below(key)).collect();
+    assert_eq!(TIERS.iter().map(|(key, ..)| *key).collect::<Vec<_>>(), listed, "every setting is tried");
+    for (key, good, bad) in TIERS {
+        for value in *good {
+            let mut lab = Lab::default();
+            assert_eq!(lab.set(key, value), Ok(()), "{key}={value}");
+            let described = lab.describe();
+            if *value == "none" {
+                assert_eq!(lab, Lab::default());
+                continue;
+            }
+            // What a lab says of itself gives it again.
+            let said = &described[*key];
+            let text = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
+            let mut again = Lab::default();
+            assert_eq!(again.set(key, &text), Ok(()), "{key}={text}");
+            assert_eq!(again, lab, "{key}={value} is told as {text}");
+        }
+        for (value, word) in *bad {
+            let problem = Lab::default().set(key, value).expect_err(value);
+            assert!(problem.contains(word), "{key}={value} should say {word:?}:\n{problem}");
+            assert!(problem.starts_with(&format!("{key}: ")) && problem.contains("; it takes a "), "{problem}");
+        }
+    }
+}
+
+#[test]
+fn each_setting_of_the_tiers_changes_one_thing() {
+    let lab = |set: &[(&str, &str)]| {
+        let mut lab = Lab::default();
+        for (key, value) in set {
+            lab.set(key, value).expect(value);
+        }
+        lab.describe()
+    };
+    let defaults = lab(&[]);
+    for (key, good, _) in TIERS {
+        let different = good.iter().filter(|value| **value != "none");
+        let changed: Vec<_> = different.map(|value| lab(&[(key, value)])).filter(|set| *set != defaults).collect();
+        assert!(!changed.is_empty(), "{key} has no effect");
+        for set in changed {
+            let keys = set.as_object().expect("it is an object").iter();
+            let others: Vec<&String> =
+                keys.filter(|(name, value)| **value != defaults[*name]).map(|(name, _)| name).collect();
+            assert_eq!(others, [key], "{key} sets itself alone");
+        }
+    }
 }

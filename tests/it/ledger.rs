@@ -40,6 +40,7 @@ fn engines(workers: u16) -> Cluster {
         async_scheduling: false,
         max_repeats: 1 << 14,
         record_work: false,
+        tiers: None,
         cache: CacheConfig {
             capacity: Blocks(64),
             block: Tokens(16),
@@ -49,7 +50,7 @@ fn engines(workers: u16) -> Cluster {
         },
     };
     let router = Router::new(RouterConfig::new(Strategy::RoundRobin, workers));
-    Cluster::new(workers, engine, router, Box::new(PerToken)).expect("the engine is valid")
+    Cluster::new(workers, engine, router, Box::new(PerToken), None).expect("the engine is valid")
 }
 
 /// When a request is sent, ms; the segments of its prompt, `(id, tokens)`; and the tokens of its reply.
@@ -146,10 +147,15 @@ fn four_requests_on_two_workers() {
             ("prompt_tokens", 250.0),
             ("output_tokens", 9.0),
             ("cached_tokens", 64.0),
+            // The third request finds its first 64 tokens, four blocks; 100 + 50 + 36 are computed.
+            ("tokens.l0", 64.0),
+            ("tokens.l1", 0.0),
+            ("tokens.l2", 0.0),
+            ("tokens.computed", 186.0),
             ("passes", 8.0), // 7 and 1
             ("preemptions", 0.0),
         ],
-        &["hit_rate.l1", "hit_rate.l2"],
+        &["hit_rate.l1", "hit_rate.l2", "bytes_moved", "stall_s"],
     );
     // Little's law by hand: 43.8 + 15.0 + 63.2 request-ms from arrival at the router to the last token.
     assert_eq!(ledger.residence(), u128::from(Span::from_millis(122).0));
@@ -183,6 +189,10 @@ fn nothing_completed_is_unknown_everywhere() {
         ("prompt_tokens", 0.0),
         ("output_tokens", 0.0),
         ("cached_tokens", 0.0),
+        ("tokens.l0", 0.0),
+        ("tokens.l1", 0.0),
+        ("tokens.l2", 0.0),
+        ("tokens.computed", 0.0),
         ("passes", 0.0),
         ("preemptions", 0.0),
     ];
@@ -200,6 +210,8 @@ fn nothing_completed_is_unknown_everywhere() {
         "hit_rate.total",
         "imbalance",
         "makespan_s",
+        "bytes_moved",
+        "stall_s",
     ];
     let names: Vec<String> = ["ttft", "tpot", "itl", "e2el"]
         .iter()
@@ -238,6 +250,8 @@ fn who_did_not_finish_is_counted_and_measured_nowhere() {
     let request = RequestId;
     // Worker 0: 30 ms, of which 10 are the prompts'. Worker 1: 10 + 11 + 12 ms, two decoders emit each time.
     let mixed = Stretch {
+        waited: Span::ZERO,
+        idle: Span::ZERO,
         started: at,
         first: Span::from_millis(30),
         growth: Span::ZERO,
@@ -246,6 +260,8 @@ fn who_did_not_finish_is_counted_and_measured_nowhere() {
         prefill: Span::from_millis(10),
     };
     let decoding = Stretch {
+        waited: Span::ZERO,
+        idle: Span::ZERO,
         first: Span::from_millis(10),
         growth: Span::from_millis(1),
         passes: 3,

@@ -8,7 +8,9 @@ mod cost; // what a pass costs, what fits on a GPU
 mod reference; // the simulator against a step-by-step reference
 mod quantiles; // percentiles and histograms
 mod ledger; // every figure, worked out by hand
+mod link; // a shared link against a naive fluid, and against theory
 mod trace; // reading traces
+mod tiers; // lower tiers: runs, laws, golden numbers
 mod simulation; // laws on a real trace, and against theory
 mod endpoint; // the endpoint file: refusals, warnings, what is read
 mod emulate; // the same cluster in wall time, over HTTP

@@ -127,6 +127,7 @@ fn mean_wait(rho: f64, service: Span, requests: u32, seed: u64) -> f64 {
         async_scheduling: false,
         max_repeats: 1 << 14,
         record_work: false,
+        tiers: None,
         cache: CacheConfig {
             capacity: Blocks(64),
             block: Tokens(16),
@@ -136,7 +137,7 @@ fn mean_wait(rho: f64, service: Span, requests: u32, seed: u64) -> f64 {
         },
     };
     let router = Router::new(RouterConfig::new(Strategy::RoundRobin, 1));
-    let mut cluster = Cluster::new(1, engine, router, Box::new(Constant(service))).expect("the engine is valid");
+    let mut cluster = Cluster::new(1, engine, router, Box::new(Constant(service)), None).expect("the engine is valid");
     let path = Path { latency: Span::ZERO, api: Api::Completions, names_session: true };
     let ledger = simulate(&workload, &mut cluster, path, |_| {}).expect("it ends in time");
     ledger.check();

@@ -73,6 +73,7 @@ Examples:
   podlab simulate driver/examples/aws-blog-70b.yaml
   podlab simulate endpoint.yaml --strategy roundrobin,prefixaware,kvaware --replicas 1,7 --rate 2,4
   podlab simulate endpoint.yaml --workload trace:conversation_trace.jsonl --speedup 2 --out runs/x2
+  podlab simulate endpoint.yaml --cache l0,l0+l1,l0+l1+l2 --set l1.bytes=5GiB,50GiB
   podlab simulate endpoint.yaml --set docqa.document_tokens=8192,65536 -o json
 
 A comma-separated list stands for one run per value; several lists make a matrix.
@@ -95,7 +96,7 @@ struct SimulateArgs {
     /// Routing strategies: roundrobin, prefixaware, kvaware, session [default: as the endpoint file says]
     #[arg(long, value_delimiter = ',', value_parser = strategy, value_name = "A,B")]
     strategy: Vec<Strategy>,
-    /// Cache tiers: none, l0 (l0+l1 and l0+l1+l2 come with the tiers) [default: as the endpoint file says]
+    /// Cache tiers: none, l0, l0+l1, l0+l1+l2, l0+l2 [default: as the endpoint file says]
     #[arg(long, value_delimiter = ',', value_name = "TIERS")]
     cache: Vec<String>,
     /// Numbers of workers [default: as the endpoint file says]

@@ -1,11 +1,11 @@
 //! `podlab serve`: an emulated endpoint over HTTP.
 
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
-use super::simulate::{default_strategy, read_endpoint, replicas};
+use super::simulate::{default_strategy, default_tiers, read_endpoint, replicas};
 use super::{Engine, ServeArgs, print, warn};
 use crate::emulate;
 use crate::endpoint::Endpoint;
-use crate::experiment::{Assembled, Experiment, Load, Matrix, Source, Tiers};
+use crate::experiment::{Assembled, Experiment, Load, Matrix, Source};
 use crate::failure::Failure;
 use kvcache::Span;
 use sim::simulate::HORIZON;
@@ -27,10 +27,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
         )));
     }
     let strategy = args.strategy.unwrap_or_else(|| default_strategy(&endpoint));
-    let off = endpoint.engine.enable_prefix_caching == Some(false);
     let matrix = Matrix {
         strategies: vec![strategy],
-        caches: vec![if off { Tiers::None } else { Tiers::L0 }],
+        caches: vec![default_tiers(&endpoint)],
         replicas: vec![match args.replicas {
             Some(replicas) => replicas,
             None => replicas(&endpoint)?,
@@ -49,11 +48,6 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     // Every token of every pass is somebody's.
     (assembled.engine.record_work, assembled.engine.max_repeats) = (true, 1);
-    if experiment.endpoint.l1 || experiment.endpoint.l2.is_some() {
-        warn(
-            "warning: the endpoint file turns on L1 or L2, which are not simulated yet: only the device's cache (L0) is",
-        );
-    }
     listen(args, &experiment.endpoint, &assembled)
 }
 

@@ -3,7 +3,7 @@
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::{Format, SimulateArgs, print, warn};
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers};
+use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
 use crate::failure::Failure;
 use crate::process::Usage;
 use crate::report::{Input, Inputs};
@@ -164,30 +164,31 @@ fn or_default<T: Clone>(given: &[T], default: impl FnOnce() -> T) -> Vec<T> {
 
 fn caches(given: &[String], endpoint: &Endpoint) -> Result<Vec<Tiers>, Failure> {
     if given.is_empty() {
-        if endpoint.l1 || endpoint.l2.is_some() {
-            warn(
-                "warning: the endpoint file turns on L1 or L2, which are not simulated yet: what follows is --cache l0",
-            );
-        }
-        let off = endpoint.engine.enable_prefix_caching == Some(false);
-        return Ok(vec![if off { Tiers::None } else { Tiers::L0 }]);
+        return Ok(vec![default_tiers(endpoint)]);
     }
     given.iter().map(|name| tiers(name)).collect()
 }
 
-fn tiers(name: &str) -> Result<Tiers, Failure> {
-    match name {
-        "" => Err(Failure::Usage("--cache: a value is missing; there is none and l0".to_owned())),
-        "none" => Ok(Tiers::None),
-        "l0" => Ok(Tiers::L0),
-        "l0+l1" | "l0+l1+l2" => {
-            Err(Failure::Usage(format!("--cache {name}: L1 and L2 are not simulated yet; none and l0 are")))
-        }
-        _ => {
-            let near = suggest::clause(name, ["none", "l0", "l0+l1", "l0+l1+l2"]);
-            Err(Failure::Usage(format!("--cache {name}: there is none, l0, l0+l1 and l0+l1+l2{near}")))
-        }
+/// The tiers that the endpoint file turns on.
+pub(super) fn default_tiers(endpoint: &Endpoint) -> Tiers {
+    let tiers = tiers_of(endpoint);
+    if tiers == Tiers::None && (endpoint.l1 || endpoint.l2.is_some()) {
+        warn(
+            "warning: worker.args turn prefix caching off, and kvCacheSpec turns L1 or L2 on: simulated without any cache",
+        );
     }
+    tiers
+}
+
+fn tiers(name: &str) -> Result<Tiers, Failure> {
+    let names = Tiers::ALL.map(Tiers::as_str);
+    if name.is_empty() {
+        return Err(Failure::Usage(format!("--cache: a value is missing; there is {}", names.join(", "))));
+    }
+    Tiers::ALL.into_iter().find(|tiers| tiers.as_str() == name).ok_or_else(|| {
+        let near = suggest::clause(name, names);
+        Failure::Usage(format!("--cache {name}: there is {}{near}", names.join(", ")))
+    })
 }
 
 fn loads(args: &SimulateArgs, source: &Source) -> Result<Vec<Load>, Failure> {

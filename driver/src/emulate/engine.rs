@@ -203,6 +203,7 @@ impl Engine {
                 Event::Refused { request, refusal, .. } => self.conclude(request, End::Refused(refusal)),
                 Event::Output { output, .. } => self.pass_on_output(output),
                 Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
+                Event::Stalled { .. } => {}
             }
         }
     }
@@ -213,6 +214,16 @@ impl Engine {
                 if let Some(live) = self.live.get(&request) {
                     // After a preemption it is admitted again; what it found at first is what the client is told.
                     live.tell(|progress| progress.cached = progress.cached.or(Some(cached)));
+                }
+            }
+            Output::Loaded { request, host, pool, .. } => {
+                if let Some(live) = self.live.get(&request) {
+                    live.tell(|progress| {
+                        // The same for loads: those of a first admission come before any token.
+                        if let (Tokens::ZERO, Some(cached)) = (progress.tokens, progress.cached) {
+                            progress.cached = Some(cached + host + pool);
+                        }
+                    });
                 }
             }
             Output::FirstToken { request, .. } | Output::Resumed { request, .. } => self.emitted(request, Tokens(1)),

@@ -20,27 +20,22 @@ pub(super) fn give(endpoint: &Endpoint, document: &Node, spec: &Node, findings: 
     advice.leftovers();
 }
 
-/// A warning if no prompt of a workload reaches L2: with `save_unfull_chunk` off, as it is by default, LMCache stores
-/// whole chunks only. `longest_prompt` and `chunk` are in tokens; LMCache's chunk has 256 unless set otherwise.
+/// A warning if no prompt of a workload reaches the lower tiers, which store whole chunks only. `longest_prompt` and
+/// `chunk` are in tokens.
 #[must_use]
 pub fn short_prompts_warning(endpoint: &Endpoint, longest_prompt: u32, chunk: u32) -> Option<Warning> {
-    let saves_tails = endpoint.lmcache.get("LMCACHE_SAVE_UNFULL_CHUNK").is_some_and(|value| is_true(value));
-    if endpoint.l2.is_none() || longest_prompt >= chunk || saves_tails {
+    if longest_prompt >= chunk {
         return None;
     }
     Some(Warning {
         code: Code::ShortPrompts,
-        path: "spec.kvCacheSpec.enableL2Cache".to_owned(),
-        line: endpoint.lines.l2,
+        path: "spec.kvCacheSpec".to_owned(),
+        line: endpoint.lines.cache,
         message: format!(
-            "L2 is on, but the longest prompt has {longest_prompt} tokens and a chunk {chunk}: nothing is ever stored; \
-             use longer prompts, or a smaller LMCACHE_CHUNK_SIZE"
+            "lower tiers are on, but the longest prompt has {longest_prompt} tokens and a chunk {chunk}: nothing is ever \
+             stored; use longer prompts, or smaller chunks (LMCACHE_CHUNK_SIZE, tiers.chunk_tokens)"
         ),
     })
-}
-
-fn is_true(value: &str) -> bool {
-    matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on")
 }
 
 struct Advice<'a> {
@@ -118,7 +113,6 @@ impl Advice<'_> {
                 "enableL2Cache is not true, so L2 is off and this has no effect; set enableL2Cache: true, or remove it",
             );
         }
-        let other = self.endpoint.lmcache.get("LMCACHE_CONFIG_FILE").map(|_| "spec.worker.environmentVariables");
         if cache.and_then(|cache| cache.get("cacheConfigFile")).is_some() {
             self.warn(
                 Code::CacheConfigElsewhere,
@@ -126,12 +120,12 @@ impl Advice<'_> {
                 "this file overrides the rest of kvCacheSpec, and podlab does not see it: what is simulated is the \
                  rest; put the same settings into the lab file",
             );
-        } else if let Some(path) = other {
+        } else if self.endpoint.lmcache.config_file {
             self.warn(
                 Code::CacheConfigElsewhere,
-                path,
-                "with LMCACHE_CONFIG_FILE set LMCache ignores its other variables, and podlab does not see that \
-                 file; put the same settings into the lab file",
+                "spec.worker.environmentVariables",
+                "podlab does not see the file that LMCACHE_CONFIG_FILE names; other LMCACHE_ variables override it, and \
+                 what they leave open is simulated as LMCache's defaults: put the same settings into the lab file",
             );
         }
         let Some(backend) = self.endpoint.l2 else { return };

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::lmcache;
 use super::problem::{Code, Findings};
+use super::settings::LmCache;
 use crate::yaml::Node;
 
 /// What was found in `worker.environmentVariables`.
@@ -12,11 +14,14 @@ pub(super) struct Environment {
     pub(super) values: BTreeMap<String, String>,
     /// The line of each variable.
     pub(super) lines: BTreeMap<String, u32>,
+    /// What those of LMCache set.
+    pub(super) lmcache: LmCache,
 }
 
 /// Reads the variables of `worker`.
 pub(super) fn read(worker: &Node, findings: &mut Findings) -> Environment {
     let mut environment = Environment::default();
+    let mut of_lmcache: BTreeMap<&str, (&Node, String)> = BTreeMap::new();
     for (index, item) in worker.get("environmentVariables").map(Node::items).unwrap_or_default().iter().enumerate() {
         let path = format!("spec.worker.environmentVariables[{index}]");
         let Some(name) = item.get("name").and_then(Node::text) else { continue };
@@ -29,12 +34,16 @@ pub(super) fn read(worker: &Node, findings: &mut Findings) -> Environment {
         }
         if source.is_some() {
             environment.values.remove(name);
+            of_lmcache.remove(name);
             if matters(name) {
                 let message =
                     format!("not simulated: {name}, whose value is only known in the cluster; give it as \"value\"");
                 findings.warn(Code::NotSimulated, line, &path, message);
             }
         } else {
+            if let Some(value) = value.filter(|_| name.starts_with("LMCACHE_")) {
+                of_lmcache.insert(name, (value, format!("{path}.value")));
+            }
             // Without either, Kubernetes sets the variable to the empty string.
             let value = value.and_then(Node::text).unwrap_or_default();
             environment.values.insert(name.to_owned(), value.to_owned());
@@ -42,6 +51,9 @@ pub(super) fn read(worker: &Node, findings: &mut Findings) -> Environment {
         if name.starts_with("VLLM_") || name.starts_with("SM_VLLM_") {
             findings.warn(Code::NotSimulated, line, &path, format!("not simulated: {name}"));
         }
+    }
+    for (name, (value, path)) in of_lmcache {
+        lmcache::read(&mut environment.lmcache, name, value, &path, findings);
     }
     environment
 }

@@ -17,6 +17,7 @@ mod engine; // the settings of the engine
 mod flags; // ... as flags of `vllm serve`
 mod command; // ... on a command line
 mod environment; // and environment variables
+mod lmcache; // ... those of LMCache
 mod schema; // what a table can say
 mod forms; // which strings are allowed
 mod crd; // the tables: HyperPod's part
@@ -28,7 +29,6 @@ mod read; // from a document to an Endpoint
 mod resources; // what a pod asks for
 mod advice; // warnings
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -36,7 +36,9 @@ use std::path::Path;
 pub use advice::short_prompts_warning;
 pub use engine::EngineArgs;
 pub use problem::{Code, EndpointError, Place, Problem, Warning};
-pub use settings::{Annotation, ApiVersion, Autoscaling, L2Backend, Lines, RequestLimits, RoutingStrategy};
+pub use settings::{
+    Annotation, ApiVersion, Autoscaling, CachePolicy, L2Backend, Lines, LmCache, RequestLimits, RoutingStrategy,
+};
 
 /// Kubernetes itself takes no object above 1.5 MiB, so a larger file is some other file.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -68,7 +70,8 @@ pub struct Endpoint {
     pub invocation_path: String,
     /// The strategy, or `None` if intelligent routing is off.
     pub routing: Option<RoutingStrategy>,
-    /// Whether KV is offloaded to the pod's CPU memory. On by default once there is a `kvCacheSpec`.
+    /// Whether KV is offloaded to the pod's CPU memory. On by default once there is a `kvCacheSpec`; `LMCACHE_LOCAL_CPU`
+    /// may turn it off.
     pub l1: bool,
     /// The cache shared by all pods, or `None` if it is off.
     pub l2: Option<L2Backend>,
@@ -84,8 +87,8 @@ pub struct Endpoint {
     pub pod_memory_bytes: Option<u64>,
     /// The flags of the engine.
     pub engine: EngineArgs,
-    /// The `LMCACHE_...` variables whose value is in the file, by full name.
-    pub lmcache: BTreeMap<String, String>,
+    /// What the `LMCACHE_...` variables set.
+    pub lmcache: LmCache,
     /// `SESSION_KEY`: the field of a request's body that names its session.
     pub session_key: Option<String>,
     /// `PYTHONHASHSEED`, which must be the same in all pods that share a cache.

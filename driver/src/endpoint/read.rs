@@ -61,7 +61,7 @@ fn assembled(document: &Node, spec: &Node, version: ApiVersion, findings: &mut F
         engine: engine::read(&words, findings),
         session_key: variable("SESSION_KEY"),
         python_hash_seed: variable("PYTHONHASHSEED"),
-        lmcache: environment.values.into_iter().filter(|(name, _)| name.starts_with("LMCACHE_")).collect(),
+        lmcache: environment.lmcache,
         request_limits: worker.get("requestLimits").map(request_limits),
         autoscaling: autoscaling(spec, findings),
         container_port: worker.at_path(&["modelInvocationPort", "containerPort"]).and_then(Node::whole),
@@ -74,7 +74,7 @@ fn lines(document: &Node) -> Lines {
     let line = |path: &[&str]| document.nearest_line(path);
     let one = line(&["spec", "instanceType"]);
     Lines {
-        l2: line(&["spec", "kvCacheSpec", "enableL2Cache"]),
+        cache: line(&["spec", "kvCacheSpec"]),
         instance_type: if document.at_path(&["spec", "instanceType"]).is_some() {
             one
         } else {

@@ -88,6 +88,42 @@ impl L2Backend {
     }
 }
 
+/// How LMCache makes room in L1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CachePolicy {
+    /// The least recently used.
+    Lru,
+    /// The least frequently used.
+    Lfu,
+    /// The oldest.
+    Fifo,
+}
+
+/// What the `LMCACHE_...` variables set; `None`: not given, so LMCache's default holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LmCache {
+    /// `chunk_size`, tokens.
+    pub chunk_size: Option<u32>,
+    /// `local_cpu`: whether there is an L1.
+    pub local_cpu: Option<bool>,
+    /// `max_local_cpu_size`, given in GiB, of each tensor-parallel rank.
+    pub max_local_cpu_bytes: Option<u64>,
+    /// `cache_policy`.
+    pub cache_policy: Option<CachePolicy>,
+    /// `enable_async_loading`.
+    pub enable_async_loading: Option<bool>,
+    /// `use_layerwise`.
+    pub use_layerwise: Option<bool>,
+    /// `save_unfull_chunk`.
+    pub save_unfull_chunk: Option<bool>,
+    /// `save_decode_cache`.
+    pub save_decode_cache: Option<bool>,
+    /// `min_retrieve_tokens`.
+    pub min_retrieve_tokens: Option<u32>,
+    /// Whether `LMCACHE_CONFIG_FILE` names a file, which only the cluster has.
+    pub config_file: bool,
+}
+
 /// What the proxy in front of a worker lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
@@ -122,8 +158,8 @@ pub struct Annotation {
 /// Lines of fields, counted from 1; of what should contain a field that is not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
-    /// `spec.kvCacheSpec.enableL2Cache`.
-    pub l2: u32,
+    /// `spec.kvCacheSpec`.
+    pub cache: u32,
     /// `spec.instanceType`, or `spec.instanceTypes`.
     pub instance_type: u32,
     /// `spec.replicas`.

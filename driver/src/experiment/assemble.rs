@@ -1,5 +1,6 @@
 //! From an endpoint file and a lab to the settings of a cluster.
 
+use super::tiers::lower;
 use super::{Assembled, Case, Tiers, api_of, check_engine, chunk_of};
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
@@ -24,11 +25,15 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
         let pod = matches!(error.why, Why::TpExceedsPod { .. } | Why::PodExceedsInstance { .. });
         at(if pod { lines.resources } else { lines.args })(format!("failed to {error}"))
     })?;
-    let engine = engine(endpoint, &lab, &deployment, case).map_err(at(lines.args))?;
+    let lower = lower(endpoint, &lab, &deployment, case).map_err(at(lines.cache))?;
+    let tiers = lower.as_ref().map(|lower| lower.tiers);
+    let engine = EngineConfig { tiers, ..engine(endpoint, &lab, &deployment, case).map_err(at(lines.args))? };
     check_engine(engine).map_err(at(lines.args))?;
     let (price, warning) = price(&lab, &deployment, case);
     let mut warnings: Vec<String> = warning.into_iter().collect();
     let path = Path { latency: lab.api_latency, api: api_of(endpoint), names_session: endpoint.session_key.is_some() };
+    let transport = lower.as_ref().map(|lower| lower.transport);
+    warnings.extend(lower.into_iter().flat_map(|lower| lower.warnings));
     warnings.extend(routing_warning(endpoint, case, path));
     if deployment.tp > 1 && deployment.instance.gpu.peer_link == PeerLink::Host {
         warnings.push(format!(
@@ -55,6 +60,7 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
         lab,
         deployment,
         engine,
+        transport,
         price,
         warnings,
     })
@@ -198,6 +204,7 @@ fn engine(endpoint: &Endpoint, lab: &Lab, deployment: &Deployment, case: &Case) 
             duplicates: lab.duplicates,
             events: false,
         },
+        tiers: None,
     })
 }
 

@@ -11,16 +11,51 @@ pub enum Tiers {
     None,
     /// The device's (vLLM's automatic prefix caching).
     L0,
+    /// ... and the worker's host memory.
+    L0L1,
+    /// The device's, and the pool that all share: LMCache with `local_cpu` off.
+    L0L2,
+    /// All three.
+    L0L1L2,
 }
 
 impl Tiers {
+    /// All combinations there are.
+    pub const ALL: [Self; 5] = [Self::None, Self::L0, Self::L0L1, Self::L0L1L2, Self::L0L2];
+
+    /// The device's cache with these tiers below.
+    #[must_use]
+    pub const fn with(l1: bool, l2: bool) -> Self {
+        match (l1, l2) {
+            (false, false) => Self::L0,
+            (true, false) => Self::L0L1,
+            (false, true) => Self::L0L2,
+            (true, true) => Self::L0L1L2,
+        }
+    }
+
     /// As `--cache` names them.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::L0 => "l0",
+            Self::L0L1 => "l0+l1",
+            Self::L0L2 => "l0+l2",
+            Self::L0L1L2 => "l0+l1+l2",
         }
+    }
+
+    /// Whether workers keep KV in their host's memory.
+    #[must_use]
+    pub const fn l1(self) -> bool {
+        matches!(self, Self::L0L1 | Self::L0L1L2)
+    }
+
+    /// Whether workers share a pool.
+    #[must_use]
+    pub const fn l2(self) -> bool {
+        matches!(self, Self::L0L2 | Self::L0L1L2)
     }
 }
 

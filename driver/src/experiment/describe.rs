@@ -1,8 +1,10 @@
 //! An assembled case as a value: every setting as it was resolved, for the record.
 
 use super::Assembled;
-use crate::lab::duplicates_name;
-use kvcache::CacheConfig;
+use crate::lab::{duplicates_name, eviction_name, fraction, load_name, probe_name, store_name};
+use kvcache::{
+    Backend, BreakerConfig, CacheConfig, Choice, Costs, Deadline, HostConfig, PoolConfig, TierConfig, TierCost,
+};
 use router::{Api, RouterConfig};
 use serde_json::{Value, json};
 use sim::cost::deployment::{Deployment, Memory};
@@ -10,24 +12,26 @@ use sim::cost::geometry::{Dtype, KvDtype, Quantization};
 use sim::ledger::Price;
 use sim::replica::EngineConfig;
 use sim::simulate::Path;
+use sim::transport::{PoolAccess, TransportConfig};
 
 impl Assembled {
-    /// Lab, deployment, engine, router, path and price, whole.
+    /// Lab, deployment, engine, ways between the tiers, router, path and price, whole.
     pub(super) fn describe(&self) -> Value {
         json!({
             "lab": self.lab.describe(),
             "deployment": deployment(&self.deployment),
             "engine": engine(&self.engine),
+            "transport": self.transport.as_ref().map(transport),
             "router": router(&self.router),
             "path": path(self.path),
             "price": self.describe_price(),
         })
     }
 
-    /// Model, GPUs and engine of a worker, and what an instance costs.
+    /// Model, GPUs and engine of a worker, and what an instance costs; a line for each tier below.
     pub(super) fn hardware(&self) -> String {
         let (deployment, engine) = (&self.deployment, &self.engine);
-        format!(
+        let worker = format!(
             "{}, workers of {} x {} on {} at ${:.2}/h; each {} KV tokens, {} sequences, {} tokens a pass",
             deployment.model.name,
             deployment.tp,
@@ -37,7 +41,22 @@ impl Assembled {
             u64::from(engine.cache.capacity.0) * u64::from(engine.cache.block.0),
             engine.max_num_seqs,
             engine.max_num_batched_tokens.0,
-        )
+        );
+        let host = engine.tiers.and_then(|tiers| tiers.host).map(|host| {
+            let tokens = host.capacity / host.token_bytes;
+            format!("L1: {tokens} tokens of each worker, {}", eviction_name(host.eviction))
+        });
+        let pool = self.transport.and_then(|transport| transport.pool).map(|access| {
+            let pool = access.pool;
+            let (tokens, eviction) = (pool.shard_tokens() * u64::from(pool.shards), eviction_name(pool.eviction));
+            match pool.backend {
+                Backend::TieredStorage { .. } => {
+                    format!("L2: {tokens} tokens in tieredstorage on {} instances, {eviction}", pool.shards)
+                }
+                Backend::Redis => format!("L2: {tokens} tokens in redis, {eviction}"),
+            }
+        });
+        [Some(worker), host, pool].into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 
     fn describe_price(&self) -> Value {
@@ -98,6 +117,7 @@ fn engine(engine: &EngineConfig) -> Value {
         max_repeats,
         record_work,
         cache,
+        tiers,
     } = *engine;
     let CacheConfig { capacity, block, prefix_caching, duplicates, events } = cache;
     json!({
@@ -116,6 +136,108 @@ fn engine(engine: &EngineConfig) -> Value {
         "prefix_caching": prefix_caching,
         "duplicates": duplicates_name(duplicates),
         "cache_events": events,
+        "tiers": tiers.as_ref().map(describe_tiers),
+    })
+}
+
+fn describe_tiers(tiers: &TierConfig) -> Value {
+    let TierConfig {
+        chunk,
+        host,
+        pool,
+        load,
+        store,
+        choice,
+        save_unfull_chunk,
+        save_decode_cache,
+        min_retrieve,
+        deadline: Deadline { base, per_1k },
+        breaker: BreakerConfig { failures, probe_every },
+    } = *tiers;
+    json!({
+        "chunk_tokens": chunk.0,
+        "l1": host.as_ref().map(describe_host),
+        "l2": pool,
+        "load": load_name(load),
+        "store": store_name(store),
+        "choice": describe_choice(choice),
+        "save_unfull_chunk": save_unfull_chunk,
+        "save_decode_cache": save_decode_cache,
+        "min_retrieve_tokens": min_retrieve.0,
+        "deadline_ms": { "base": base.as_millis_f64(), "per_1k": per_1k.as_millis_f64() },
+        "breaker": { "failures": failures, "probe_every_ms": probe_every.as_millis_f64() },
+    })
+}
+
+fn describe_host(host: &HostConfig) -> Value {
+    let HostConfig { capacity, token_bytes, chunk, eviction, watermark, evict, seed } = *host;
+    json!({
+        "bytes": capacity,
+        "token_bytes": token_bytes,
+        "chunk_tokens": chunk.0,
+        "tokens": capacity / token_bytes,
+        "eviction": eviction_name(eviction),
+        "watermark": fraction(watermark),
+        "evict": fraction(evict),
+        "seed": seed,
+    })
+}
+
+fn describe_choice(choice: Choice) -> Value {
+    let Costs { new_token, pairs_1024, host, pool } = match choice {
+        Choice::Always => return "always".into(),
+        Choice::Never => return "never".into(),
+        Choice::ByCost(costs) => costs,
+    };
+    let tier = |cost: TierCost| {
+        let TierCost { fixed, per_token } = cost;
+        json!({ "fixed_ms": fixed.as_millis_f64(), "token_ms": per_token.as_millis_f64() })
+    };
+    json!({
+        "new_token_ms": new_token.as_millis_f64(),
+        "pairs_1024_ms": pairs_1024.as_millis_f64(),
+        "l1": tier(host),
+        "l2": tier(pool),
+    })
+}
+
+fn transport(transport: &TransportConfig) -> Value {
+    let TransportConfig { token_bytes, host_bytes_per_s, nic_bytes_per_s, workers_per_node, pool } = transport;
+    json!({
+        "token_bytes": token_bytes,
+        "host_bytes_per_s": host_bytes_per_s,
+        "nic_bytes_per_s": nic_bytes_per_s,
+        "workers_per_node": workers_per_node,
+        "l2": pool.as_ref().map(describe_pool),
+    })
+}
+
+fn describe_pool(access: &PoolAccess) -> Value {
+    let PoolAccess { pool, bytes_per_s, round_trip, miss_wait, probe, in_flight } = *access;
+    let PoolConfig { chunk, token_bytes, shards, shard_bytes, backend, eviction, lease_ttl, put_ttl, ttl, seed } = pool;
+    let (name, watermark, evict) = match backend {
+        Backend::TieredStorage { watermark, evict } => ("tieredstorage", Some(watermark), Some(evict)),
+        Backend::Redis => ("redis", None, None),
+    };
+    json!({
+        "backend": name,
+        "watermark": watermark.map(fraction),
+        "evict": evict.map(fraction),
+        "chunk_tokens": chunk.0,
+        "token_bytes": token_bytes,
+        "shards": shards,
+        "shard_bytes": shard_bytes,
+        "tokens": pool.shard_tokens() * u64::from(shards),
+        "eviction": eviction_name(eviction),
+        "lease_ttl_ms": lease_ttl.as_millis_f64(),
+        "put_ttl_ms": put_ttl.as_millis_f64(),
+        "ttl_ms": ttl.map(kvcache::Span::as_millis_f64),
+        "seed": seed,
+        "bytes_per_s": bytes_per_s,
+        "round_trip_ms": round_trip.as_millis_f64(),
+        "miss_wait_ms": miss_wait.as_millis_f64(),
+        "probe": probe_name(probe),
+        "in_flight": in_flight,
     })
 }
 

@@ -10,14 +10,17 @@ use sim::cost::deployment::Deployment;
 use sim::ledger::{Price, Record, Summary};
 use sim::replica::{EngineConfig, Replica};
 use sim::simulate::{Path, simulate};
+use sim::transport::TransportConfig;
 
 mod assemble; // from files to the settings of a cluster
+mod tiers; // ... of what lies below the device
 mod case; // what one run of a matrix is
 mod describe; // an assembled case as a value
 mod source; // where requests come from
 
 pub use case::{Case, Load, Matrix, Tiers};
 pub use source::Source;
+pub use tiers::tiers_of;
 
 /// What all runs of a command share.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub struct Assembled {
     pub deployment: Deployment,
     /// The workers' engine.
     pub engine: EngineConfig,
+    /// The ways between the tiers, where there are lower ones.
+    pub transport: Option<TransportConfig>,
     /// How the router is set up.
     pub router: router::RouterConfig,
     /// Between client and router.
@@ -60,7 +65,7 @@ pub struct Outcome {
     pub workload: String,
     /// The endpoint file's name.
     pub endpoint: String,
-    /// What was simulated, in a line.
+    /// What was simulated, in a line each for the worker and its lower tiers.
     pub hardware: String,
     /// Every setting as it was resolved, for the record.
     pub resolved: serde_json::Value,
@@ -121,7 +126,7 @@ impl Assembled {
     #[must_use]
     pub fn cluster(&self) -> Cluster {
         let model = self.deployment.roofline(self.lab.host_overhead, self.engine.async_scheduling);
-        Cluster::new(self.router.workers, self.engine, Router::new(self.router), Box::new(model))
+        Cluster::new(self.router.workers, self.engine, Router::new(self.router), Box::new(model), self.transport)
             .expect("the engine was checked")
     }
 }
@@ -138,9 +143,10 @@ impl Experiment {
         }
         let mut assembled = assemble::assemble(&self.endpoint, &self.file, lab, case)?;
         let longest = self.source.longest_prompt(&assembled.lab)?;
-        // LMCache's chunk; a setting once there are tiers.
-        let warning = short_prompts_warning(&self.endpoint, longest.0, 256);
-        assembled.warnings.extend(warning.map(|warning| warning.to_string()));
+        if let Some(tiers) = assembled.engine.tiers.filter(|tiers| !tiers.save_unfull_chunk) {
+            let warning = short_prompts_warning(&self.endpoint, longest.0, tiers.chunk.0);
+            assembled.warnings.extend(warning.map(|warning| warning.to_string()));
+        }
         Ok(assembled)
     }
 

@@ -1,8 +1,10 @@
 //! A resolved lab as a value: what a lab file would have to say to give it again.
 
-use super::Lab;
-use kvcache::{Duplicates, Span, Tokens};
-use serde_json::{Value, json};
+use super::settings::{BACKENDS, CHOICES, EVICTIONS, LOADS, PROBES, SCOPES, STORES};
+use super::{L1Lab, L2Lab, Lab, TiersLab};
+use kvcache::{Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens};
+use serde_json::{Map, Value, json};
+use sim::transport::ProbeMode;
 use sim::workload::document_qa::DocumentQa;
 
 impl Lab {
@@ -26,6 +28,9 @@ impl Lab {
             reserve_full_isl,
             async_scheduling,
             duplicates,
+            tiers,
+            l1,
+            l2,
             chars_per_token,
             kv_aware_threshold,
             qps_window,
@@ -35,7 +40,7 @@ impl Lab {
         // How many requests there are is not of the lab.
         let DocumentQa { requests: _, documents, document, question, answer, instruction, users } = docqa;
         let tokens = |tokens: &Option<Tokens>| tokens.map(|tokens| tokens.0);
-        json!({
+        let device = json!({
             "api.latency": span(*api_latency),
             "model.name": model,
             "engine.host_overhead": span(*host_overhead),
@@ -51,6 +56,8 @@ impl Lab {
             "engine.reserve_full_isl": reserve_full_isl,
             "engine.async_scheduling": async_scheduling,
             "engine.duplicates": duplicates_name(*duplicates),
+        });
+        let router_and_workload = json!({
             "router.chars_per_token": chars_per_token,
             "router.kv_aware_threshold": kv_aware_threshold.0,
             "router.qps_window": span(*qps_window),
@@ -61,8 +68,100 @@ impl Lab {
             "docqa.instruction_tokens": instruction.0,
             "docqa.users": users,
             "price.usd_per_hour": usd_per_hour,
-        })
+        });
+        let parts = [device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), router_and_workload];
+        Value::Object(parts.into_iter().flat_map(section).collect())
     }
+}
+
+fn section(part: Value) -> Map<String, Value> {
+    if let Value::Object(map) = part { map } else { unreachable!("a section is an object") }
+}
+
+fn describe_tiers(tiers: &TiersLab) -> Value {
+    let TiersLab { chunk, load, store, choice, save_unfull_chunk, save_decode_cache, min_retrieve, deadline } = tiers;
+    let Deadline { base, per_1k } = deadline;
+    json!({
+        "tiers.chunk_tokens": chunk.map(|tokens| tokens.0),
+        "tiers.load": load.map(|load| name(load, &LOADS)),
+        "tiers.store": name(*store, &STORES),
+        "tiers.choice": name(*choice, &CHOICES),
+        "tiers.save_unfull_chunk": save_unfull_chunk,
+        "tiers.save_decode_cache": save_decode_cache,
+        "tiers.min_retrieve_tokens": min_retrieve.map(|tokens| tokens.0),
+        "tiers.deadline": span(*base),
+        "tiers.deadline_per_1k": span(*per_1k),
+    })
+}
+
+fn describe_l1(l1: &L1Lab) -> Value {
+    let L1Lab { bytes, scope, eviction, watermark, evict, bandwidth } = l1;
+    json!({
+        "l1.bytes": bytes.map(size),
+        "l1.scope": name(*scope, &SCOPES),
+        "l1.eviction": eviction.map(eviction_name),
+        "l1.watermark": fraction(*watermark),
+        "l1.evict": fraction(*evict),
+        "l1.bandwidth": bandwidth.map(rate),
+    })
+}
+
+fn describe_l2(l2: &L2Lab) -> Value {
+    let L2Lab {
+        backend,
+        bytes,
+        eviction,
+        bandwidth,
+        nic,
+        latency,
+        miss_wait,
+        probe,
+        in_flight,
+        lease_ttl,
+        watermark,
+        evict,
+        ttl,
+    } = l2;
+    json!({
+        "l2.backend": backend.map(|backend| name(backend, &BACKENDS)),
+        "l2.bytes": bytes.map(size),
+        "l2.eviction": eviction.map(eviction_name),
+        "l2.bandwidth": bandwidth.map(rate),
+        "l2.nic": nic.map(rate),
+        "l2.latency": span(*latency),
+        "l2.miss_wait": span(*miss_wait),
+        "l2.probe": probe_name(*probe),
+        "l2.in_flight": in_flight,
+        "l2.lease_ttl": span(*lease_ttl),
+        "l2.watermark": fraction(*watermark),
+        "l2.evict": fraction(*evict),
+        "l2.ttl": ttl.map(span),
+    })
+}
+
+/// The name of a choice's value.
+fn name<T: Copy + PartialEq>(value: T, choices: &[(&'static str, T)]) -> &'static str {
+    choices.iter().find(|(_, known)| *known == value).map(|(name, _)| *name).expect("each value has a name")
+}
+
+/// As `tiers.load` names it.
+pub(crate) fn load_name(load: LoadMode) -> &'static str {
+    name(load, &LOADS)
+}
+
+/// As `tiers.store` names it.
+pub(crate) fn store_name(store: StoreMode) -> &'static str {
+    name(store, &STORES)
+}
+
+/// As `l1.eviction` and `l2.eviction` name it.
+pub(crate) fn eviction_name(eviction: Eviction) -> &'static str {
+    name(eviction, &EVICTIONS)
+}
+
+/// As `l2.probe` names it.
+pub(crate) fn probe_name(probe: ProbeMode) -> &'static str {
+    name(probe, &PROBES)
 }
 
 /// As `engine.duplicates` names it.
@@ -71,6 +170,19 @@ pub(crate) const fn duplicates_name(duplicates: Duplicates) -> &'static str {
         Duplicates::Keep => "keep",
         Duplicates::Merge => "merge",
     }
+}
+
+fn size(bytes: u64) -> String {
+    format!("{bytes}B")
+}
+
+fn rate(bytes_per_s: f64) -> String {
+    format!("{bytes_per_s}B/s")
+}
+
+/// Thousandths as `0.9`.
+pub(crate) fn fraction(permille: u16) -> f64 {
+    f64::from(permille) / 1000.0
 }
 
 fn span(span: Span) -> String {

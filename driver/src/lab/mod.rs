@@ -1,7 +1,7 @@
 //! The lab: the settings that decide the physics and are not in the endpoint file.
 //!
-//! From weakest to strongest: built-in defaults, `podlab.dev/...` annotations of the endpoint file, the lab file, and
-//! `--set`. Every value is typed and carries its unit; a name that does not exist is refused with the nearest one that
+//! From weakest to strongest: built-in defaults, the fields and variables of the endpoint file, its `podlab.dev/...`
+//! annotations, the lab file, and `--set`. Every value is typed and carries its unit; a name that does not exist is refused with the nearest one that
 //! does.
 
 use crate::suggest;
@@ -11,13 +11,15 @@ use sim::workload::document_qa::DocumentQa;
 pub mod settings; // every setting there is
 pub mod units; // values with units
 pub mod file; // the lab file
+mod tiers; // the tiers below the device
 mod origin; // where a value came from
 mod describe; // a lab as a lab file would say it
 
-pub(crate) use describe::duplicates_name;
+pub(crate) use describe::{duplicates_name, eviction_name, fraction, load_name, probe_name, store_name};
 
 pub use origin::Origin;
 use settings::{SETTINGS, Setting};
+pub use tiers::{L1Lab, L2Lab, Preference, Scope, TiersLab};
 
 /// All settings, checked one by one. `None`: the endpoint file or the hardware decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +54,12 @@ pub struct Lab {
     pub async_scheduling: Option<bool>,
     /// What becomes of a block computed twice at once.
     pub duplicates: Duplicates,
+    /// How workers use what lies below the device.
+    pub tiers: TiersLab,
+    /// The host memory of a worker.
+    pub l1: L1Lab,
+    /// The pool that all workers share.
+    pub l2: L2Lab,
     /// How long a token is for `prefixaware`.
     pub chars_per_token: f64,
     /// How much may be missing for `kvaware` to follow its index.
@@ -82,6 +90,9 @@ impl Default for Lab {
             reserve_full_isl: None,
             async_scheduling: None,
             duplicates: Duplicates::Keep,
+            tiers: TiersLab::default(),
+            l1: L1Lab::default(),
+            l2: L2Lab::default(),
             chars_per_token: 4.0,
             kv_aware_threshold: Tokens(2000),
             qps_window: Span::from_secs(60),

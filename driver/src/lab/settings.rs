@@ -1,8 +1,10 @@
 //! Every setting there is: its name, what it takes, what it means, and where its value goes.
 
-use super::{Lab, units};
+use super::{Lab, Preference, Scope, units};
+use crate::endpoint::L2Backend;
 use crate::suggest;
-use kvcache::{Duplicates, Tokens};
+use kvcache::{Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens};
+use sim::transport::ProbeMode;
 
 /// One setting of the lab.
 pub struct Setting {
@@ -39,6 +41,39 @@ fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
         format!("{text:?} is not one of {}{}", names.join(", "), suggest::clause(text, names.iter().copied()))
     })
+}
+
+pub(super) const LOADS: [(&str, LoadMode); 3] =
+    [("blocking", LoadMode::Blocking), ("overlapped", LoadMode::Overlapped), ("layerwise", LoadMode::Layerwise)];
+pub(super) const STORES: [(&str, StoreMode); 2] =
+    [("blocking", StoreMode::Blocking), ("overlapped", StoreMode::Overlapped)];
+pub(super) const CHOICES: [(&str, Preference); 3] =
+    [("always", Preference::Always), ("never", Preference::Never), ("cost", Preference::Cost)];
+pub(super) const SCOPES: [(&str, Scope); 2] = [("rank", Scope::Rank), ("worker", Scope::Worker)];
+pub(super) const BACKENDS: [(&str, L2Backend); 2] =
+    [("tieredstorage", L2Backend::TieredStorage), ("redis", L2Backend::Redis)];
+pub(super) const PROBES: [(&str, ProbeMode); 2] =
+    [("sequential", ProbeMode::Sequential), ("batched", ProbeMode::Batched)];
+pub(super) const EVICTIONS: [(&str, Eviction); 5] = [
+    ("lru", Eviction::Lru),
+    ("s3fifo", Eviction::S3Fifo),
+    ("arc", Eviction::Arc),
+    ("fifo", Eviction::Fifo),
+    ("lfu", Eviction::Lfu),
+];
+
+/// What a link can be: from a slow network to more than any of today.
+const LINK: (f64, f64) = (1e6, 1e12);
+
+/// What LMCache's client may ask the daemon to hold a request for (0.5.6: `sagemaker_hyperpod_timeout_ms`, 5 s).
+const LONGEST_WAIT: Span = Span::from_secs(5);
+
+fn at_most(span: Span, most: Span) -> Result<Span, String> {
+    if span > most { Err(format!("longer than {} s", most.as_secs_f64())) } else { Ok(span) }
+}
+
+fn above_zero(span: Span) -> Result<Span, String> {
+    if span == Span::ZERO { Err("it must be above 0".to_owned()) } else { Ok(span) }
 }
 
 /// All settings, by section.
@@ -124,6 +159,166 @@ pub const SETTINGS: &[Setting] = &[
         "what becomes of a block computed twice at once",
         |lab, text| { lab.duplicates = choice(text, &[("keep", Duplicates::Keep), ("merge", Duplicates::Merge)])? }
     ),
+    setting!(
+        "tiers.chunk_tokens",
+        "tokens",
+        "LMCACHE_CHUNK_SIZE, else 256",
+        "tokens in an object of L1 and L2",
+        |lab, text| { lab.tiers.chunk = Some(Tokens(units::count(text, 1)?)) }
+    ),
+    setting!(
+        "tiers.load",
+        "blocking | overlapped | layerwise",
+        "LMCACHE_USE_LAYERWISE, LMCACHE_ENABLE_ASYNC_LOADING, else blocking",
+        "what the engine does while a request's KV is loaded: wait, run others, or start and wait per layer",
+        |lab, text| { lab.tiers.load = Some(choice(text, &LOADS)?) }
+    ),
+    setting!(
+        "tiers.store",
+        "blocking | overlapped",
+        "blocking",
+        "whether the engine waits while KV is copied off the GPUs",
+        |lab, text| { lab.tiers.store = choice(text, &STORES)? }
+    ),
+    setting!(
+        "tiers.choice",
+        "always | never | cost",
+        "always",
+        "whether what a tier has is loaded, computed again, or whichever is expected to be faster",
+        |lab, text| { lab.tiers.choice = choice(text, &CHOICES)? }
+    ),
+    setting!(
+        "tiers.save_unfull_chunk",
+        "switch",
+        "LMCACHE_SAVE_UNFULL_CHUNK, else false (LMCache up to 0.3.9: true)",
+        "store the last, partial chunk of a prompt, too",
+        |lab, text| { lab.tiers.save_unfull_chunk = Some(units::switch(text)?) }
+    ),
+    setting!(
+        "tiers.save_decode_cache",
+        "switch",
+        "LMCACHE_SAVE_DECODE_CACHE, else false",
+        "store replies like prompts",
+        |lab, text| { lab.tiers.save_decode_cache = Some(units::switch(text)?) }
+    ),
+    setting!(
+        "tiers.min_retrieve_tokens",
+        "tokens",
+        "LMCACHE_MIN_RETRIEVE_TOKENS, else 0",
+        "load nothing below so many tokens",
+        |lab, text| { lab.tiers.min_retrieve = Some(Tokens(units::count(text, 0)?)) }
+    ),
+    setting!("tiers.deadline", "time", "1s", "how long a load may take, then its tokens are computed", |lab, text| {
+        lab.tiers.deadline = Deadline { base: above_zero(units::span(text)?)?, ..lab.tiers.deadline }
+    }),
+    setting!("tiers.deadline_per_1k", "time", "250ms", "... and longer for each 1,024 tokens of it", |lab, text| {
+        lab.tiers.deadline = Deadline { per_1k: units::span(text)?, ..lab.tiers.deadline }
+    }),
+    setting!(
+        "l1.bytes",
+        "size",
+        "LMCACHE_MAX_LOCAL_CPU_SIZE in GiB, else 5GiB",
+        "size of L1, of each scope",
+        |lab, text| { lab.l1.bytes = Some(units::bytes(text)?) }
+    ),
+    setting!(
+        "l1.scope",
+        "rank | worker",
+        "rank",
+        "whether that is for each tensor-parallel rank, as LMCache in the engine has it, or for the worker",
+        |lab, text| { lab.l1.scope = choice(text, &SCOPES)? }
+    ),
+    setting!(
+        "l1.eviction",
+        "lru | s3fifo | arc | fifo | lfu",
+        "LMCACHE_CACHE_POLICY, else lru",
+        "in which order objects of L1 make room",
+        |lab, text| { lab.l1.eviction = Some(choice(text, &EVICTIONS)?) }
+    ),
+    setting!(
+        "l1.watermark",
+        "fraction",
+        "0.8",
+        "fuller than this, L1 makes room ahead of need; 1: on demand only, as LMCache in the engine does",
+        |lab, text| { lab.l1.watermark = units::permille(text, 1)? }
+    ),
+    setting!("l1.evict", "fraction", "0.2", "which share of what L1 holds goes then", |lab, text| {
+        lab.l1.evict = units::permille(text, 1)?
+    }),
+    setting!(
+        "l1.bandwidth",
+        "bandwidth",
+        "0.8 of the peak of the instance's PCI Express",
+        "between one GPU and host memory, one way",
+        |lab, text| { lab.l1.bandwidth = Some(units::bandwidth(text, LINK)?) }
+    ),
+    setting!(
+        "l2.backend",
+        "tieredstorage | redis",
+        "from the endpoint file, else tieredstorage",
+        "what holds L2",
+        |lab, text| { lab.l2.backend = Some(choice(text, &BACKENDS)?) }
+    ),
+    setting!(
+        "l2.bytes",
+        "size",
+        "tieredstorage: 20 % of the instance's memory (the console's default); redis: 75GiB (AWS's sample)",
+        "size of L2: of each node with tieredstorage, in all with redis",
+        |lab, text| { lab.l2.bytes = Some(units::bytes(text)?) }
+    ),
+    setting!(
+        "l2.eviction",
+        "lru | s3fifo | arc | fifo | lfu",
+        "tieredstorage: lru; redis: lfu (AWS's sample)",
+        "in which order objects of L2 make room",
+        |lab, text| { lab.l2.eviction = Some(choice(text, &EVICTIONS)?) }
+    ),
+    setting!(
+        "l2.bandwidth",
+        "bandwidth",
+        "tieredstorage: 10GB/s (assumed); redis: 25Gbit/s (the network of AWS's sample)",
+        "what the daemon of one node, or the one Redis, delivers",
+        |lab, text| { lab.l2.bandwidth = Some(units::bandwidth(text, LINK)?) }
+    ),
+    setting!("l2.nic", "bandwidth", "the instance's nominal network", "of one node's network", |lab, text| {
+        lab.l2.nic = Some(units::bandwidth(text, LINK)?)
+    }),
+    setting!("l2.latency", "time", "0.5ms (assumed)", "one round trip to L2", |lab, text| {
+        lab.l2.latency = units::span(text)?
+    }),
+    setting!(
+        "l2.miss_wait",
+        "time",
+        "0",
+        "what a miss in L2 costs besides, up to 5s: a daemon may hold a request for what it does not have",
+        |lab, text| { lab.l2.miss_wait = at_most(units::span(text)?, LONGEST_WAIT)? }
+    ),
+    setting!(
+        "l2.probe",
+        "sequential | batched",
+        "sequential",
+        "ask L2 for one object after the other up to the first miss, as LMCache in the engine does, or for all at once",
+        |lab, text| { lab.l2.probe = choice(text, &PROBES)? }
+    ),
+    setting!("l2.in_flight", "count", "4", "requests that one worker has at L2 at a time", |lab, text| {
+        lab.l2.in_flight = units::count(text, 1)?
+    }),
+    setting!("l2.lease_ttl", "time", "30s", "how long a lease that nobody releases pins an object", |lab, text| {
+        lab.l2.lease_ttl = above_zero(units::span(text)?)?
+    }),
+    setting!(
+        "l2.watermark",
+        "fraction",
+        "0.9",
+        "fuller than this, a node of tieredstorage makes room ahead of need; 1: on demand only",
+        |lab, text| { lab.l2.watermark = units::permille(text, 1)? }
+    ),
+    setting!("l2.evict", "fraction", "0.05", "which share of a node's L2 goes then", |lab, text| {
+        lab.l2.evict = units::permille(text, 1)?
+    }),
+    setting!("l2.ttl", "time", "none", "an object not used for so long is gone", |lab, text| {
+        lab.l2.ttl = if text == "none" { None } else { Some(above_zero(units::span(text)?)?) }
+    }),
     setting!(
         "router.chars_per_token",
         "number",

@@ -1,4 +1,4 @@
-//! Values with units, as people write them: `250ms`, `2000`, `0.9`, `1e2`, `on`.
+//! Values with units, as people write them: `250ms`, `5GiB`, `25GB/s`, `400Gbit/s`, `2000`, `0.9`, `1e2`, `on`.
 
 use kvcache::Span;
 
@@ -23,6 +23,80 @@ pub fn span(text: &str) -> Result<Span, String> {
         return Err(format!("\"{text}\" is longer than an hour"));
     }
     Ok(Span::from_secs_f64(seconds))
+}
+
+/// What a unit of bytes stands for: decimal as the International System of Units has it, binary as IEC 80000-13 does.
+const BYTES: [(&str, f64); 9] = [
+    ("B", 1.0),
+    ("kB", 1e3),
+    ("MB", 1e6),
+    ("GB", 1e9),
+    ("TB", 1e12),
+    ("KiB", 1024.0),
+    ("MiB", 1_048_576.0),
+    ("GiB", 1_073_741_824.0),
+    ("TiB", 1_099_511_627_776.0),
+];
+
+/// What a unit of bits stands for, in bytes.
+const BITS: [(&str, f64); 5] = [("bit", 0.125), ("kbit", 125.0), ("Mbit", 125e3), ("Gbit", 125e6), ("Tbit", 125e9)];
+
+/// The most bytes that a setting takes: what a transfer may have (1 PiB).
+const MOST_BYTES: u64 = 1 << 50;
+
+/// Reads a number of bytes from 1 to 1 PiB, rounded to a whole one: a number and `B`, `kB`, `MB`, `GB`, `TB`, or `KiB`,
+/// `MiB`, `GiB`, `TiB`. Case matters: a `b` is a bit to some.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text)?;
+    let Some((_, factor)) = BYTES.iter().find(|(name, _)| *name == unit) else {
+        return Err(no_unit(text, unit, "of bytes", "B, kB, MB, GB, TB, KiB, MiB, GiB or TiB", "GiB"));
+    };
+    let bytes = (number * factor).round();
+    if !(1.0..=MOST_BYTES as f64).contains(&bytes) {
+        return Err(format!("{text} lies outside 1B to 1024TiB"));
+    }
+    Ok(bytes as u64)
+}
+
+/// Reads bytes per second in `range`: a number and a unit of bytes or bits, both `/s`.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn bandwidth(text: &str, range: (f64, f64)) -> Result<f64, String> {
+    let (number, unit) = split(text)?;
+    let named = unit.strip_suffix("/s").and_then(|unit| BYTES.iter().chain(&BITS).find(|(name, _)| *name == unit));
+    let Some((_, factor)) = named else {
+        return Err(no_unit(text, unit, "of bandwidth", "MB/s, GB/s, MiB/s, GiB/s, Mbit/s or Gbit/s", "GB/s"));
+    };
+    let per_second = number * factor;
+    if !(range.0..=range.1).contains(&per_second) {
+        return Err(format!("{text} lies outside {}GB/s to {}GB/s", range.0 / 1e9, range.1 / 1e9));
+    }
+    Ok(per_second)
+}
+
+fn no_unit(text: &str, unit: &str, what: &str, units: &str, such_as: &str) -> String {
+    if unit.is_empty() {
+        format!("\"{text}\" needs a unit: {units}, such as {text}{such_as}")
+    } else {
+        format!("\"{unit}\" is no unit {what}: use {units}")
+    }
+}
+
+/// Reads a share from `least` to 1000 thousandths, written as a fraction: `0.05` is 50.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn permille(text: &str, least: u16) -> Result<u16, String> {
+    let share = number(text, (f64::from(least) / 1000.0, 1.0))? * 1000.0;
+    // Decimal fractions are not exact in binary.
+    if (share - share.round()).abs() > 1e-6 {
+        return Err(format!("{text} is finer than a thousandth"));
+    }
+    Ok(share.round() as u16)
 }
 
 /// Reads a whole number from `least` to `u32::MAX`; `k` and `m` multiply by 1,000 and 1,000,000, `Ki` and `Mi` by

@@ -5,10 +5,10 @@
 use super::Run;
 use super::partial::Partial;
 use super::provenance::{Inputs, Provenance};
-use crate::experiment::Outcome;
+use crate::experiment::{Outcome, Tiers};
 use crate::failure::Failure;
 use crate::process::Usage;
-use kvcache::{Span, Time};
+use kvcache::{Span, Time, Tokens};
 use serde::Serialize;
 use sim::ledger::{Record, Status};
 use std::fs;
@@ -55,7 +55,7 @@ fn write_one(folder: &Path, outcome: &Outcome, inputs: &Inputs, process: Usage) 
     write_json(&folder.join("summary.json"), &Run::of(outcome))?;
     let mut requests = BufWriter::new(fs::File::create(folder.join("requests.jsonl"))?);
     for (number, record) in outcome.records.iter().enumerate() {
-        serde_json::to_writer(&mut requests, &Line::of(number, record))?;
+        serde_json::to_writer(&mut requests, &Line::of(number, record, outcome.case.cache))?;
         requests.write_all(b"\n")?;
     }
     requests.flush()
@@ -83,14 +83,19 @@ struct Line {
     e2el_ms: Option<f64>,
     prompt_tokens: u32,
     output_tokens: u32,
+    /// In any tier; the next three say in which.
     cached_tokens: Option<u32>,
+    cached_l0_tokens: Option<u32>,
+    cached_l1_tokens: Option<u32>,
+    cached_l2_tokens: Option<u32>,
     matched_tokens: Option<u32>,
     preemptions: u32,
     refusal: Option<&'static str>,
 }
 
 impl Line {
-    fn of(request: usize, record: &Record) -> Self {
+    fn of(request: usize, record: &Record, tiers: Tiers) -> Self {
+        let there = |is: bool, tokens: Option<Tokens>| tokens.filter(|_| is).map(|tokens| tokens.0);
         let moment = |time: Time| Span(time.0).as_millis_f64();
         Self {
             request,
@@ -110,7 +115,10 @@ impl Line {
             e2el_ms: record.e2el().map(Span::as_millis_f64),
             prompt_tokens: record.prompt.0,
             output_tokens: record.output.0,
-            cached_tokens: record.cached.map(|tokens| tokens.0),
+            cached_tokens: record.found().map(|tokens| tokens.0),
+            cached_l0_tokens: there(tiers != Tiers::None, record.cached),
+            cached_l1_tokens: there(tiers.l1(), record.from_l1),
+            cached_l2_tokens: there(tiers.l2(), record.from_l2),
             matched_tokens: record.matched.map(|tokens| tokens.0),
             preemptions: record.preemptions,
             refusal: record.refusal.map(|refusal| refusal.class()),

@@ -61,7 +61,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// One line per run under a line of names, in the order of the JSON; nested figures get dotted names.
+/// One line per run under a line of names, in the order of the JSON; nested figures get dotted names. What a run has
+/// not, others have, is empty.
 #[must_use]
 pub fn csv(outcomes: &[Outcome]) -> String {
     let rows: Vec<Vec<(String, String)>> = outcomes
@@ -73,14 +74,41 @@ pub fn csv(outcomes: &[Outcome]) -> String {
             cells
         })
         .collect();
-    let Some(first) = rows.first() else { return String::new() };
-    let mut text = first.iter().map(|(name, _)| quote(name)).collect::<Vec<_>>().join(",");
+    if rows.is_empty() {
+        return String::new();
+    }
+    let names = columns(&rows);
+    let mut text = names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(",");
     text.push('\n');
     for row in &rows {
-        text.push_str(&row.iter().map(|(_, value)| quote(value)).collect::<Vec<_>>().join(","));
+        let value = |name: &&str| row.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
+        text.push_str(&names.iter().map(|name| quote(value(name))).collect::<Vec<_>>().join(","));
         text.push('\n');
     }
     text
+}
+
+/// The names of all rows, in their order. A figure that is null in one run and an object in another is told by the
+/// object's parts.
+fn columns(rows: &[Vec<(String, String)>]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in rows {
+        let mut place = 0;
+        for (name, _) in row {
+            match names.iter().position(|known| known == name) {
+                Some(known) => place = known + 1,
+                None => {
+                    names.insert(place, name);
+                    place += 1;
+                }
+            }
+        }
+    }
+    let all = names.clone();
+    let has_parts =
+        |name: &str| all.iter().any(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
+    names.retain(|name| !has_parts(name));
+    names
 }
 
 fn flatten(prefix: &str, value: &serde_json::Value, into: &mut Vec<(String, String)>) {

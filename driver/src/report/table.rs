@@ -9,14 +9,12 @@ pub fn table(outcomes: &[Outcome]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     let varying = varying(outcomes);
-    let figures =
-        ["done", "failed", "TTFT mean", "P50", "P90", "P99", "TPOT mean", "out tok/s", "hit", "imbalance", "$/1K out"];
-    let right = |name: &str| Cell::new(name).set_alignment(CellAlignment::Right);
-    table.set_header(varying.iter().map(|(name, _)| Cell::new(name)).chain(figures.map(right)));
+    let lower = outcomes.iter().any(has_lower_tiers);
+    let right = |name: String| Cell::new(name).set_alignment(CellAlignment::Right);
+    table.set_header(varying.iter().map(|(name, _)| Cell::new(name)).chain(names(lower).map(str::to_owned).map(right)));
     for (index, outcome) in outcomes.iter().enumerate() {
         let what = varying.iter().map(|(_, values)| Cell::new(&values[index]));
-        let figures = figures_of(outcome).into_iter().map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
-        table.add_row(what.chain(figures));
+        table.add_row(what.chain(figures_of(outcome, lower).map(right)));
     }
     let mut text = hardware(outcomes);
     text.push_str(&same(outcomes));
@@ -25,6 +23,9 @@ pub fn table(outcomes: &[Outcome]) -> String {
         "\nAll simulated. TTFT, from the client's first byte, and TPOT in ms; hit: cached / prompt tokens;\n\
          imbalance: busy time, largest / mean worker; $/1K out: all instances over output tokens.\n",
     );
+    if lower {
+        text.push_str("L0, L1, L2: the part of hit that came from GPU memory, host memory, the pool of all workers.\n");
+    }
     text
 }
 
@@ -55,11 +56,13 @@ fn varying(outcomes: &[Outcome]) -> Vec<(String, Vec<String>)> {
 /// What was simulated, once for each that differs.
 fn hardware(outcomes: &[Outcome]) -> String {
     let mut known: Vec<&str> = Vec::new();
-    for outcome in outcomes {
-        if !known.contains(&outcome.hardware.as_str()) {
-            known.push(&outcome.hardware);
+    for line in outcomes.iter().flat_map(|outcome| outcome.hardware.lines()) {
+        if !known.contains(&line) {
+            known.push(line);
         }
     }
+    // Lines of a tier stand together.
+    known.sort_by_key(|line| (line.starts_with("L2:"), line.starts_with("L1:")));
     known.iter().map(|line| format!("{line}\n")).collect()
 }
 
@@ -88,9 +91,22 @@ fn all_equal(values: &[String]) -> bool {
     values.iter().all(|value| *value == values[0])
 }
 
-fn figures_of(outcome: &Outcome) -> [String; 11] {
+fn has_lower_tiers(outcome: &Outcome) -> bool {
+    outcome.case.cache.l1() || outcome.case.cache.l2()
+}
+
+/// Names of the figures; hits by tier where `lower` tiers are to be told.
+fn names(lower: bool) -> impl Iterator<Item = &'static str> {
+    let first = ["done", "failed", "TTFT mean", "P50", "P90", "P99", "TPOT mean", "out tok/s", "hit"];
+    let by_tier: &[&str] = if lower { &["L0", "L1", "L2"] } else { &[] };
+    first.into_iter().chain(by_tier.iter().copied()).chain(["imbalance", "$/1K out"])
+}
+
+/// The figures of a run, in the order of their names.
+fn figures_of(outcome: &Outcome, lower: bool) -> impl Iterator<Item = String> {
     let summary = &outcome.summary;
-    [
+    let hits = summary.hit_rate;
+    let first = [
         number(Some(summary.completed as f64)),
         number(Some(summary.failed as f64)),
         number(summary.ttft.mean),
@@ -99,10 +115,18 @@ fn figures_of(outcome: &Outcome) -> [String; 11] {
         number(summary.ttft.p99),
         number(summary.tpot.mean),
         number(summary.throughput.output),
-        summary.hit_rate.total.map_or("-".to_owned(), |rate| format!("{:.1} %", rate * 100.0)),
+        percent(hits.total),
+    ];
+    let by_tier = if lower { [hits.l0, hits.l1, hits.l2].map(percent).to_vec() } else { Vec::new() };
+    let last = [
         summary.imbalance.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
         summary.cost.output_only.map_or("-".to_owned(), |dollars| format!("{dollars:.4}")),
-    ]
+    ];
+    first.into_iter().chain(by_tier).chain(last)
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0))
 }
 
 /// Three significant digits, with separators from 10,000 on; unknown is a dash.

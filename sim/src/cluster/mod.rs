@@ -5,14 +5,17 @@
 
 use crate::cost::CostModel;
 use crate::executor::Stretch;
-use crate::replica::{EngineConfig, InvalidEngine, Output, Refused, Replica, Work};
+use crate::ledger::LowerTiers;
+use crate::replica::{EngineConfig, InvalidEngine, Output, Refused, Replica, Stall, Work};
+use crate::transport::{Transport, TransportConfig};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use kvcache::{Chain, Piece, RequestId, SessionId, Time, Tokens, WorkerId};
+use kvcache::{Chain, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};
 use router::{Api, Decision, NoWorker, RouteRequest, Router, Signal};
 
 mod agenda; // what will happen when
+mod moves; // what moves between tiers, and who stands still for it
 
 use agenda::{Agenda, Due};
 
@@ -70,6 +73,15 @@ pub enum Event {
         /// Who took part, where that is recorded.
         work: Option<Work>,
     },
+    /// A worker's engine stood still though it had work.
+    Stalled {
+        /// Which worker.
+        worker: WorkerId,
+        /// Why.
+        cause: Stall,
+        /// How long.
+        span: Span,
+    },
 }
 
 impl Refusal {
@@ -111,6 +123,12 @@ struct Station {
     /// Whether the stretch evicts on its way: an index elsewhere has to hear of that before it ends.
     evicts: bool,
     plan: u64,
+    /// Since when its engine has been free.
+    free_since: Time,
+    /// Why it stands still, and since when.
+    stalled: Option<(Stall, Time)>,
+    /// Since when its pass, all computed, has waited for its loads.
+    late_since: Option<Time>,
 }
 
 /// The cluster.
@@ -118,6 +136,7 @@ pub struct Cluster {
     router: Router,
     stations: Vec<Station>,
     model: Box<dyn CostModel>,
+    transport: Option<Transport>,
     block: Tokens,
     record_work: bool,
     agenda: Agenda,
@@ -133,23 +152,40 @@ impl core::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// `workers` idle workers of one kind behind `router`.
+    /// `workers` idle workers of one kind behind `router`. `transport` is what their lower tiers are reached by.
     ///
     /// # Errors
     /// Where the engine's settings contradict each other.
+    ///
+    /// # Panics
+    /// Where the engine has lower tiers and there is no transport.
     pub fn new(
         workers: u16,
         engine: EngineConfig,
         router: Router,
         model: Box<dyn CostModel>,
+        transport: Option<TransportConfig>,
     ) -> Result<Self, InvalidEngine> {
+        assert!(engine.tiers.is_none() || transport.is_some(), "what is below the device must be reached somehow");
         let mut engine = engine;
         engine.cache.events = router.listens_to_cache();
-        let station = || Ok(Station { replica: Replica::new(engine)?, stretch: None, told: 0, evicts: false, plan: 0 });
+        let station = || {
+            Ok(Station {
+                replica: Replica::new(engine)?,
+                stretch: None,
+                told: 0,
+                evicts: false,
+                plan: 0,
+                free_since: Time::ZERO,
+                stalled: None,
+                late_since: None,
+            })
+        };
         Ok(Self {
             router,
             stations: (0..workers).map(|_| station()).collect::<Result<_, InvalidEngine>>()?,
             model,
+            transport: engine.tiers.and(transport).map(|config| Transport::new(config, workers)),
             block: engine.cache.block,
             record_work: engine.record_work,
             agenda: Agenda::default(),
@@ -170,6 +206,24 @@ impl Cluster {
         self.stations.iter().map(|station| &station.replica)
     }
 
+    /// Which lower tiers its workers have.
+    #[must_use]
+    pub fn lower_tiers(&self) -> LowerTiers {
+        let tiers = self.stations.first().and_then(|station| station.replica.cache().tiers());
+        tiers.map_or_else(LowerTiers::default, |tiers| LowerTiers { l1: tiers.host.is_some(), l2: tiers.pool })
+    }
+
+    /// The ways between the tiers, where there are lower ones.
+    #[must_use]
+    pub const fn transport(&self) -> Option<&Transport> {
+        self.transport.as_ref()
+    }
+
+    /// The same, to cut one or take something away.
+    pub const fn transport_mut(&mut self) -> Option<&mut Transport> {
+        self.transport.as_mut()
+    }
+
     /// The next event that nobody was told of yet.
     pub fn poll(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -181,7 +235,9 @@ impl Cluster {
             // Passes start once all who arrive at this moment are here, that is when time moves on.
             return Some(Time(self.now.0 + 1));
         }
-        self.earliest().map(|due| due.at)
+        let pass = self.earliest().map(|due| due.at);
+        let move_ends = self.transport.as_mut().and_then(Transport::due);
+        [pass, move_ends].into_iter().flatten().min()
     }
 
     fn earliest(&mut self) -> Option<Due> {
@@ -200,9 +256,15 @@ impl Cluster {
         assert!(to >= self.now, "time ran backwards");
         loop {
             let next = self.earliest();
-            let nothing_more_now = next.is_none_or(|due| due.at > self.now);
+            let moving = self.transport.as_mut().and_then(Transport::due);
+            let nothing_more_now = next.is_none_or(|due| due.at > self.now) && moving.is_none_or(|at| at > self.now);
             if !self.starting.is_empty() && nothing_more_now && to > self.now {
                 self.start_passes();
+                continue;
+            }
+            if let Some(at) = moving.filter(|at| *at <= to && next.is_none_or(|due| *at <= due.at)) {
+                self.now = at;
+                self.end_moves();
                 continue;
             }
             match next {
@@ -246,20 +308,37 @@ impl Cluster {
         let now = self.now;
         let station = &mut self.stations[worker.index()];
         let matters = station.replica.would_look_at_arrival();
-        if let Err(refused) = station.replica.submit(arrival.request, arrival.pieces, arrival.prompt, arrival.output) {
+        if let Err(refused) =
+            station.replica.submit(arrival.request, arrival.pieces, arrival.prompt, arrival.output, now)
+        {
             let refusal = Refusal::Worker(refused);
             self.events.push_back(Event::Refused { request: arrival.request, refusal, at: now });
             self.router.observe(worker, Signal::Finished(arrival.request), now);
             return;
         }
-        let Some(stretch) = &mut station.stretch else {
-            if !self.starting.contains(&worker) {
-                self.starting.push(worker);
-            }
-            return;
-        };
+        if matters {
+            self.cut_stretch(worker);
+        }
+        self.wake(worker);
+        if self.transport.is_some() {
+            self.collect(worker);
+        }
+    }
+
+    /// An engine that is free tries to start: something has changed that it may have waited for.
+    fn wake(&mut self, worker: WorkerId) {
+        if self.stations[worker.index()].stretch.is_none() && !self.starting.contains(&worker) {
+            self.starting.push(worker);
+        }
+    }
+
+    /// The engine is to plan anew as soon as the pass under way has ended.
+    fn cut_stretch(&mut self, worker: WorkerId) {
+        let now = self.now;
+        let station = &mut self.stations[worker.index()];
+        let Some(stretch) = &mut station.stretch else { return };
         let passes = stretch.passes_until(now);
-        if matters && passes < stretch.passes {
+        if passes < stretch.passes {
             stretch.passes = passes;
             station.plan += 1;
             self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
@@ -268,19 +347,11 @@ impl Cluster {
 
     /// The client of `request` went away; `worker` is who serves it.
     pub fn cancel(&mut self, worker: WorkerId, request: RequestId) {
-        let now = self.now;
-        let station = &mut self.stations[worker.index()];
-        if !station.replica.cancel(request) {
+        if !self.stations[worker.index()].replica.cancel(request) {
             return;
         }
-        if let Some(stretch) = &mut station.stretch {
-            let passes = stretch.passes_until(now);
-            if passes < stretch.passes {
-                stretch.passes = passes;
-                station.plan += 1;
-                self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
-            }
-        }
+        self.cut_stretch(worker);
+        self.wake(worker);
         self.collect(worker);
     }
 
@@ -304,8 +375,16 @@ impl Cluster {
         let mut starting = core::mem::take(&mut self.starting);
         for worker in starting.drain(..) {
             let station = &mut self.stations[worker.index()];
-            if let Some(pass) = station.replica.start(self.now) {
-                let stretch = Stretch::begin(&*self.model, &pass, self.now);
+            let started = station.replica.start(self.now);
+            if self.transport.is_some() {
+                self.note_stall(worker);
+            }
+            let station = &mut self.stations[worker.index()];
+            if let Some(pass) = started {
+                let mut stretch = Stretch::begin(&*self.model, &pass, self.now);
+                if stretch.steady > 0 {
+                    stretch.waited = self.now.since(station.free_since);
+                }
                 station.stretch = Some(stretch);
                 station.told = 1;
                 station.evicts = station.replica.repeats_evict(stretch.passes - 1);
@@ -318,8 +397,12 @@ impl Cluster {
     }
 
     fn end_pass(&mut self, worker: WorkerId) {
+        if self.transport.is_some() && self.is_late(worker) {
+            return;
+        }
         let station = &mut self.stations[worker.index()];
         let stretch = station.stretch.take().expect("a due entry belongs to a stretch");
+        station.free_since = self.now;
         station.replica.repeat(stretch.passes - station.told);
         let recorded = if self.record_work { station.replica.work() } else { None };
         let work = recorded.map(|(work, _)| work.clone());
@@ -332,8 +415,13 @@ impl Cluster {
     /// Passes on what a worker has to tell.
     fn collect(&mut self, worker: WorkerId) {
         let now = self.now;
-        let Self { stations, router, events, .. } = self;
+        let Self { stations, router, events, transport, .. } = self;
         let replica = &mut stations[worker.index()].replica;
+        if let Some(transport) = transport {
+            while let Some(asked) = replica.poll_op() {
+                transport.start(worker, asked, now);
+            }
+        }
         while let Some(event) = replica.poll_cache_event() {
             router.observe(worker, Signal::Cache(&event), now);
         }
@@ -356,6 +444,9 @@ impl Cluster {
     pub fn check(&self) {
         for station in &self.stations {
             station.replica.check();
+        }
+        if let Some(transport) = &self.transport {
+            transport.check();
         }
     }
 }

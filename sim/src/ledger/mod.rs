@@ -5,7 +5,8 @@
 //! system equals the sum of the times they spent there.
 
 use crate::cluster::{Event, Refusal};
-use crate::replica::Output;
+use crate::replica::{Output, Stall};
+use crate::transport::Moved;
 use alloc::vec::Vec;
 use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
 
@@ -15,7 +16,7 @@ mod summary; // the figures of a run
 
 pub use histogram::Histogram;
 pub use quantile::{Distribution, quantile};
-pub use summary::{CostPer1k, HitRate, Price, Summary, Throughput};
+pub use summary::{BytesMoved, CostPer1k, HitRate, Price, StallTimes, Summary, Throughput, TokensByTier};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,12 @@ pub struct Record {
     pub matched: Option<Tokens>,
     /// Prompt tokens found on the device (L0) when it was first admitted. `None`: it never was.
     pub cached: Option<Tokens>,
+    /// Prompt tokens that L1 gave at its first admission. `None`: it never was admitted.
+    pub from_l1: Option<Tokens>,
+    /// Prompt tokens that L2 gave at its first admission, likewise.
+    pub from_l2: Option<Tokens>,
+    /// How often it was admitted.
+    pub admissions: u32,
     /// When it was first admitted.
     pub admitted: Option<Time>,
     /// When its first token came out.
@@ -63,6 +70,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Prompt tokens found in any tier at its first admission.
+    #[must_use]
+    pub fn found(&self) -> Option<Tokens> {
+        Some(self.cached? + self.from_l1? + self.from_l2?)
+    }
+
     /// Time to first token, from the client's first byte.
     #[must_use]
     pub fn ttft(&self) -> Option<Span> {
@@ -83,10 +96,23 @@ impl Record {
     }
 }
 
+/// Which lower tiers there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LowerTiers {
+    /// Host memory of each worker.
+    pub l1: bool,
+    /// A pool shared by all.
+    pub l2: bool,
+}
+
 /// The books of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     records: Vec<Record>,
+    tiers: LowerTiers,
+    moved: Moved,
+    /// Time that engines with work stood still, by cause, all engines together.
+    stalls: [u128; 4],
     /// Gaps between consecutive tokens of a request, of all requests together.
     gaps: Histogram,
     /// Time each worker's engine was occupied.
@@ -150,12 +176,28 @@ impl Ledger {
             }
             Event::Output { output, .. } => self.enter_output(output, now),
             Event::Ran { worker, stretch, .. } => {
-                let occupied = stretch.lasts(stretch.passes);
+                // Waiting for loads is part of the gap before a token, but keeps no engine busy.
+                let occupied = stretch.lasts(stretch.passes) - stretch.idle;
                 self.busy[worker.index()] += occupied;
                 self.prefill += u128::from(stretch.prefill.0);
                 self.decode += u128::from((occupied - stretch.prefill).0);
                 self.passes += stretch.passes;
-                self.gaps.add_series(stretch.first, stretch.growth, stretch.passes, stretch.steady);
+                if stretch.waited == Span::ZERO {
+                    self.gaps.add_series(stretch.first, stretch.growth, stretch.passes, stretch.steady);
+                } else {
+                    self.gaps.add(stretch.waited + stretch.first, stretch.steady);
+                    let rest = stretch.passes - 1;
+                    self.gaps.add_series(stretch.first + stretch.growth, stretch.growth, rest, stretch.steady);
+                }
+            }
+            Event::Stalled { cause, span, .. } => {
+                let slot = match cause {
+                    Stall::LookUp => 0,
+                    Stall::LoadHost => 1,
+                    Stall::LoadPool => 2,
+                    Stall::Store => 3,
+                };
+                self.stalls[slot] += u128::from(span.0);
             }
         }
     }
@@ -166,6 +208,15 @@ impl Ledger {
                 let record = self.of_mut(request);
                 record.admitted = record.admitted.or(Some(at));
                 record.cached = record.cached.or(Some(cached));
+                record.from_l1 = record.from_l1.or(Some(Tokens::ZERO));
+                record.from_l2 = record.from_l2.or(Some(Tokens::ZERO));
+                record.admissions += 1;
+            }
+            Output::Loaded { request, host, pool, .. } => {
+                let record = self.of_mut(request);
+                if record.admissions == 1 {
+                    (record.from_l1, record.from_l2) = (Some(host), Some(pool));
+                }
             }
             Output::Preempted { request } => {
                 self.of_mut(request).preemptions += 1;
@@ -180,6 +231,16 @@ impl Ledger {
             }
             Output::Cancelled { request } => self.leave(request, Status::Cancelled, now),
         }
+    }
+
+    /// Which lower tiers the run has.
+    pub const fn set_tiers(&mut self, tiers: LowerTiers) {
+        self.tiers = tiers;
+    }
+
+    /// What the ways between the tiers have carried by now.
+    pub const fn set_moved(&mut self, moved: Moved) {
+        self.moved = moved;
     }
 
     /// The run ended: whoever is still in the system stays unfinished.
@@ -246,7 +307,7 @@ impl Ledger {
             let order =
                 [Some(record.sent), Some(record.arrived), record.admitted, record.first_token, record.last_token];
             assert!(order.iter().all(Option::is_some) && order.is_sorted(), "a request's moments are in order");
-            assert!(record.cached < Some(record.prompt), "the last prompt token is always computed");
+            assert!(record.found() < Some(record.prompt), "the last prompt token is always computed");
         }
     }
 }

@@ -50,6 +50,45 @@ pub struct HitRate {
     pub total: Option<f64>,
 }
 
+/// Prompt tokens of all admitted requests, by where their KV came from at first. They sum to the prompts exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TokensByTier {
+    /// Found on the device.
+    pub l0: u64,
+    /// Loaded from the worker's host memory.
+    pub l1: u64,
+    /// Loaded from the shared pool.
+    pub l2: u64,
+    /// Computed.
+    pub computed: u64,
+}
+
+/// Bytes that the ways between the tiers carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct BytesMoved {
+    /// From hosts to GPUs: loads.
+    pub host_to_device: u64,
+    /// From GPUs to hosts: stores.
+    pub device_to_host: u64,
+    /// Over nodes' networks, both ways.
+    pub nic: u64,
+    /// In and out of the pool.
+    pub l2: u64,
+}
+
+/// Seconds that engines with work stood still, all engines together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct StallTimes {
+    /// The scheduler waited for the pool's answer.
+    pub lookup: f64,
+    /// A pass waited for L1 alone.
+    pub load_l1: f64,
+    /// A pass waited for L2, and perhaps for L1 too.
+    pub load_l2: f64,
+    /// A copy off the device had to end.
+    pub store: f64,
+}
+
 /// The figures of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
@@ -87,6 +126,12 @@ pub struct Summary {
     pub output_tokens: u64,
     /// Prompt tokens that were found in a cache.
     pub cached_tokens: u64,
+    /// Prompt tokens of admitted requests, by tier.
+    pub tokens: TokensByTier,
+    /// What moved between tiers; `None`: there is but one.
+    pub bytes_moved: Option<BytesMoved>,
+    /// What engines waited for; `None`: there is but one tier.
+    pub stall: Option<StallTimes>,
     /// Passes of all engines.
     pub passes: u64,
     /// Preemptions on all workers.
@@ -102,10 +147,9 @@ impl Ledger {
             |of: fn(&super::Record) -> Option<Span>| Distribution::of(done().filter_map(of).map(|s| s.0).collect());
         let tokens = |of: fn(&super::Record) -> u32| done().map(|record| u64::from(of(record))).sum::<u64>();
         let (prompt_tokens, output_tokens) = (tokens(|r| r.prompt.0), tokens(|r| r.output.0));
-        let admitted = || self.records.iter().filter_map(|r| Some((r.prompt, r.cached?)));
-        let cached_tokens: u64 = admitted().map(|(_, cached)| u64::from(cached.0)).sum();
-        let asked: u64 = admitted().map(|(prompt, _)| u64::from(prompt.0)).sum();
-        let hits = (asked > 0).then(|| cached_tokens as f64 / asked as f64);
+        let tokens = self.tokens();
+        let cached_tokens = tokens.l0 + tokens.l1 + tokens.l2;
+        let lower = self.tiers.l1 || self.tiers.l2;
         let completed = done().count() as u64;
         let refused = self.records.iter().filter(|record| record.status == Status::Refused).count() as u64;
         let makespan = self.makespan();
@@ -121,15 +165,57 @@ impl Ledger {
             e2el: spans(super::Record::e2el),
             throughput: throughput(completed, prompt_tokens, output_tokens, makespan),
             cost: self.cost(price, prompt_tokens, output_tokens, makespan),
-            hit_rate: HitRate { l0: hits, l1: None, l2: None, total: hits },
+            hit_rate: self.hit_rate(&tokens),
             imbalance: self.imbalance(),
             makespan_s: makespan.map(Span::as_secs_f64),
             prompt_tokens,
             output_tokens,
             cached_tokens,
+            tokens,
+            bytes_moved: lower.then(|| self.bytes_moved()),
+            stall: lower.then(|| self.stall()),
             passes: self.passes,
             preemptions: self.preemptions,
         }
+    }
+
+    fn tokens(&self) -> TokensByTier {
+        let mut tokens = TokensByTier::default();
+        for record in &self.records {
+            let (Some(l0), Some(l1), Some(l2)) = (record.cached, record.from_l1, record.from_l2) else { continue };
+            tokens.l0 += u64::from(l0.0);
+            tokens.l1 += u64::from(l1.0);
+            tokens.l2 += u64::from(l2.0);
+            tokens.computed += u64::from((record.prompt - l0 - l1 - l2).0);
+        }
+        tokens
+    }
+
+    fn hit_rate(&self, tokens: &TokensByTier) -> HitRate {
+        let TokensByTier { l0, l1, l2, computed } = *tokens;
+        let asked = l0 + l1 + l2 + computed;
+        let rate = |part: u64| (asked > 0).then(|| part as f64 / asked as f64);
+        HitRate {
+            l0: rate(l0),
+            l1: rate(l1).filter(|_| self.tiers.l1),
+            l2: rate(l2).filter(|_| self.tiers.l2),
+            total: rate(l0 + l1 + l2),
+        }
+    }
+
+    fn bytes_moved(&self) -> BytesMoved {
+        let bytes = |moved: u128| u64::try_from(moved).unwrap_or(u64::MAX);
+        BytesMoved {
+            host_to_device: bytes(self.moved.host_to_device),
+            device_to_host: bytes(self.moved.device_to_host),
+            nic: bytes(self.moved.nic),
+            l2: bytes(self.moved.pool),
+        }
+    }
+
+    fn stall(&self) -> StallTimes {
+        let [lookup, load_l1, load_l2, store] = self.stalls.map(|span| span as f64 / 1e12);
+        StallTimes { lookup, load_l1, load_l2, store }
     }
 
     fn makespan(&self) -> Option<Span> {
@@ -196,6 +282,9 @@ impl Serialize for Summary {
         map.serialize_entry("prompt_tokens", &self.prompt_tokens)?;
         map.serialize_entry("output_tokens", &self.output_tokens)?;
         map.serialize_entry("cached_tokens", &self.cached_tokens)?;
+        map.serialize_entry("tokens", &self.tokens)?;
+        map.serialize_entry("bytes_moved", &self.bytes_moved)?;
+        map.serialize_entry("stall_s", &self.stall)?;
         map.serialize_entry("passes", &self.passes)?;
         map.serialize_entry("preemptions", &self.preemptions)?;
         map.end()

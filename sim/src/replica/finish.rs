@@ -12,6 +12,7 @@ impl Replica {
     /// # Panics
     /// Where no pass is in flight.
     pub fn ended(&mut self, now: Time) {
+        self.take_landed(now);
         let flight = self.flight.take().expect("a pass is in flight");
         for place in 0..flight.chunks.len() {
             self.end_chunk(&flight, place, now);
@@ -39,8 +40,16 @@ impl Replica {
         }
         let same_life = sequence.admissions == chunk.admission && sequence.hold.is_some();
         if let (true, Some(hold)) = (same_life, sequence.hold) {
-            self.cache.commit(hold, sequence.chain(self.config.cache.block), chunk.upto);
+            self.cache.commit(
+                sequence.request,
+                hold,
+                sequence.chain(self.config.cache.block),
+                sequence.prompt,
+                chunk.upto,
+                now,
+            );
             self.blocked = false;
+            self.take_ops(chunk.sequence);
         }
         if !chunk.last || self.sequences[chunk.sequence].cancelled {
             return;
@@ -49,6 +58,9 @@ impl Replica {
         let sequence = &mut self.sequences[chunk.sequence];
         let request = sequence.request;
         let first = chunk.upto == sequence.prompt;
+        if first && sequence.admissions == 1 {
+            assert_eq!(sequence.found + sequence.fresh, sequence.prompt, "each prompt token is found or computed");
+        }
         let before = core::mem::replace(&mut sequence.last_token, now);
         self.outputs.push_back(if first {
             Output::FirstToken { request, at: now }
@@ -69,8 +81,16 @@ impl Replica {
             let sequence = &self.sequences[id];
             let (request, cancelled) = (sequence.request, sequence.cancelled);
             let hold = sequence.hold.expect("a running sequence holds blocks");
-            self.cache.commit(hold, sequence.chain(self.config.cache.block), sequence.computed);
+            self.cache.commit(
+                request,
+                hold,
+                sequence.chain(self.config.cache.block),
+                sequence.prompt,
+                sequence.computed,
+                now,
+            );
             self.cache.release(hold, sequence.computed);
+            self.take_ops(id);
             self.forget(id);
             let output = if cancelled { Output::Cancelled { request } } else { Output::Finished { request, at: now } };
             self.outputs.push_back(output);
@@ -79,9 +99,10 @@ impl Replica {
         self.blocked = false;
     }
 
-    fn forget(&mut self, id: SeqId) {
+    pub(super) fn forget(&mut self, id: SeqId) {
         let sequence = &mut self.sequences[id];
         sequence.hold = None;
+        sequence.load = None;
         sequence.cancelled = false;
         self.sequences.remove(id);
     }
@@ -89,16 +110,18 @@ impl Replica {
     /// The client takes `request` back: gone at once where it waits, when the pass in flight ends where it runs.
     /// Says whether the request was here.
     pub fn cancel(&mut self, request: RequestId) -> bool {
-        let find = |id: &SeqId| self.sequences[*id].request == request;
-        if let Some(place) = self.waiting.iter().position(find) {
-            if let Some(id) = self.waiting.remove(place) {
-                self.forget(id);
+        if let Some(id) = self.stop_waiting(request) {
+            if let Some(hold) = self.sequences[id].hold {
+                self.cache.release(hold, self.sequences[id].computed);
             }
+            self.forget(id);
             self.blocked = false;
             self.outputs.push_back(Output::Cancelled { request });
             return true;
         }
-        let Some(id) = self.running.iter().copied().find(find) else { return false };
+        let Some(id) = self.running.iter().copied().find(|id| self.sequences[*id].request == request) else {
+            return false;
+        };
         self.sequences[id].cancelled = true;
         true
     }
@@ -129,7 +152,7 @@ impl Replica {
 
     /// Takes a sequence out of the pass that is planned but not started, so that its end finds no one. The pass still
     /// lasts as long as planned: what it computes was handed to the device.
-    fn withdraw(&mut self, id: SeqId) {
+    pub(super) fn withdraw(&mut self, id: SeqId) {
         let sequence = &self.sequences[id];
         let (request, phase) = (sequence.request, sequence.phase);
         // It has joined with the planned pass itself where no pass is counted since.
@@ -138,6 +161,7 @@ impl Replica {
         next.withdrawn = true;
         next.steady -= u64::from(decodes);
         next.chunks.retain(|chunk| chunk.sequence != id);
+        next.loads.retain(|(_, other)| *other != id);
         next.work.chunks.retain(|(other, ..)| *other != request);
         next.work.decoding.retain(|other| *other != request);
     }

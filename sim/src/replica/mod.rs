@@ -30,16 +30,19 @@ use crate::cost::Shape;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
-use kvcache::{Blocks, CacheConfig, CacheEvent, Piece, RequestId, Time, Tokens, WorkerCache};
+use kvcache::{Blocks, CacheConfig, CacheEvent, Piece, RequestId, TierConfig, TieredCache, Time, Tokens, WorkerCache};
 
 mod decoders; // all sequences that decode, as one
 mod finish; // what a pass that ended leaves behind
 mod schedule; // who takes part in the next pass
 mod sequence; // one request
+mod tiers; // loads and stores: who waits for what
 
 use decoders::Decoders;
 use schedule::Batch;
 use sequence::{Phase, SeqId, Sequences};
+use tiers::Moves;
+pub use tiers::{Asked, Stall};
 
 /// How a worker's engine is set up. Names are vLLM's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub struct EngineConfig {
     pub record_work: bool,
     /// The device cache.
     pub cache: CacheConfig,
+    /// What lies below the device.
+    pub tiers: Option<TierConfig>,
 }
 
 /// An engine that could never serve what it promises.
@@ -160,8 +165,21 @@ pub enum Output {
     Admitted {
         /// Which.
         request: RequestId,
-        /// Prompt tokens found in the cache.
+        /// Prompt tokens found on the device.
         cached: Tokens,
+        /// When.
+        at: Time,
+    },
+    /// What the lower tiers had of its prompt is on the device.
+    Loaded {
+        /// Which.
+        request: RequestId,
+        /// Prompt tokens from L1.
+        host: Tokens,
+        /// Prompt tokens from L2.
+        pool: Tokens,
+        /// Whether all came that was promised; else it waits again, and is computed from there.
+        whole: bool,
         /// When.
         at: Time,
     },
@@ -212,7 +230,7 @@ pub enum Output {
 pub struct Replica {
     config: EngineConfig,
     threshold: Tokens,
-    cache: WorkerCache,
+    cache: TieredCache,
     sequences: Sequences,
     waiting: VecDeque<SeqId>,
     running: Vec<SeqId>,    // in order of admission
@@ -225,6 +243,7 @@ pub struct Replica {
     spare: Vec<Batch>,
     number: u64,
     outputs: VecDeque<Output>,
+    moves: Moves,
 }
 
 impl Replica {
@@ -257,7 +276,7 @@ impl Replica {
         Ok(Self {
             config,
             threshold: config.chunk_cap(),
-            cache: WorkerCache::new(config.cache),
+            cache: TieredCache::new(WorkerCache::new(config.cache), config.tiers),
             sequences: Sequences::default(),
             waiting: VecDeque::new(),
             running: Vec::new(),
@@ -269,6 +288,7 @@ impl Replica {
             spare: Vec::new(),
             number: 0,
             outputs: VecDeque::new(),
+            moves: Moves::new(&config),
         })
     }
 
@@ -278,9 +298,9 @@ impl Replica {
         &self.config
     }
 
-    /// Its device cache.
+    /// Its cache, all tiers.
     #[must_use]
-    pub const fn cache(&self) -> &WorkerCache {
+    pub const fn cache(&self) -> &TieredCache {
         &self.cache
     }
 
@@ -294,6 +314,7 @@ impl Replica {
         pieces: &[Piece],
         prompt: Tokens,
         output: Tokens,
+        now: Time,
     ) -> Result<(), Refused> {
         let tokens = u64::from(prompt.0) + u64::from(output.0);
         if tokens > u64::from(self.config.max_model_len.0) {
@@ -305,6 +326,7 @@ impl Replica {
         assert_eq!(pieces.last().map(|piece| piece.end), Some(prompt + output), "pieces name prompt and reply");
         let id = self.sequences.add(request, pieces, prompt, output);
         self.waiting.push_back(id);
+        self.ask_ahead(id, now);
         Ok(())
     }
 
@@ -314,10 +336,15 @@ impl Replica {
         self.waiting.is_empty() && self.running.len() < self.config.max_num_seqs as usize
     }
 
-    /// Starts the next pass, unless there is nothing to do. The engine must be free.
+    /// Starts the next pass, unless there is nothing to do or something to wait for ([`Replica::stall`]). The engine must
+    /// be free.
     pub fn start(&mut self, now: Time) -> Option<Pass> {
         assert!(self.flight.is_none(), "one pass at a time");
-        let flight = self.next.take().or_else(|| self.schedule(now))?;
+        let flight = if self.config.tiers.is_some() {
+            self.next_with_loads(now)?
+        } else {
+            self.next.take().or_else(|| self.schedule(now))?
+        };
         let (shape, steady) = (flight.shape, flight.steady);
         self.flight = Some(flight);
         if self.config.async_scheduling {
@@ -398,20 +425,17 @@ impl Replica {
     /// Where one is broken: a bug.
     pub fn check(&self) {
         self.cache.check();
-        let private: Blocks = self
-            .running
-            .iter()
-            .map(|id| {
-                let sequence = &self.sequences[*id];
-                let hold = sequence.hold.expect("a running sequence holds blocks");
-                self.cache.private_of(hold, self.reserved(*id))
-            })
-            .sum();
-        assert_eq!(private, self.cache.usage().private, "each private block belongs to a running sequence");
+        let holding = self.running.iter().chain(self.moves.loading.iter()).chain(self.waiting.iter());
+        let private: Blocks =
+            holding.filter_map(|id| Some(self.cache.private_of(self.sequences[*id].hold?, self.reserved(*id)))).sum();
+        let kept = self.cache.kept_for_loads();
+        assert_eq!(private + kept, self.cache.usage().private, "each private block belongs to a sequence or a load");
+        assert!(self.running.iter().all(|id| self.sequences[*id].hold.is_some()), "a running sequence holds blocks");
         let decoding = self.running.iter().filter(|id| matches!(self.sequences[**id].phase, Phase::Decode(_))).count();
         assert_eq!(decoding as u64, self.decoders.count, "decoders are counted");
         assert!(self.decoders.count > 0 || self.decoders.is_idle(), "no decoder, no trace of one");
-        assert_eq!(self.waiting.len() + self.running.len(), self.sequences.live(), "each sequence waits or runs");
+        let known = self.waiting.len() + self.running.len() + self.moves.looking.len() + self.moves.loading.len();
+        assert_eq!(known, self.sequences.live(), "each sequence waits, runs, looks or loads");
     }
 
     /// Up to which token a running sequence has blocks.

@@ -7,7 +7,7 @@ use super::sequence::{Phase, SeqId};
 use super::{Output, Replica, Work};
 use crate::cost::Shape;
 use alloc::vec::Vec;
-use kvcache::{Blocks, RequestId, Time, Tokens};
+use kvcache::{Blocks, LoadMode, Looked, Offer, OpId, RequestId, Time, Tokens};
 
 /// Tokens of one sequence that a pass computes: a part of its prompt, and after a preemption of what it had emitted.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,21 @@ pub(super) struct Batch {
     pub(super) preempted: Vec<SeqId>,
     /// Who stopped decoding while a token of theirs is on its way in this pass.
     pub(super) strays: Vec<SeqId>,
+    /// Loads that it needs.
+    pub(super) loads: Vec<(OpId, SeqId)>,
     pub(super) work: Work,
+}
+
+/// What became of the head of the queue.
+pub(super) enum Admitted {
+    /// It takes part, with this many tokens.
+    Joined(Tokens),
+    /// It lets others pass until something has come.
+    SteppedAside,
+    /// Not now, and nobody behind it either.
+    MustWait,
+    /// There are not enough blocks for it.
+    NoRoom,
 }
 
 impl Replica {
@@ -77,7 +91,7 @@ impl Replica {
         (sequence.total() - sequence.computed).min(self.threshold).min(budget)
     }
 
-    fn blocks_between(&self, from: Tokens, to: Tokens) -> Blocks {
+    pub(super) fn blocks_between(&self, from: Tokens, to: Tokens) -> Blocks {
         to.blocks(self.config.cache.block) - from.blocks(self.config.cache.block)
     }
 
@@ -123,7 +137,7 @@ impl Replica {
             let (computed, new) = match sequence.phase {
                 Phase::Decode(_) => (self.reserved(id), Tokens(1)),
                 Phase::Prefill => (sequence.computed, self.wanted(id, left)),
-                Phase::Ending { .. } | Phase::Waiting => {
+                Phase::Ending { .. } | Phase::Waiting | Phase::Looking | Phase::Loading => {
                     place += 1;
                     continue;
                 }
@@ -152,6 +166,7 @@ impl Replica {
         let number = batch.number;
         let sequence = &mut self.sequences[id];
         let (from, upto) = (sequence.computed, sequence.computed + new);
+        sequence.fresh += new;
         (sequence.chunk_pass, sequence.chunk_from, sequence.computed) = (number, from, upto);
         let last = upto == sequence.total();
         // Readmitted, and all but the last token found: that is a decoder's work.
@@ -176,37 +191,79 @@ impl Replica {
 
     /// Takes waiting sequences in, first come first served, while budget, seats and blocks last.
     fn admit(&mut self, batch: &mut Batch, mut budget: Tokens, now: Time) {
-        let block = self.config.cache.block;
         while budget > Tokens::ZERO && self.running.len() < self.config.max_num_seqs as usize {
             let Some(&id) = self.waiting.front() else { return };
-            let sequence = &self.sequences[id];
-            let total = sequence.total();
-            let found = self.cache.find(sequence.chain(block), (total - Tokens(1)).full_blocks(block));
-            let cached = found.blocks().tokens(block);
-            let rest = total - cached;
-            if !self.config.chunked_prefill && rest > budget {
-                return;
+            match self.admit_head(batch, id, budget, now) {
+                Admitted::Joined(new) => budget -= new,
+                Admitted::SteppedAside => {}
+                Admitted::MustWait => return,
+                Admitted::NoRoom => {
+                    if !self.make_room_among_waiting() {
+                        self.blocked = true;
+                        return;
+                    }
+                }
             }
-            let new = rest.min(self.threshold).min(budget);
-            let must_fit = if self.config.reserve_full_isl { total } else { cached + new };
-            if !self.cache.has_room(&found, must_fit) {
-                self.blocked = true;
-                return;
-            }
-            let hold = self.cache.begin(found, cached + new).expect("room was checked");
-            self.waiting.pop_front();
-            self.running.push(id);
-            self.prefilling.push(id);
-            let sequence = &mut self.sequences[id];
-            sequence.hold = Some(hold);
-            sequence.phase = Phase::Prefill;
-            sequence.admissions += 1;
-            sequence.computed = cached;
-            let request = sequence.request;
-            self.outputs.push_back(Output::Admitted { request, cached, at: now });
-            self.add_chunk(batch, id, new);
-            budget -= new;
         }
+    }
+
+    fn admit_head(&mut self, batch: &mut Batch, id: SeqId, budget: Tokens, now: Time) -> Admitted {
+        if self.sequences[id].hold.is_some() {
+            return self.admit_loaded(batch, id, budget);
+        }
+        let offer = match self.look_up(id, now) {
+            Looked::Ready(offer) => offer,
+            Looked::Waiting if self.moves.mode == LoadMode::Blocking => return Admitted::MustWait,
+            Looked::Waiting => return self.step_aside(id),
+        };
+        if offer.loads() && self.moves.mode == LoadMode::Overlapped {
+            return self.admit_to_load(id, &offer, now);
+        }
+        self.admit_now(batch, id, &offer, budget, now)
+    }
+
+    /// The tokens of its next chunk, for a waiting sequence with `cached` tokens; `None`: it must wait for a whole budget.
+    fn first_chunk(&self, id: SeqId, cached: Tokens, budget: Tokens) -> Option<Tokens> {
+        let rest = self.sequences[id].total() - cached;
+        let fits = self.config.chunked_prefill || rest <= budget;
+        fits.then(|| rest.min(self.threshold).min(budget))
+    }
+
+    /// The head of the queue joins the pass with what was offered.
+    fn admit_now(&mut self, batch: &mut Batch, id: SeqId, offer: &Offer, budget: Tokens, now: Time) -> Admitted {
+        let cached = offer.cached();
+        let Some(new) = self.first_chunk(id, cached, budget) else { return Admitted::MustWait };
+        let must_fit = if self.config.reserve_full_isl { self.sequences[id].total() } else { cached + new };
+        if !self.cache.has_room(offer, must_fit) {
+            return Admitted::NoRoom;
+        }
+        self.hold_offer(id, offer, cached + new, now);
+        if let Some(op) = self.sequences[id].load {
+            batch.loads.push((op, id));
+        }
+        self.join(batch, id, new)
+    }
+
+    /// The head of the queue takes part in passes from this one on.
+    fn join(&mut self, batch: &mut Batch, id: SeqId, new: Tokens) -> Admitted {
+        self.waiting.pop_front();
+        self.running.push(id);
+        self.prefilling.push(id);
+        self.sequences[id].phase = Phase::Prefill;
+        self.add_chunk(batch, id, new);
+        Admitted::Joined(new)
+    }
+
+    /// The head of the queue comes back with blocks in hand: what it was waiting for is on the device.
+    fn admit_loaded(&mut self, batch: &mut Batch, id: SeqId, budget: Tokens) -> Admitted {
+        let cached = self.sequences[id].computed;
+        let Some(new) = self.first_chunk(id, cached, budget) else { return Admitted::MustWait };
+        let must_fit = if self.config.reserve_full_isl { self.sequences[id].total() } else { cached + new };
+        if self.blocks_between(cached, must_fit) > self.cache.available() {
+            return Admitted::NoRoom;
+        }
+        self.cache.reserve(self.blocks_between(cached, cached + new)).expect("room was checked");
+        self.join(batch, id, new)
     }
 
     /// Takes all blocks from the sequence admitted last, of those that are not about to end, and lets it wait again.
@@ -240,16 +297,26 @@ impl Replica {
             self.refresh_next_end();
         }
         self.prefilling.retain(|other| *other != id);
-        let sequence = &self.sequences[id];
+        let sequence = &mut self.sequences[id];
+        let loading = sequence.load.take().is_some();
         let lost = match &self.next {
             Some(next) if sequence.chunk_pass == next.number => sequence.computed - sequence.chunk_from,
             Some(_) if passes > Tokens::ZERO => Tokens(1),
             _ => Tokens::ZERO,
         };
-        let hold = sequence.hold.expect("a running sequence holds blocks");
-        self.cache.commit(hold, sequence.chain(self.config.cache.block), sequence.computed - lost);
+        let hold = sequence.hold.take().expect("a running sequence holds blocks");
+        let sequence = &self.sequences[id];
+        if !loading {
+            // What is still on its way is no content yet.
+            let chain = sequence.chain(self.config.cache.block);
+            self.cache.commit(sequence.request, hold, chain, sequence.prompt, sequence.computed - lost, now);
+        }
         self.cache.release(hold, sequence.computed);
-        self.sequences[id].hold = None;
+        if loading {
+            // Whoever waited for the same load may have to fetch it for itself.
+            self.look_again(|_| true);
+        }
+        self.take_ops(id);
     }
 
     /// A decoder decodes no more; gives the passes it took part in since it joined.
@@ -340,6 +407,7 @@ impl Replica {
         batch.chunks.clear();
         batch.preempted.clear();
         batch.strays.clear();
+        batch.loads.clear();
         batch.work.chunks.clear();
         batch.work.decoding.clear();
         (batch.endings, batch.withdrawn) = (false, false);

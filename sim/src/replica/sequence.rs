@@ -2,7 +2,7 @@
 
 use super::decoders::Joined;
 use alloc::vec::Vec;
-use kvcache::{Chain, HoldId, Piece, RequestId, Time, Tokens};
+use kvcache::{Chain, HoldId, Inquiry, OpId, Piece, RequestId, Time, Tokens};
 
 /// An index into [`Sequences`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +10,12 @@ pub(super) struct SeqId(pub(super) u32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// In the waiting queue, holding nothing.
+    /// In the waiting queue, holding nothing, or what was loaded for it.
     Waiting,
+    /// Out of the queue until it is known what the lower tiers have of it.
+    Looking,
+    /// Out of the queue until what the lower tiers have of it is on the device.
+    Loading,
     /// Computes its prompt (after a preemption: and what it had emitted), chunk by chunk.
     Prefill,
     /// One token per pass; [`super::decoders::Decoders`] counts for it.
@@ -40,6 +44,15 @@ pub(super) struct Sequence {
     /// Times it was taken into `running`, so that a chunk in flight can tell a preempted sequence from its next life.
     pub(super) admissions: u32,
     pub(super) cancelled: bool,
+    /// What it has learnt of the pool.
+    pub(super) inquiry: Inquiry,
+    /// The load that it waits for, planned or under way.
+    pub(super) load: Option<OpId>,
+    /// Tokens emitted when it was admitted last.
+    pub(super) emitted_before: Tokens,
+    /// Of what it was admitted with last: found in a tier, and computed.
+    pub(super) found: Tokens,
+    pub(super) fresh: Tokens,
 }
 
 impl Sequence {
@@ -81,6 +94,11 @@ impl Sequences {
             last_token: Time::ZERO,
             admissions: 0,
             cancelled: false,
+            inquiry: Inquiry::New,
+            load: None,
+            emitted_before: Tokens::ZERO,
+            found: Tokens::ZERO,
+            fresh: Tokens::ZERO,
         };
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
             *slot = sequence;

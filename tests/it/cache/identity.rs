@@ -1,5 +1,9 @@
 //! When are two blocks the same? Vectors fix what stores will hold for years; attacks try to make unequal ones equal.
 
+mod salts; // tenants
+mod collisions; // published attacks on weaker hashes, and ten million blocks
+mod processes; // other programs compute the same
+
 use super::prompts::Chance;
 use kvcache::{BlockHash, BlockKey, Blocks, CacheConfig, Chain, ChainBuilder, Duplicates};
 use kvcache::{Identity, Piece, PieceKey, Tokens, WorkerCache};

@@ -7,4 +7,8 @@ mod mirror; // what an index can know from events alone
 mod prompts; // what the histories are about
 mod worlds; // random histories, checked after every step
 mod stories; // the rules, one short story each
+mod host; // L1: against naive stores of objects
+mod theory; // hit rates that can be computed
 mod identity; // when are two blocks the same?
+mod breaker; // when to stop calling what cannot be reached
+mod pool; // the shared pool against a naive one, and against theory

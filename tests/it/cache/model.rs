@@ -29,6 +29,12 @@ impl Names {
             })
             .collect()
     }
+
+    /// The name of what lies behind the last full block, called `before`, of a prompt.
+    pub(super) fn of_tail(&mut self, before: Option<Name>, tokens: &[Token]) -> Name {
+        let next = self.0.len();
+        *self.0.entry((before, tokens.to_vec())).or_insert(next)
+    }
 }
 
 /// A resident block.

@@ -45,6 +45,8 @@ pub(super) struct Prompt {
     contents: Vec<(u64, u32)>, // what it consists of: content and length
     pub(super) pieces: Vec<Piece>,
     pub(super) names: Vec<Name>,
+    /// The name of the part behind the last full block.
+    pub(super) tail: Option<Name>,
     /// Tokens of the prompt alone.
     pub(super) asked: u32,
     /// Tokens with the reply.
@@ -54,6 +56,11 @@ pub(super) struct Prompt {
 impl Prompt {
     pub(super) fn chain(&self, block: Tokens) -> Chain<'_> {
         Chain::new(&self.pieces, block)
+    }
+
+    /// Its tokens, literally.
+    pub(super) fn literal(&self) -> Vec<Token> {
+        self.contents.iter().flat_map(|(id, length)| (0..*length).map(|offset| (*id, offset))).collect()
     }
 
     /// Its pieces up to token `upto`, the last one cut there: what is known of a reply that still grows.
@@ -140,11 +147,13 @@ impl Author {
             self.parents.insert(builder.pieces().last().expect("a piece was pushed").key, parent);
         }
         let names = self.names.of(&literal, self.block as usize);
+        let rest = literal.chunks_exact(self.block as usize).remainder();
+        let tail = (!rest.is_empty()).then(|| self.names.of_tail(names.last().copied(), rest));
         let pieces = builder.pieces().to_vec();
         for (name, end) in names.iter().zip((1..).map(|n| n * self.block)) {
             let piece = pieces[pieces.partition_point(|piece| piece.end.0 < end)];
             self.ends.insert(*name, (piece.key, Tokens(end)));
         }
-        Prompt { contents, pieces, names, asked, tokens }
+        Prompt { contents, pieces, names, tail, asked, tokens }
     }
 }

@@ -53,6 +53,7 @@ impl World {
             async_scheduling: self.async_scheduling,
             max_repeats: 1,
             record_work: true,
+            tiers: None,
             cache: CacheConfig {
                 capacity: self.capacity,
                 block: Tokens(16),
@@ -62,7 +63,7 @@ impl World {
             },
         };
         let router = Router::new(RouterConfig::new(self.strategy, self.workers));
-        Cluster::new(self.workers, engine, router, Box::new(self.cost)).expect("valid")
+        Cluster::new(self.workers, engine, router, Box::new(self.cost), None).expect("valid")
     }
 
     pub(super) fn settings(&self) -> Settings {

@@ -1,6 +1,6 @@
 //! The engine's flags and the worker's environment variables.
 
-use driver::endpoint::{Code, EngineArgs};
+use driver::endpoint::{Code, EngineArgs, LmCache};
 
 use super::{accepted, codes, with, with_args};
 
@@ -215,17 +215,17 @@ fn variables() {
         "{name: LMCACHE_CHUNK_SIZE, value: \"512\"}\n      - {name: SESSION_KEY, value: id}\n      - {name: OTHER, \
          value: x}",
     ));
-    assert_eq!(endpoint.lmcache.into_iter().collect::<Vec<_>>(), [("LMCACHE_CHUNK_SIZE".to_owned(), "512".to_owned())]);
+    assert_eq!(endpoint.lmcache, LmCache { chunk_size: Some(512), ..LmCache::default() });
     assert_eq!(endpoint.session_key.as_deref(), Some("id"));
     assert_eq!(endpoint.python_hash_seed.as_deref(), Some("0"));
     assert_eq!(warnings, []);
     let (endpoint, warnings) = accepted(with(
         session,
-        "{name: PYTHONHASHSEED, value: \"5\"}\n      - {name: VLLM_USE_V1, value: \"1\"}\n      - {name: LMCACHE_X, \
-         valueFrom: {fieldRef: {fieldPath: a}}}",
+        "{name: PYTHONHASHSEED, value: \"5\"}\n      - {name: VLLM_USE_V1, value: \"1\"}\n      - {name: \
+         LMCACHE_CHUNK_SIZE, valueFrom: {fieldRef: {fieldPath: a}}}",
     ));
     assert_eq!(endpoint.python_hash_seed.as_deref(), Some("5"), "the last one counts");
-    assert!(endpoint.lmcache.is_empty());
+    assert_eq!(endpoint.lmcache, LmCache::default());
     assert_eq!(
         warnings.iter().map(|warning| warning.code).collect::<Vec<_>>(),
         [Code::GivenTwice, Code::NotSimulated, Code::NotSimulated]

@@ -101,13 +101,9 @@ fn short_prompts() {
     assert_eq!(
         warning.map(|warning| warning.to_string()).as_deref(),
         Some(
-            "line 16: spec.kvCacheSpec.enableL2Cache: L2 is on, but the longest prompt has 255 tokens and a chunk 256: \
-             nothing is ever stored; use longer prompts, or a smaller LMCACHE_CHUNK_SIZE [short-prompts]"
+            "line 14: spec.kvCacheSpec: lower tiers are on, but the longest prompt has 255 tokens and a chunk 256: \
+             nothing is ever stored; use longer prompts, or smaller chunks (LMCACHE_CHUNK_SIZE, tiers.chunk_tokens) \
+             [short-prompts]"
         )
     );
-    let (off, _) = accepted(with("enableL2Cache: true", "enableL2Cache: false"));
-    assert_eq!(short_prompts_warning(&off, 1, 256), None);
-    let (tails, _) =
-        accepted(with("name: SESSION_KEY, value: user_id", "name: LMCACHE_SAVE_UNFULL_CHUNK, value: \"True\""));
-    assert_eq!(short_prompts_warning(&tails, 1, 256), None);
 }

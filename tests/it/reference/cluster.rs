@@ -183,8 +183,11 @@ fn note(records: &mut [Record], told: &Output) {
     match *told {
         Output::Admitted { request, cached, at } => {
             let record = &mut records[request.0 as usize];
+            record.admissions += 1;
             if record.admitted.is_none() {
                 (record.admitted, record.cached) = (Some(at), Some(cached));
+                // There is nothing below the device.
+                (record.from_l1, record.from_l2) = (Some(Tokens::ZERO), Some(Tokens::ZERO));
             }
         }
         Output::Preempted { request } => records[request.0 as usize].preemptions += 1,

@@ -31,7 +31,8 @@ fn fast_cluster(scenario: &Scenario) -> Cluster {
         config.strategy = Strategy::KvAware;
         (config.kv_aware_threshold, config.qps_window) = (threshold, window);
     }
-    Cluster::new(scenario.workers, scenario.engine, Router::new(config), scenario.cost.model()).expect("valid settings")
+    Cluster::new(scenario.workers, scenario.engine, Router::new(config), scenario.cost.model(), None)
+        .expect("valid settings")
 }
 
 fn path(scenario: &Scenario) -> Path {
@@ -61,7 +62,7 @@ fn outcome(ledger: &Ledger, cluster: &Cluster, events: &[Event]) -> Outcome {
 
 /// What each worker did, pass by pass.
 fn of_workers(cluster: &Cluster, events: &[Event]) -> Vec<OfWorker> {
-    let evicted = cluster.replicas().map(|replica| replica.cache().evicted());
+    let evicted = cluster.replicas().map(|replica| replica.cache().device().evicted());
     let mut workers: Vec<_> = evicted.map(|evicted| OfWorker { evicted, ..OfWorker::default() }).collect();
     for event in events {
         match event {
@@ -78,6 +79,7 @@ fn of_workers(cluster: &Cluster, events: &[Event]) -> Vec<OfWorker> {
             | Event::Routed { .. }
             | Event::Refused { .. } => {}
             Event::Output { worker, output } => workers[worker.index()].told.push(*output),
+            Event::Stalled { .. } => panic!("nothing to wait for without lower tiers"),
         }
     }
     workers

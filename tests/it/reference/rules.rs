@@ -23,6 +23,7 @@ fn engine(budget: u32, blocks: u32) -> EngineConfig {
         async_scheduling: false,
         max_repeats: 1,
         record_work: true,
+        tiers: None,
         cache: CacheConfig {
             capacity: Blocks(blocks),
             block: Tokens(4),
@@ -46,7 +47,9 @@ fn submit(replica: &mut Replica, requests: &[Request<'_>], pass: u64) {
         }
         let asked = chain.pieces().last().map_or(Tokens::ZERO, |piece| piece.end);
         chain.push(1000 + index as u64, Tokens(*output));
-        replica.submit(RequestId(index as u64), chain.pieces(), asked, Tokens(*output)).expect("it can be served");
+        replica
+            .submit(RequestId(index as u64), chain.pieces(), asked, Tokens(*output), Time::ZERO)
+            .expect("it can be served");
     }
 }
 

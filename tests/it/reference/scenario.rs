@@ -143,6 +143,7 @@ fn engine(chance: &mut Chance, max_model_len: Tokens, block: u32) -> EngineConfi
         async_scheduling: chance.percent(50),
         max_repeats: chance.pick(&[16384, 16384, 16384, 1, 2, 7]),
         record_work: chance.percent(80),
+        tiers: None,
         cache: CacheConfig {
             capacity: max_model_len.blocks(Tokens(block)) + Blocks(spare),
             block: Tokens(block),

@@ -26,6 +26,7 @@ fn agrees(requests: usize, async_scheduling: bool, routing: Routing) {
         async_scheduling,
         max_repeats: 16384,
         record_work: true,
+        tiers: None,
         cache: CacheConfig {
             capacity: longest.blocks(Tokens(16)) + Blocks(7),
             block: Tokens(16),

@@ -1,0 +1,150 @@
+//! What goes: evicted for room, lost with its shard or alone, expired, cleared.
+
+use super::slices::{Shard, SliceId, Slices};
+use super::strips::{Mask, StripId, Strips, lowest};
+use super::{ShardUsage, Shelf};
+use crate::chain::Chain;
+use crate::time::Time;
+use crate::units::Blocks;
+
+impl Shelf {
+    /// Evicts objects of `tokens` or more from a shard, or all that nobody holds; gives how many tokens went. The slice
+    /// is the policy's choice; inside a slice the deepest object goes first.
+    pub(crate) fn evict(&mut self, shard: u16, tokens: u64) -> u64 {
+        let mut gone = 0;
+        while gone < tokens {
+            let Some(slice) = self.shards[usize::from(shard)].policy.victim(self.now) else { break };
+            gone += self.evict_from(slice, tokens - gone);
+        }
+        gone
+    }
+
+    /// Evicts what was used (with [`super::Eviction::Fifo`]: published) before `before`; gives how many tokens went.
+    /// Exact where the policy's order is that of time: [`super::Eviction::Lru`] and [`super::Eviction::Fifo`].
+    pub(crate) fn expire(&mut self, shard: u16, before: Time) -> u64 {
+        let mut gone = 0;
+        while let Some(slice) = self.shards[usize::from(shard)].policy.victim(self.now) {
+            if self.slices.at(slice).at >= before {
+                break;
+            }
+            gone += self.evict_from(slice, u64::MAX);
+        }
+        gone
+    }
+
+    /// When the slice that goes next was used last (with [`super::Eviction::Fifo`]: published).
+    pub(crate) fn oldest(&mut self, shard: u16) -> Option<Time> {
+        let slice = self.shards[usize::from(shard)].policy.victim(self.now)?;
+        Some(self.slices.at(slice).at)
+    }
+
+    fn evict_from(&mut self, slice: SliceId, tokens: u64) -> u64 {
+        let at = self.slices.at(slice);
+        let (id, shard) = (at.strip, at.shard);
+        let weight = self.weight(id);
+        let gone = highest(at.ready, tokens.div_ceil(weight));
+        debug_assert_eq!(self.strips.at(id).pins, 0, "what is held is not evicted");
+        self.drop_ready(id, slice, gone, true);
+        self.strips.tidy(id);
+        let gone = weight * u64::from(gone.count_ones());
+        self.shards[usize::from(shard)].usage.evicted += gone;
+        gone
+    }
+
+    /// Takes ready objects that nobody holds out of a slice.
+    fn drop_ready(&mut self, id: StripId, slice: SliceId, objects: Mask, evicted: bool) {
+        let weight = self.weight(id);
+        let strip = self.strips.at_mut(id);
+        strip.ready &= !objects;
+        let of = self.slices.at_mut(slice);
+        of.ready &= !objects;
+        let left = weight * u64::from(of.ready.count_ones());
+        let Shard { usage, policy, .. } = &mut self.shards[usize::from(of.shard)];
+        usage.ready -= weight * u64::from(objects.count_ones());
+        if left > 0 {
+            policy.reweigh(slice, left);
+        } else {
+            policy.gone(slice, evicted.then_some(strip.key.0));
+        }
+        if of.is_empty() {
+            self.drop_slice(id, slice);
+        }
+    }
+
+    /// A shard restarted, empty. What is held there is not found any more, and goes when nobody holds it; what is being
+    /// written there will not be ready. O(strips).
+    pub(crate) fn lose(&mut self, shard: u16) {
+        for id in self.strips.ids() {
+            let mut slice = if self.strips.is_live(id) { self.strips.at(id).slices } else { SliceId::NONE };
+            while slice != SliceId::NONE {
+                let of = *self.slices.at(slice);
+                if of.shard == shard {
+                    self.lose_objects(id, slice, of.ready | of.pending);
+                }
+                slice = of.next;
+            }
+            if self.strips.is_live(id) {
+                self.strips.tidy(id);
+            }
+        }
+    }
+
+    /// Object `index` of `chain` is lost, whatever the reason: as if its shard had restarted. Gives whether it was
+    /// there.
+    pub(crate) fn lose_object(&mut self, chain: Chain<'_>, index: Blocks) -> bool {
+        let (mut above, mut at) = (StripId::ROOT, Blocks::ZERO);
+        while at <= index && index < chain.objects() {
+            let Some((id, inside)) = self.strips.step(above, chain, at, index + Blocks(1) - at) else { break };
+            if index < at + inside {
+                return self.lose_from(id, 1 << (index - at).0);
+            }
+            if inside < self.strips.at(id).len {
+                break;
+            }
+            above = id;
+            at += inside;
+        }
+        false
+    }
+
+    fn lose_from(&mut self, id: StripId, object: Mask) -> bool {
+        let mut slice = self.strips.at(id).slices;
+        while slice != SliceId::NONE {
+            let of = *self.slices.at(slice);
+            if (of.ready | of.pending) & object != 0 {
+                self.lose_objects(id, slice, object);
+                self.strips.tidy(id);
+                return true;
+            }
+            slice = of.next;
+        }
+        false
+    }
+
+    fn lose_objects(&mut self, id: StripId, slice: SliceId, objects: Mask) {
+        let strip = self.strips.at_mut(id);
+        if strip.pins > 0 {
+            strip.doomed |= objects;
+        } else {
+            self.drop_ready(id, slice, objects, false);
+        }
+    }
+
+    /// Everything goes at once, what is held and what is being written included: whoever holds something may give it
+    /// back, and nothing happens then.
+    pub(crate) fn clear(&mut self) {
+        self.strips = Strips::new(self.unit);
+        self.slices = Slices::new();
+        for shard in &mut self.shards {
+            shard.usage = ShardUsage { evicted: shard.usage.evicted, ..ShardUsage::default() };
+            shard.policy.clear();
+        }
+        self.epoch += 1;
+    }
+}
+
+/// The last `most` objects of a set.
+fn highest(set: Mask, most: u64) -> Mask {
+    let count = u64::from(set.count_ones());
+    if most >= count { set } else { set & !lowest(set, count - most) }
+}

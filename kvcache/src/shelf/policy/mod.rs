@@ -1,0 +1,141 @@
+//! Which slice of a shard goes next. One trait, one file per policy, one enum to choose.
+//!
+//! Policies order *slices*: the ready objects that one strip has on one shard. Slices have numbers that are used again,
+//! so a policy keeps what it knows of them in a vector.
+
+mod list; // many lists over one vector of neighbours
+mod ghost; // what was evicted and is remembered
+mod lru; // least recently used
+mod fifo; // first published
+mod s3fifo; // small, main and ghost queues
+mod arc; // adaptive between recency and frequency
+mod lfu; // least frequently used, as Redis samples it
+
+use super::slices::SliceId;
+use crate::time::Time;
+use alloc::boxed::Box;
+use core::fmt;
+use core::str::FromStr;
+
+/// Which object of a full tier makes room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Eviction {
+    /// The least recently used, of one prompt the deepest first.
+    #[default]
+    Lru,
+    /// S3-FIFO: a small queue filters what is used once (Yang, Zhang, Qiu, Yue, Rashmi: SOSP 2023).
+    S3Fifo,
+    /// ARC: recency and frequency, balanced by what was evicted too early (Megiddo, Modha: FAST 2003).
+    Arc,
+    /// The one published first; uses change nothing.
+    Fifo,
+    /// The least frequently used of a sample, as Redis' `allkeys-lfu`.
+    Lfu,
+}
+
+impl Eviction {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Lru, Self::S3Fifo, Self::Arc, Self::Fifo, Self::Lfu];
+
+    /// Its name in settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lru => "lru",
+            Self::S3Fifo => "s3-fifo",
+            Self::Arc => "arc",
+            Self::Fifo => "fifo",
+            Self::Lfu => "lfu",
+        }
+    }
+
+    /// A policy for a shard of `capacity` tokens; `seed` is for those that sample.
+    pub(crate) fn policy(self, capacity: u64, seed: u64) -> Box<dyn Policy> {
+        match self {
+            Self::Lru => Box::new(lru::Lru::new()),
+            Self::S3Fifo => Box::new(s3fifo::S3Fifo::new(capacity)),
+            Self::Arc => Box::new(arc::Arc::new(capacity)),
+            Self::Fifo => Box::new(fifo::Fifo::new()),
+            Self::Lfu => Box::new(lfu::Lfu::new(seed)),
+        }
+    }
+}
+
+impl fmt::Display for Eviction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name that no [`Eviction`] has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownEviction;
+
+impl fmt::Display for UnknownEviction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no such eviction policy; there are lru, s3-fifo, arc, fifo and lfu")
+    }
+}
+
+impl core::error::Error for UnknownEviction {}
+
+impl FromStr for Eviction {
+    type Err = UnknownEviction;
+
+    fn from_str(name: &str) -> Result<Self, UnknownEviction> {
+        Self::ALL.into_iter().find(|eviction| eviction.as_str() == name).ok_or(UnknownEviction)
+    }
+}
+
+/// When something happens to a slice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// Which use it is part of: grows from use to use. The slices of one use come deepest first.
+    pub(crate) turn: u64,
+    pub(crate) now: Time,
+}
+
+/// The order in which the slices of one shard go. A slice *enters* with its first ready object and is *gone* with
+/// its last.
+pub(crate) trait Policy: fmt::Debug + Send {
+    /// Whether publication alone decides: then objects that are published later are a slice of their own.
+    fn by_age(&self) -> bool {
+        false
+    }
+
+    /// A slice that begins with `key` was asked for in vain and is about to be written. Room is made right after.
+    fn coming(&mut self, _key: u64) {}
+
+    /// A slice of `tokens` has its first ready objects. It must not be the victim while `pinned`.
+    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, at: Moment);
+
+    /// It is pinned from now on.
+    fn pin(&mut self, slice: SliceId);
+
+    /// It was used, and is `pinned` from now on or is not.
+    fn used(&mut self, slice: SliceId, pinned: bool, at: Moment);
+
+    /// It weighs `tokens` now.
+    fn reweigh(&mut self, slice: SliceId, tokens: u64);
+
+    /// The upper part of `lower`'s objects is `upper` from now on: equal in everything, but it goes right after
+    /// `lower`.
+    fn split(&mut self, lower: SliceId, lower_tokens: u64, upper: SliceId, upper_tokens: u64);
+
+    /// It lost its last object: `evicted` says under which key it may be remembered, or that it was lost.
+    fn gone(&mut self, slice: SliceId, evicted: Option<u64>);
+
+    /// The slice that goes next, if one may go.
+    fn victim(&mut self, now: Time) -> Option<SliceId>;
+
+    /// All slices are gone at once, and nothing is remembered.
+    fn clear(&mut self);
+
+    /// Tokens of all slices, where it counts them.
+    fn tokens(&self) -> Option<u64> {
+        None
+    }
+
+    /// Slices that may go. O(slices).
+    fn evictable(&self) -> usize;
+}

@@ -1,0 +1,110 @@
+//! Slices: what one strip has on one shard. They are what policies order and what fills a shard.
+
+use super::policy::Policy;
+use super::strips::{Mask, StripId};
+use crate::time::Time;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// A slice's number; it is used again when the slice is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SliceId(u32);
+
+impl SliceId {
+    pub(super) const NONE: Self = Self(u32::MAX);
+
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The objects of a strip that are ready or pending on a shard. Policies know of it while something is ready.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slice {
+    pub(super) strip: StripId,
+    pub(super) next: SliceId, // of the same strip
+    pub(super) shard: u16,
+    pub(super) ready: Mask,
+    pub(super) pending: Mask,
+    pub(super) at: Time, // of its last use, or of its publication where that alone counts
+}
+
+impl Slice {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.ready | self.pending == 0
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Slices {
+    slices: Vec<Slice>,
+    vacant: Vec<SliceId>,
+}
+
+impl Slices {
+    pub(super) const fn new() -> Self {
+        Self { slices: Vec::new(), vacant: Vec::new() }
+    }
+
+    #[inline]
+    pub(super) fn at(&self, id: SliceId) -> &Slice {
+        &self.slices[id.index()]
+    }
+
+    #[inline]
+    pub(super) fn at_mut(&mut self, id: SliceId) -> &mut Slice {
+        &mut self.slices[id.index()]
+    }
+
+    pub(super) fn add(&mut self, slice: Slice) -> SliceId {
+        if let Some(id) = self.vacant.pop() {
+            self.slices[id.index()] = slice;
+            return id;
+        }
+        self.slices.push(slice);
+        SliceId(self.slices.len() as u32 - 1)
+    }
+
+    pub(super) fn remove(&mut self, id: SliceId) {
+        self.vacant.push(id);
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.slices.len() - self.vacant.len()
+    }
+}
+
+/// A part of a shelf with a capacity and an order of its own.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(super) capacity: u64,
+    pub(super) usage: ShardUsage,
+    pub(super) policy: Box<dyn Policy>,
+    pub(super) by_age: bool, // of the policy
+}
+
+/// What is on a shard, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShardUsage {
+    /// In objects that are there, pinned ones included.
+    pub(crate) ready: u64,
+    /// In objects that are being written.
+    pub(crate) pending: u64,
+    /// In objects that are there and may not go.
+    pub(crate) pinned: u64,
+    /// Evicted since the shelf was made.
+    pub(crate) evicted: u64,
+}
+
+impl Shard {
+    /// An empty shard of `capacity` tokens.
+    pub(crate) fn new(capacity: u64, policy: Box<dyn Policy>) -> Self {
+        let by_age = policy.by_age();
+        Self { capacity, usage: ShardUsage::default(), policy, by_age }
+    }
+
+    pub(super) const fn used(&self) -> u64 {
+        self.usage.ready + self.usage.pending
+    }
+}

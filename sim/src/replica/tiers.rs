@@ -1,0 +1,443 @@
+//! Loads and stores: who waits for what, and what becomes of them when it has come.
+//!
+//! * **Blocking** (LMCache's default). The pass that needs a load does not begin before that has ended, nor before the
+//!   pool has answered for whom it may admit. Everybody waits.
+//! * **Overlapped.** Who waits for an answer or a load steps out of the queue; others go on. Back at the head, it holds
+//!   its blocks already.
+//! * **Layerwise.** The pass begins at once and cannot end before its loads.
+//! * **Short.** Who was promised more than came gives up its blocks, keeps what came in the cache, and waits at the head
+//!   of the queue; lower tiers are not asked again for it. A pass that was planned with it runs as planned.
+
+use super::schedule::{Admitted, Batch};
+use super::sequence::{Phase, SeqId};
+use super::{EngineConfig, Output, Replica};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use kvcache::{
+    Chain, Done, Failed, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId, RequestId, StoreMode, Time, Tokens, Woken,
+};
+
+/// What is under way between the device and the lower tiers.
+#[derive(Debug)]
+pub(super) struct Moves {
+    pub(super) mode: LoadMode,
+    store: StoreMode,
+    asks_in_turn: bool,
+    /// Who waits for an answer of the pool, or for another's load of the same prefix.
+    pub(super) looking: Vec<SeqId>,
+    /// Who waits for a load of its own.
+    pub(super) loading: Vec<SeqId>,
+    /// A pass that waits for its loads.
+    stalled: Option<Batch>,
+    /// Loads under way of the pass in flight, or of the one that waits, and whether they need L2.
+    awaited: Vec<(OpId, bool)>,
+    /// Who asked.
+    asked: Vec<(OpId, SeqId)>,
+    /// Whose loads are under way.
+    loads: Vec<(OpId, SeqId)>,
+    /// Loads that ended while a pass was in flight: they take effect when that ends, as nothing may change the cache inside
+    /// a stretch.
+    landed: Vec<LoadEnd>,
+    ops: VecDeque<(SeqId, Op)>,
+}
+
+/// Why an engine with work to do stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stall {
+    /// The scheduler waits for the pool's answer.
+    LookUp,
+    /// A pass waits for what it needs from L1.
+    LoadHost,
+    /// A pass waits for what it needs from L2, and perhaps from L1 too.
+    LoadPool,
+    /// A copy off the device must end.
+    Store,
+}
+
+/// An operation, and the prompt that names its objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The operation.
+    pub op: Op,
+    /// The objects that its bounds count.
+    pub objects: Chain<'a>,
+    /// When it must have ended, if it must.
+    pub deadline: Option<Time>,
+}
+
+impl Moves {
+    pub(super) fn new(config: &EngineConfig) -> Self {
+        let tiers = config.tiers;
+        Self {
+            mode: tiers.map_or(LoadMode::Blocking, |tiers| tiers.load),
+            store: tiers.map_or(StoreMode::Overlapped, |tiers| tiers.store),
+            asks_in_turn: tiers.is_some_and(|tiers| tiers.pool && tiers.asks_in_turn()),
+            looking: Vec::new(),
+            loading: Vec::new(),
+            stalled: None,
+            awaited: Vec::new(),
+            asked: Vec::new(),
+            loads: Vec::new(),
+            landed: Vec::new(),
+            ops: VecDeque::new(),
+        }
+    }
+}
+
+impl Replica {
+    /// The next operation that nobody was told of yet.
+    pub fn poll_op(&mut self) -> Option<Asked<'_>> {
+        let (id, op) = self.moves.ops.pop_front()?;
+        let sequence = &self.sequences[id];
+        let objects = self.cache.objects(sequence.chain(self.config.cache.block), sequence.prompt);
+        Some(Asked { op, objects, deadline: self.cache.deadline_of(op.id) })
+    }
+
+    /// Why the engine stands still though it has work; `None`: it does not, or has none.
+    #[must_use]
+    pub fn stall(&self) -> Option<Stall> {
+        if self.flight.is_some() || (self.running.is_empty() && self.waiting.is_empty()) {
+            return None;
+        }
+        if self.moves.store == StoreMode::Blocking && self.cache.copying() > 0 {
+            return Some(Stall::Store);
+        }
+        if self.moves.stalled.is_some() && !self.moves.awaited.is_empty() {
+            return Some(self.load_stall());
+        }
+        (self.moves.asks_in_turn && !self.moves.asked.is_empty()).then_some(Stall::LookUp)
+    }
+
+    /// Which tier the loads of a pass come from.
+    #[must_use]
+    pub fn load_stall(&self) -> Stall {
+        let needs_pool = self.moves.awaited.iter().any(|(_, pool)| *pool);
+        if needs_pool { Stall::LoadPool } else { Stall::LoadHost }
+    }
+
+    /// Whether the pass in flight cannot end yet: it needs what is still on its way.
+    #[must_use]
+    pub fn awaits_loads(&self) -> bool {
+        self.flight.is_some() && !self.moves.awaited.is_empty()
+    }
+
+    /// The pass to start now, its loads under way.
+    pub(super) fn next_with_loads(&mut self, now: Time) -> Option<Batch> {
+        if self.moves.store == StoreMode::Blocking && self.cache.copying() > 0 {
+            return None;
+        }
+        if let Some(batch) = self.moves.stalled.take() {
+            if self.moves.awaited.is_empty() {
+                return Some(batch);
+            }
+            self.moves.stalled = Some(batch);
+            return None;
+        }
+        if self.next.is_none() && self.lacks_answers(now) {
+            return None;
+        }
+        let batch = self.next.take().or_else(|| self.schedule(now))?;
+        for &(op, id) in &batch.loads {
+            self.cache.start_load(op, now);
+            self.moves.awaited.push((op, self.cache.needs_pool(op)));
+            self.moves.loads.push((op, id));
+        }
+        if let Some((_, id)) = batch.loads.first().copied() {
+            self.take_ops_of_loads(id);
+        }
+        if self.moves.mode == LoadMode::Blocking && !batch.loads.is_empty() {
+            self.moves.stalled = Some(batch);
+            return None;
+        }
+        Some(batch)
+    }
+
+    /// Under LMCache's synchronous look-up: asks for those whom the next plan may admit, one after the other. Says whether
+    /// an answer is missing.
+    fn lacks_answers(&mut self, now: Time) -> bool {
+        if !self.moves.asks_in_turn || self.blocked {
+            return false;
+        }
+        let mut seats = (self.config.max_num_seqs as usize).saturating_sub(self.running.len());
+        let mut budget = self.config.max_num_batched_tokens.saturating_sub(Tokens(self.decoders.count as u32));
+        let mut place = 0;
+        while seats > 0 && budget > Tokens::ZERO && place < self.waiting.len() {
+            let id = self.waiting[place];
+            if matches!(self.sequences[id].inquiry, Inquiry::New | Inquiry::Asked { .. }) {
+                let looked = self.look_up(id, now);
+                if matches!(self.sequences[id].inquiry, Inquiry::Asked { .. }) {
+                    return true;
+                }
+                let Looked::Ready(offer) = looked else { return false };
+                budget = budget.saturating_sub(self.sequences[id].total() - offer.cached());
+            } else {
+                budget = budget.saturating_sub(self.left_at_most(id));
+            }
+            (seats, place) = (seats - 1, place + 1);
+        }
+        false
+    }
+
+    /// What a sequence has to compute at most, by what the pool answered.
+    fn left_at_most(&self, id: SeqId) -> Tokens {
+        let sequence = &self.sequences[id];
+        let (Inquiry::Known { upto, .. }, Some(tiers)) = (sequence.inquiry, self.config.tiers) else {
+            return sequence.total();
+        };
+        sequence.total().saturating_sub(upto.tokens(tiers.chunk)).max(Tokens(1))
+    }
+
+    /// What the tiers hold for a waiting sequence.
+    pub(super) fn look_up(&mut self, id: SeqId, now: Time) -> Looked {
+        let Self { sequences, cache, config, .. } = self;
+        let sequence = &mut sequences[id];
+        let mut inquiry = sequence.inquiry;
+        let (request, prompt, total) = (sequence.request, sequence.prompt, sequence.total());
+        let looked = cache.look_up(request, sequence.chain(config.cache.block), prompt, total, &mut inquiry, now);
+        self.note(id, inquiry);
+        looked
+    }
+
+    /// Asks the pool when a request arrives, where the answer is not waited for.
+    pub(super) fn ask_ahead(&mut self, id: SeqId, now: Time) {
+        if self.config.tiers.is_none() || self.moves.asks_in_turn {
+            return;
+        }
+        let Self { sequences, cache, config, .. } = self;
+        let sequence = &sequences[id];
+        let mut inquiry = sequence.inquiry;
+        let (request, prompt, total) = (sequence.request, sequence.prompt, sequence.total());
+        cache.ask_ahead(request, sequence.chain(config.cache.block), prompt, total, &mut inquiry, now);
+        self.note(id, inquiry);
+    }
+
+    fn note(&mut self, id: SeqId, inquiry: Inquiry) {
+        let before = core::mem::replace(&mut self.sequences[id].inquiry, inquiry);
+        if let Inquiry::Asked { op, .. } = inquiry
+            && before != inquiry
+        {
+            self.moves.asked.push((op, id));
+        }
+        self.take_ops(id);
+    }
+
+    /// What the cache wants done for a sequence.
+    pub(super) fn take_ops(&mut self, id: SeqId) {
+        while let Some(op) = self.cache.poll_op() {
+            self.moves.ops.push_back((id, op));
+        }
+    }
+
+    /// The same for loads, which are started together.
+    fn take_ops_of_loads(&mut self, otherwise: SeqId) {
+        while let Some(op) = self.cache.poll_op() {
+            let whose = self.moves.loads.iter().find(|(id, _)| *id == op.id).map_or(otherwise, |(_, id)| *id);
+            self.moves.ops.push_back((whose, op));
+        }
+    }
+
+    /// The head of the queue lets others pass until what it waits for is known.
+    pub(super) fn step_aside(&mut self, id: SeqId) -> Admitted {
+        self.waiting.pop_front();
+        self.sequences[id].phase = Phase::Looking;
+        self.moves.looking.push(id);
+        Admitted::SteppedAside
+    }
+
+    /// A sequence takes hold of what it was offered and of blocks up to `upto`.
+    pub(super) fn hold_offer(&mut self, id: SeqId, offer: &Offer, upto: Tokens, now: Time) {
+        let Self { sequences, cache, config, .. } = self;
+        let sequence = &mut sequences[id];
+        let chain = sequence.chain(config.cache.block);
+        let admission = cache.begin(sequence.request, chain, offer, upto, now).expect("room was checked");
+        (sequence.hold, sequence.load) = (Some(admission.hold), admission.load);
+        sequence.admissions += 1;
+        sequence.emitted_before = sequence.emitted;
+        (sequence.computed, sequence.found, sequence.fresh) = (offer.cached(), offer.cached(), Tokens::ZERO);
+        let request = sequence.request;
+        self.outputs.push_back(Output::Admitted { request, cached: offer.device(), at: now });
+    }
+
+    /// The head of the queue steps aside with its blocks in hand while its prompt is loaded.
+    pub(super) fn admit_to_load(&mut self, id: SeqId, offer: &Offer, now: Time) -> Admitted {
+        let must_fit = if self.config.reserve_full_isl { self.sequences[id].total() } else { offer.cached() };
+        if !self.cache.has_room(offer, must_fit) {
+            return Admitted::NoRoom;
+        }
+        self.hold_offer(id, offer, offer.cached(), now);
+        self.waiting.pop_front();
+        self.sequences[id].phase = Phase::Loading;
+        self.moves.loading.push(id);
+        let op = self.sequences[id].load.expect("an offer that loads plans a load");
+        self.cache.start_load(op, now);
+        self.moves.loads.push((op, id));
+        self.take_ops(id);
+        Admitted::SteppedAside
+    }
+
+    /// An operation ended, somehow. Says whether that may change what the engine does next.
+    pub fn op_done(&mut self, op: OpId, outcome: Result<Done, Failed>, now: Time) -> bool {
+        let Some(woken) = self.cache.op_done(op, outcome, now) else { return false };
+        match woken {
+            Woken::Copied => return self.moves.store == StoreMode::Blocking && self.cache.copying() == 0,
+            Woken::Room => {
+                self.forget_load(op);
+                self.look_again(|_| true);
+            }
+            Woken::Answered { op, upto, .. } => {
+                let Some(place) = self.moves.asked.iter().position(|(asked, _)| *asked == op) else { return true };
+                let (_, id) = self.moves.asked.swap_remove(place);
+                if self.sequences[id].inquiry.answer(op, upto) {
+                    self.look_again(|looking| looking == id);
+                }
+            }
+            Woken::Loaded(end) => self.load_lands(end, now),
+        }
+        self.blocked = false;
+        true
+    }
+
+    /// Loads whose deadline has passed are given up, as if nothing had come. Says whether there was one.
+    pub fn timeout(&mut self, now: Time) -> bool {
+        let mut any = false;
+        while let Some(end) = self.cache.timeout(now) {
+            self.load_lands(end, now);
+            self.blocked = false;
+            any = true;
+        }
+        any
+    }
+
+    fn forget_load(&mut self, op: OpId) {
+        self.moves.awaited.retain(|(other, _)| *other != op);
+        self.moves.loads.retain(|(other, _)| *other != op);
+    }
+
+    /// Who waited for an answer comes back to the head of the queue, in order of arrival.
+    pub(super) fn look_again(&mut self, whom: impl Fn(SeqId) -> bool) {
+        let mut place = self.moves.looking.len();
+        // From the last to the first: each goes before all who wait.
+        while place > 0 {
+            place -= 1;
+            let id = self.moves.looking[place];
+            if whom(id) {
+                self.moves.looking.remove(place);
+                self.sequences[id].phase = Phase::Waiting;
+                self.waiting.push_front(id);
+            }
+        }
+    }
+
+    fn load_lands(&mut self, end: LoadEnd, now: Time) {
+        self.moves.awaited.retain(|(op, _)| *op != end.op);
+        if self.flight.is_some() {
+            self.moves.landed.push(end);
+        } else {
+            self.load_ended(end, now);
+        }
+    }
+
+    /// The pass in flight is about to end: loads that landed meanwhile take effect.
+    pub(super) fn take_landed(&mut self, now: Time) {
+        let mut landed = core::mem::take(&mut self.moves.landed);
+        for end in landed.drain(..) {
+            self.load_ended(end, now);
+        }
+        self.moves.landed = landed;
+    }
+
+    fn load_ended(&mut self, end: LoadEnd, now: Time) {
+        let Some(&(_, id)) = self.moves.loads.iter().find(|(op, _)| *op == end.op) else { return };
+        self.forget_load(end.op);
+        self.look_again(|_| true);
+        if self.sequences[id].load != Some(end.op) {
+            return; // it let go of its blocks after the load had ended
+        }
+        let LoadEnd { request, from_host: host, from_pool: pool, whole, .. } = end;
+        self.outputs.push_back(Output::Loaded { request, host, pool, whole, at: now });
+        let sequence = &mut self.sequences[id];
+        debug_assert_eq!(sequence.request, request, "a load belongs to a sequence that is here");
+        sequence.load = None;
+        let hold = sequence.hold.expect("who is loaded for holds blocks");
+        self.cache.commit_loaded(hold, self.sequences[id].chain(self.config.cache.block), end.got);
+        if let Some(place) = self.moves.loading.iter().position(|other| *other == id) {
+            self.moves.loading.remove(place);
+            self.sequences[id].phase = Phase::Waiting;
+            self.waiting.push_front(id);
+            if !whole {
+                self.let_go(id);
+            }
+        } else if !whole {
+            self.take_back(id, now);
+        }
+    }
+
+    /// Nobody runs, and the head of the queue finds no room beside others who wait with blocks in hand: the last of them
+    /// lets go of its own. Says whether there was one.
+    pub(super) fn make_room_among_waiting(&mut self) -> bool {
+        if !self.running.is_empty() {
+            return false;
+        }
+        let Some(place) =
+            (1..self.waiting.len()).rev().find(|place| self.sequences[self.waiting[*place]].hold.is_some())
+        else {
+            return false;
+        };
+        let id = self.waiting[place];
+        let inquiry = self.sequences[id].inquiry;
+        self.let_go(id);
+        self.sequences[id].inquiry = inquiry;
+        true
+    }
+
+    /// A waiting sequence gives up its blocks; lower tiers are not asked for it again.
+    fn let_go(&mut self, id: SeqId) {
+        let sequence = &mut self.sequences[id];
+        let hold = sequence.hold.take().expect("it holds blocks");
+        self.cache.release(hold, sequence.computed);
+        sequence.computed = Tokens::ZERO;
+        sequence.inquiry = Inquiry::Closed;
+    }
+
+    /// A sequence that was planned with more than came goes back to the head of the queue, out of every plan.
+    fn take_back(&mut self, id: SeqId, now: Time) {
+        self.withdraw(id);
+        let decoded = matches!(self.sequences[id].phase, Phase::Decode(_));
+        self.stop_decoding(id, now);
+        self.running.retain(|other| *other != id);
+        self.prefilling.retain(|other| *other != id);
+        if decoded {
+            self.refresh_next_end();
+        }
+        for batch in [&mut self.flight, &mut self.moves.stalled].into_iter().flatten() {
+            batch.chunks.retain(|chunk| chunk.sequence != id);
+            batch.strays.retain(|stray| *stray != id);
+            batch.withdrawn = true;
+        }
+        self.let_go(id);
+        let sequence = &mut self.sequences[id];
+        sequence.emitted = sequence.emitted_before;
+        if sequence.cancelled {
+            // Its client has gone: nobody will compute it.
+            let request = sequence.request;
+            self.forget(id);
+            self.outputs.push_back(Output::Cancelled { request });
+            return;
+        }
+        sequence.phase = Phase::Waiting;
+        self.waiting.push_front(id);
+    }
+
+    /// Takes a sequence that takes no part in passes out of wherever it waits.
+    pub(super) fn stop_waiting(&mut self, request: RequestId) -> Option<SeqId> {
+        let is_it = |id: &SeqId| self.sequences[*id].request == request;
+        if let Some(place) = self.waiting.iter().position(is_it) {
+            return self.waiting.remove(place);
+        }
+        if let Some(place) = self.moves.looking.iter().position(is_it) {
+            return Some(self.moves.looking.remove(place));
+        }
+        let place = self.moves.loading.iter().position(is_it)?;
+        Some(self.moves.loading.remove(place))
+    }
+}

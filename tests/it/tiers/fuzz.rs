@@ -1,0 +1,272 @@
+//! Random clusters with tiers so small that everything goes wrong: loads come short, are cut off by their deadline, or
+//! find the pool gone; blocks run out; clients leave at any moment; shards are lost. After every step all laws hold, and
+//! in the end every request has ended once and nothing is held any more.
+
+use super::world::{TOKEN_BYTES, World, pool, tiers};
+use kvcache::{
+    Blocks, ChainBuilder, Choice, Costs, Deadline, Eviction, LoadMode, PoolConfig, RequestId, Span, StoreMode,
+    TierCost, Time, Tokens, WorkerId,
+};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use router::{Api, Strategy};
+use sim::cluster::{Arrival, Cluster, Event};
+use sim::cost::{CostModel, Segment, Shape};
+use sim::replica::Output;
+use sim::transport::ProbeMode;
+use std::collections::BTreeMap;
+
+struct Linear;
+
+impl CostModel for Linear {
+    fn segment(&self, shape: &Shape) -> Segment {
+        let base = Span::from_micros(200) + Span::from_micros(3) * shape.tokens;
+        Segment { base, slope: Span::from_nanos(5), valid_to: u64::MAX }
+    }
+}
+
+struct Chance(ChaCha8Rng);
+
+impl Chance {
+    fn below(&mut self, below: u32) -> u32 {
+        ((u64::from(self.0.next_u32()) * u64::from(below)) >> 32) as u32
+    }
+    fn percent(&mut self, percent: u32) -> bool {
+        self.below(100) < percent
+    }
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u32) as usize]
+    }
+}
+
+/// What happened in a history, and has to happen for it to prove anything.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    finished: u64,
+    cancelled: u64,
+    loads: u64,
+    from_host: u64,
+    from_pool: u64,
+    short: u64,
+    preempted: u64,
+    stalls: u64,
+}
+
+const CHUNK: u32 = 32;
+
+fn world(chance: &mut Chance) -> World {
+    let longest = 700_u32;
+    let mut world = World::new(1 + chance.below(3) as u16, longest.div_ceil(8) + chance.below(120));
+    world.strategy = chance.of(&[Strategy::RoundRobin, Strategy::KvAware, Strategy::PrefixAware]);
+    let engine = &mut world.engine;
+    engine.cache.block = Tokens(8);
+    engine.max_model_len = Tokens(longest);
+    engine.max_num_seqs = 1 + chance.below(12);
+    engine.max_num_batched_tokens = Tokens(16 + chance.below(400));
+    engine.reserve_full_isl = chance.percent(50);
+    engine.async_scheduling = chance.percent(50);
+    let (host, shared) = chance.of(&[(true, false), (false, true), (true, true), (true, true)]);
+    let mut config = tiers(host.then_some(u64::from(CHUNK * chance.below(60))), shared);
+    config.chunk = Tokens(CHUNK);
+    if let Some(host) = &mut config.host {
+        host.chunk = Tokens(CHUNK);
+        host.eviction = chance.of(&[Eviction::Lru, Eviction::Fifo, Eviction::S3Fifo, Eviction::Arc, Eviction::Lfu]);
+        host.watermark = chance.of(&[1000, 800]);
+    }
+    config.load = chance.of(&[LoadMode::Blocking, LoadMode::Overlapped, LoadMode::Layerwise]);
+    config.store = chance.of(&[StoreMode::Blocking, StoreMode::Overlapped]);
+    let cost = TierCost { fixed: Span::from_micros(50), per_token: Span::from_nanos(500) };
+    let costs = Costs { new_token: Span::from_micros(3), pairs_1024: Span::ZERO, host: cost, pool: cost };
+    config.choice = chance.of(&[Choice::Always, Choice::Always, Choice::ByCost(costs)]);
+    config.save_unfull_chunk = chance.percent(30);
+    config.save_decode_cache = chance.percent(30);
+    config.min_retrieve = Tokens(chance.of(&[0, 0, 40]));
+    config.deadline = Deadline { base: Span::from_micros(chance.of(&[300, 5_000])), per_1k: Span::from_millis(1) };
+    let mut access = pool(1 + chance.below(3) as u16, u64::from(CHUNK * (4 + chance.below(100))));
+    access.pool.chunk = Tokens(CHUNK);
+    if chance.percent(30) {
+        access.pool =
+            PoolConfig { chunk: Tokens(CHUNK), ..PoolConfig::redis(TOKEN_BYTES, u64::from(CHUNK * 90) * TOKEN_BYTES) };
+    }
+    access.round_trip = Span::from_micros(chance.of(&[0, 20, 100]));
+    access.miss_wait = Span::from_micros(chance.of(&[0, 500]));
+    access.bytes_per_s = chance.of(&[50e6, 1e9]);
+    access.probe = chance.of(&[ProbeMode::Sequential, ProbeMode::Batched]);
+    world.transport.host_bytes_per_s = chance.of(&[100e6, 2e9]);
+    world.transport.nic_bytes_per_s = 500e6;
+    world.with(config, shared.then_some(access))
+}
+
+struct History {
+    chance: Chance,
+    cluster: Cluster,
+    /// Where each live request is.
+    live: BTreeMap<RequestId, Option<WorkerId>>,
+    next: u64,
+    seen: Seen,
+}
+
+impl History {
+    fn arrive(&mut self) {
+        let mut chain = ChainBuilder::new();
+        // A few documents, a few turns each, so that prefixes are shared in every way.
+        let (document, turns) = (u64::from(self.chance.below(4)), self.chance.below(6));
+        chain.push(document, Tokens(40 + 30 * document as u32));
+        let mut prompt = 40 + 30 * document as u32;
+        for turn in 0..turns {
+            let id = 100 + u64::from(turn * 10 + self.chance.below(2));
+            chain.push(id, Tokens(37 + turn));
+            prompt += 37 + turn;
+        }
+        if self.chance.percent(30) {
+            chain.push(10_000 + self.next, Tokens(1 + self.chance.below(60)));
+            prompt = chain.pieces().last().expect("it has pieces").end.0;
+        }
+        let most = if self.chance.percent(50) { 2 } else { 90 };
+        let output = 1 + self.chance.below(most);
+        chain.push(20_000 + self.next, Tokens(output));
+        let request = RequestId(self.next);
+        self.next += 1;
+        self.live.insert(request, None);
+        self.cluster.arrive(&Arrival {
+            request,
+            session: None,
+            pieces: chain.pieces(),
+            prompt: Tokens(prompt),
+            output: Tokens(output),
+            api: Api::Completions,
+        });
+        self.note();
+    }
+
+    fn note(&mut self) {
+        while let Some(event) = self.cluster.poll() {
+            match event {
+                Event::Routed { request, decision, .. } => {
+                    self.live.insert(request, Some(decision.worker));
+                }
+                Event::Refused { request, .. } => self.leave(request),
+                Event::Stalled { span, .. } => self.seen.stalls += u64::from(span > Span::ZERO),
+                Event::Output { output, .. } => match output {
+                    Output::Finished { request, .. } => {
+                        self.seen.finished += 1;
+                        self.leave(request);
+                    }
+                    Output::Cancelled { request } => {
+                        self.seen.cancelled += 1;
+                        self.leave(request);
+                    }
+                    Output::Loaded { host, pool, whole, .. } => {
+                        self.seen.loads += 1;
+                        self.seen.from_host += u64::from(host.0);
+                        self.seen.from_pool += u64::from(pool.0);
+                        self.seen.short += u64::from(!whole);
+                    }
+                    Output::Preempted { .. } => self.seen.preempted += 1,
+                    _ => {}
+                },
+                Event::Ran { .. } => {}
+            }
+        }
+    }
+
+    fn leave(&mut self, request: RequestId) {
+        assert!(self.live.remove(&request).is_some(), "{request} ends once");
+    }
+
+    fn cancel(&mut self) {
+        let count = self.live.len() as u32;
+        if count == 0 {
+            return;
+        }
+        let place = self.chance.below(count) as usize;
+        let (request, worker) = self.live.iter().nth(place).map(|(r, w)| (*r, *w)).expect("it is there");
+        if let Some(worker) = worker {
+            self.cluster.cancel(worker, request);
+            self.note();
+        }
+    }
+
+    fn disturb(&mut self) {
+        let now = self.cluster.now();
+        let reachable = self.chance.percent(70);
+        let shard = self.chance.below(3) as u16;
+        let lose = self.chance.percent(30);
+        let Some(transport) = self.cluster.transport_mut() else { return };
+        transport.set_reachable(reachable);
+        if let Some(pool) = transport.pool_mut().filter(|pool| shard < pool.config().shards) {
+            if lose {
+                pool.lose_shard(shard, now);
+            } else {
+                pool.restore_shard(shard);
+            }
+        }
+    }
+
+    fn live_through(mut self, steps: u32) -> Seen {
+        for _ in 0..steps {
+            match self.chance.below(100) {
+                0..45 => self.arrive(),
+                45..53 => self.cancel(),
+                53..55 => self.disturb(),
+                _ => {
+                    let now = self.cluster.now();
+                    let gap = Span::from_micros(u64::from(self.chance.below(3000)));
+                    let due = self.cluster.next_due().filter(|_| self.chance.percent(60));
+                    self.cluster.advance(due.unwrap_or(now + gap));
+                    self.note();
+                }
+            }
+            self.cluster.check();
+        }
+        while let Some(due) = self.cluster.next_due() {
+            assert!(due < Time(3_600_000_000_000_000), "it ends at all");
+            self.cluster.advance(due);
+            self.note();
+            self.cluster.check();
+        }
+        assert!(self.live.is_empty(), "every request ends: {:?} did not", self.live);
+        for replica in self.cluster.replicas() {
+            assert_eq!(replica.live(), 0);
+            let usage = replica.cache().usage();
+            assert_eq!((usage.private, usage.held), (Blocks::ZERO, Blocks::ZERO), "nobody holds anything");
+            if let Some(host) = replica.cache().host() {
+                assert_eq!((host.usage().pinned, host.usage().pending), (0, 0), "nothing is pinned or pending");
+            }
+        }
+        self.seen
+    }
+}
+
+fn history(seed: u64, steps: u32) -> Seen {
+    let mut chance = Chance(ChaCha8Rng::seed_from_u64(seed));
+    let world = world(&mut chance);
+    let told = format!("seed {seed}: {world:?}");
+    let cluster = world.cluster(Linear);
+    let history = History { chance, cluster, live: BTreeMap::new(), next: 0, seen: Seen::default() };
+    let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| history.live_through(steps)));
+    lived.unwrap_or_else(|panic| {
+        eprintln!("failed in {told}");
+        std::panic::resume_unwind(panic)
+    })
+}
+
+#[test]
+fn all_laws_hold_whatever_happens() {
+    let seeds = std::env::var("PODLAB_SEEDS").map_or(1, |seeds| seeds.parse().expect("PODLAB_SEEDS is a number"));
+    let all: Vec<Seen> = (0..400 * seeds).map(|seed| history(seed, 250)).collect();
+    let counts: [fn(&Seen) -> u64; 8] = [
+        |s| s.finished,
+        |s| s.cancelled,
+        |s| s.loads,
+        |s| s.from_host,
+        |s| s.from_pool,
+        |s| s.short,
+        |s| s.preempted,
+        |s| s.stalls,
+    ];
+    for of in counts {
+        let total: u64 = all.iter().map(of).sum();
+        assert!(total > 300, "too little happens: {:?}", counts.map(|of| all.iter().map(of).sum::<u64>()));
+    }
+}
