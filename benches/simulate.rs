@@ -74,18 +74,12 @@ fn main() {
     let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
     let endpoint = concat!(env!("CARGO_MANIFEST_DIR"), "/../driver/examples/aws-blog-70b.yaml");
     let name = format!("trace:{}", file.display());
-    let run = |strategy: Strategy, replicas: u16| {
+    let run = |strategy: Strategy, replicas: u16, cache: Tiers| {
         let (endpoint, _) = driver::endpoint::Endpoint::read(endpoint.as_ref()).expect("the sample is valid");
         let source = Source::read(&name, None).expect("the trace is valid");
         let experiment = Experiment { endpoint, file: "aws-blog-70b.yaml".into(), workload: name.clone(), source };
-        let case = Case {
-            strategy,
-            cache: Tiers::L0,
-            replicas,
-            load: Load::Trace { speedup: 1.0 },
-            seed: 0,
-            settings: BTreeMap::new(),
-        };
+        let case =
+            Case { strategy, cache, replicas, load: Load::Trace { speedup: 1.0 }, seed: 0, settings: BTreeMap::new() };
         let assembled = experiment.assemble(&case).expect("the sample can be simulated");
         let outcome = experiment.run(case, &assembled).expect("it ends in time");
         assert_eq!(outcome.summary.completed, 12_031);
@@ -95,8 +89,10 @@ fn main() {
     for (strategy, replicas) in
         [(Strategy::RoundRobin, 4), (Strategy::KvAware, 4), (Strategy::PrefixAware, 4), (Strategy::KvAware, 64)]
     {
-        let id = BenchmarkId::new(strategy.as_str(), replicas);
-        group.bench_function(id, |bencher| bencher.iter(|| run(strategy, replicas)));
+        for cache in [Tiers::L0, Tiers::L0L1L2] {
+            let id = BenchmarkId::new(format!("{strategy} {}", cache.as_str()), replicas);
+            group.bench_function(id, |bencher| bencher.iter(|| run(strategy, replicas, cache)));
+        }
     }
     group.finish();
     criterion.final_summary();

@@ -3,6 +3,8 @@
 use crate::support::{Folder, podlab, project, said};
 use std::process::Command;
 
+mod serve; // what a served endpoint's tiers do, from outside
+
 const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";
 
 fn simulate() -> Option<Command> {

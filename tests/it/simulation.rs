@@ -85,7 +85,8 @@ fn one_seed_gives_the_same_bytes_in_debug_and_release() {
     assert!(status.success());
     let experiment = experiment(&workload);
     let load = if experiment.source.is_trace() { Load::Trace { speedup: 1.0 } } else { Load::Concurrency(20) };
-    let outcome = run(&experiment, Case { load, ..case(Strategy::KvAware, 7, 1.0) });
+    // All tiers, as the endpoint file has it.
+    let outcome = run(&experiment, Case { load, cache: Tiers::L0L1L2, ..case(Strategy::KvAware, 7, 1.0) });
     let usage = Usage::since(Instant::now());
     driver::report::folder::write(&folder.path("debug"), &[outcome], &Inputs::default(), usage)
         .expect("it can be written");

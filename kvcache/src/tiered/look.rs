@@ -181,7 +181,9 @@ impl Tiers {
             None => from,
         };
         offer.known = if self.host.is_some() && head < from { head } else { host };
-        if from == end || *inquiry == Inquiry::Closed || self.config.choice == Choice::Never {
+        // Where the device lacks nothing but the token that is computed in any case, there is nothing to gain either.
+        let lacking = offer.cached_by(objects, end, ask.total) > device;
+        if !lacking || *inquiry == Inquiry::Closed || self.config.choice == Choice::Never {
             return Looked::Ready(offer);
         }
         if self.is_under_way(objects, from) {

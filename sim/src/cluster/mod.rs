@@ -256,15 +256,15 @@ impl Cluster {
         assert!(to >= self.now, "time ran backwards");
         loop {
             let next = self.earliest();
-            let moving = self.transport.as_mut().and_then(Transport::due);
-            let nothing_more_now = next.is_none_or(|due| due.at > self.now) && moving.is_none_or(|at| at > self.now);
-            if !self.starting.is_empty() && nothing_more_now && to > self.now {
-                self.start_passes();
+            let first = next.map_or(to, |due| due.at.min(to));
+            // Passes start once all that ends at this moment has ended.
+            let until = if self.starting.is_empty() { first } else { self.now };
+            if self.transport.is_some() && self.end_moves(until) {
                 continue;
             }
-            if let Some(at) = moving.filter(|at| *at <= to && next.is_none_or(|due| *at <= due.at)) {
-                self.now = at;
-                self.end_moves();
+            let nothing_more_now = next.is_none_or(|due| due.at > self.now);
+            if !self.starting.is_empty() && nothing_more_now && to > self.now {
+                self.start_passes();
                 continue;
             }
             match next {

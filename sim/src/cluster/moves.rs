@@ -5,19 +5,21 @@ use crate::replica::Stall;
 use kvcache::{Time, WorkerId};
 
 impl Cluster {
-    /// What ends by now between the tiers ends, and engines that wait for it go on.
-    pub(super) fn end_moves(&mut self) {
-        let now = self.now;
-        let Some(transport) = &mut self.transport else { return };
-        transport.advance(now);
+    /// What ends first between the tiers, at most at `until`, ends then, and engines that wait for it go on. Says whether
+    /// something did.
+    pub(super) fn end_moves(&mut self, until: Time) -> bool {
+        let Some(transport) = &mut self.transport else { return false };
+        let Some(at) = transport.run(until) else { return false };
+        self.now = self.now.max(at);
         while let Some(arrived) = self.transport.as_mut().and_then(|transport| transport.poll()) {
             let worker = arrived.worker;
-            let station = &mut self.stations[worker.index()];
-            if station.replica.op_done(arrived.op, arrived.outcome, now) {
+            let replica = &mut self.stations[worker.index()].replica;
+            if replica.op_done(arrived.op, arrived.outcome, self.now) {
                 self.go_on(worker);
+                self.collect(worker);
             }
-            self.collect(worker);
         }
+        true
     }
 
     /// Something that an engine may have waited for has come.

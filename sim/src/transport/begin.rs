@@ -42,7 +42,7 @@ impl Transport {
         self.transits.len() as u32 - 1
     }
 
-    fn run(&mut self, order: Order<'_>, what: What, hops: [Option<Hop>; 4]) {
+    fn send(&mut self, order: Order<'_>, what: What, hops: [Option<Hop>; 4]) {
         let transit = self.add_transit(order, what);
         let leg = self.add_leg(transit, hops);
         self.go(leg);
@@ -50,11 +50,12 @@ impl Transport {
 
     /// The connection is refused: at the cost of a round trip.
     fn refuse(&mut self, order: Order<'_>, round_trip: Span) {
-        self.run(order, What::Failed { failed: Failed::Unreachable }, [Some(Hop::Wait(round_trip)), None, None, None]);
+        self.send(order, What::Failed { failed: Failed::Unreachable }, [Some(Hop::Wait(round_trip)), None, None, None]);
     }
 
     fn start_probe(&mut self, order: Order<'_>, from: Blocks, to: Blocks) {
-        let (Some(pool), Some(access)) = (&self.pool, self.config.pool) else { return };
+        let (Some(pool), Some(access)) = (&mut self.pool, self.config.pool) else { return };
+        pool.timeout(self.now);
         if !self.reachable {
             return self.refuse(order, access.round_trip);
         }
@@ -66,7 +67,7 @@ impl Transport {
             wait = left;
         }
         let upto = from + Blocks(present);
-        self.run(order, What::Probe { upto }, [Some(Hop::Wait(wait)), None, None, None]);
+        self.send(order, What::Probe { upto }, [Some(Hop::Wait(wait)), None, None, None]);
     }
 
     fn start_load(&mut self, order: Order<'_>, (from, host, to): (Blocks, Blocks, Blocks), tokens: (Tokens, Tokens)) {
@@ -109,7 +110,7 @@ impl Transport {
             *known = legs;
         }
         if let Some(at) = order.deadline {
-            self.put_due(at, Due::Deadline { transit, life });
+            self.agenda.add(at, Due::Deadline { transit, life });
         }
         for leg in legs.into_iter().flatten() {
             self.go(leg);
@@ -141,7 +142,7 @@ impl Transport {
         }
         // What L1 has already and L2 has not must come off the device all the same, and the other way round.
         let off = self.ways.off_device(worker, self.bytes(host_tokens.max(new)));
-        self.run(order, What::Store { put, hops, copied: false }, [Some(off), None, None, None]);
+        self.send(order, What::Store { put, hops, copied: false }, [Some(off), None, None, None]);
     }
 }
 

@@ -17,10 +17,9 @@
 //! Every operation that comes in is answered once, loads by their deadline at the latest: what has arrived by then
 //! counts, if it is a prefix.
 
-use alloc::collections::{BinaryHeap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use kvcache::{Blocks, Done, Failed, OpId, Pool, Task, Time, WorkerId};
 
 use crate::link::{Link, TransferId};
@@ -29,9 +28,11 @@ use crate::replica::Asked;
 mod config; // what the ways are like
 mod begin; // from an operation to its legs
 mod transit; // an operation under way
+mod due; // what ends when
 
 pub use config::{PoolAccess, ProbeMode, TransportConfig};
 
+use due::{Agenda, Due};
 use transit::{Hop, Leg, Transit, Ways, What};
 
 /// An operation that ended.
@@ -58,23 +59,6 @@ pub struct Moved {
     pub pool: u128,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    Link(u32),
-    Wait { leg: u32, life: u32 },
-    Deadline { transit: u32, life: u32 },
-}
-
-/// At one moment transfers and waits end in the order in which that was decided, and deadlines come last: what has
-/// arrived by its deadline has arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    at: Time,
-    is_deadline: bool,
-    number: u64,
-    due: Due,
-}
-
 /// All ways of a cluster.
 #[derive(Debug)]
 pub struct Transport {
@@ -90,8 +74,7 @@ pub struct Transport {
     vacant_transits: Vec<u32>,
     legs: Vec<Leg>,
     vacant_legs: Vec<u32>,
-    agenda: BinaryHeap<Reverse<Entry>>,
-    number: u64,
+    agenda: Agenda,
     arrived: VecDeque<Arrived>,
     now: Time,
 }
@@ -113,8 +96,7 @@ impl Transport {
             vacant_transits: Vec::new(),
             legs: Vec::new(),
             vacant_legs: Vec::new(),
-            agenda: BinaryHeap::new(),
-            number: 0,
+            agenda: Agenda::default(),
             arrived: VecDeque::new(),
             now: Time::ZERO,
         }
@@ -137,50 +119,32 @@ impl Transport {
     }
 
     /// When something happens next.
+    #[inline]
     pub fn due(&mut self) -> Option<Time> {
         if !self.arrived.is_empty() {
             return Some(self.now);
         }
-        while let Some(Reverse(entry)) = self.agenda.peek() {
-            if self.is_live(entry) {
-                return Some(entry.at);
-            }
-            self.agenda.pop();
-        }
-        None
+        let Self { agenda, scheduled, legs, transits, .. } = self;
+        agenda.earliest(|at, due| is_live(scheduled, legs, transits, at, due)).map(|(at, _)| at)
     }
 
-    fn is_live(&self, entry: &Entry) -> bool {
-        match entry.due {
-            Due::Link(link) => self.scheduled[link as usize] == Some(entry.at),
-            Due::Wait { leg, life } => self.legs[leg as usize].life == life,
-            Due::Deadline { transit, life } => self.transits[transit as usize].life == life,
-        }
-    }
-
-    /// Time moves on to `now`, which is not after [`Transport::due`].
-    pub fn advance(&mut self, now: Time) {
-        assert!(now >= self.now, "time ran backwards");
-        self.now = now;
-        if let Some(pool) = &mut self.pool
-            && pool.deadline().is_some_and(|at| at <= now)
-        {
-            pool.timeout(now);
-        }
-        while let Some(&Reverse(entry)) = self.agenda.peek() {
-            if entry.at > now {
-                return;
-            }
-            self.agenda.pop();
-            if !self.is_live(&entry) {
-                continue;
-            }
-            match entry.due {
+    /// Time moves on, at most to `until`, to the first moment at which an operation has ended: gives that. Steps on the way
+    /// there concern nobody else.
+    pub fn run(&mut self, until: Time) -> Option<Time> {
+        while self.arrived.is_empty() {
+            let Self { agenda, scheduled, legs, transits, .. } = self;
+            let earliest = agenda.earliest(|at, due| is_live(scheduled, legs, transits, at, due));
+            let (at, due) = earliest.filter(|(at, _)| *at <= until)?;
+            assert!(at >= self.now, "time ran backwards");
+            self.now = at;
+            self.agenda.remove_earliest();
+            match due {
                 Due::Link(link) => self.finish_transfers(link),
                 Due::Wait { leg, .. } => self.go_on(leg),
                 Due::Deadline { transit, .. } => self.cut_short(transit),
             }
         }
+        Some(self.now)
     }
 
     /// The next operation that ended and nobody was told of.
@@ -200,19 +164,13 @@ impl Transport {
         }
     }
 
-    fn put_due(&mut self, at: Time, due: Due) {
-        self.number += 1;
-        let is_deadline = matches!(due, Due::Deadline { .. });
-        self.agenda.push(Reverse(Entry { at, is_deadline, number: self.number, due }));
-    }
-
     /// A link's next end may have changed.
     fn reschedule(&mut self, link: u32) {
         let next = self.links[link as usize].deadline();
         if self.scheduled[link as usize] != next {
             self.scheduled[link as usize] = next;
             if let Some(at) = next {
-                self.put_due(at, Due::Link(link));
+                self.agenda.add(at, Due::Link(link));
             }
         }
     }
@@ -239,7 +197,7 @@ impl Transport {
                 None => return self.leg_done(leg),
                 Some(Hop::Wait(span)) if span > kvcache::Span::ZERO => {
                     let (at, life) = (self.now + span, way.life);
-                    return self.put_due(at, Due::Wait { leg, life });
+                    return self.agenda.add(at, Due::Wait { leg, life });
                 }
                 Some(Hop::Carry { link, bytes }) if bytes > 0 => {
                     self.links[link as usize].begin(TransferId(u64::from(leg)), bytes, self.now);
@@ -374,5 +332,15 @@ impl Transport {
         let carried: usize = self.links.iter().map(Link::active).sum();
         assert!(carried <= legs, "each transfer is a leg's");
         assert!(under_way <= legs, "what has no leg under way has ended");
+    }
+}
+
+/// Whether an entry of the agenda still stands.
+#[inline]
+fn is_live(scheduled: &[Option<Time>], legs: &[Leg], transits: &[Transit], at: Time, due: Due) -> bool {
+    match due {
+        Due::Link(link) => scheduled[link as usize] == Some(at),
+        Due::Wait { leg, life } => legs[leg as usize].life == life,
+        Due::Deadline { transit, life } => transits[transit as usize].life == life,
     }
 }

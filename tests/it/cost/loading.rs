@@ -26,7 +26,7 @@ fn ways(pool: PoolConfig) -> TransportConfig {
         round_trip: Span::from_millis(1),
         miss_wait: Span::from_secs(1),
         probe: ProbeMode::Sequential,
-        in_flight: 4,
+        in_flight: 8,
     };
     TransportConfig {
         token_bytes: 1000,
@@ -43,8 +43,8 @@ fn coefficients_by_hand() {
     let Costs { new_token, pairs_1024, host, pool } = of(PoolConfig::tiered_storage(1000, 4, 1 << 30));
     assert_eq!((new_token, pairs_1024), (Span::from_micros(3), Span::from_nanos(5)));
     assert_eq!(host, TierCost { fixed: Span::ZERO, per_token: Span::from_micros(1) });
-    // Host 1,000 ns, daemon 250, network 500 for three nodes of four; two round trips for 256 tokens, four at a time.
-    let asking = Span(2_000_000_000 / 1024);
+    // Host 1,000 ns, daemon 250, network 500 for three nodes of four; two round trips for 256 tokens, eight at a time.
+    let asking = Span(2_000_000_000 / 2048);
     let expected = Span::from_nanos(1000 + 250 + 375) + asking;
     assert_eq!(pool, TierCost { fixed: Span::from_millis(1), per_token: expected });
     // All of a Redis is elsewhere; a pool of one node never is.

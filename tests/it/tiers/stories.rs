@@ -1,0 +1,179 @@
+//! Short stories with times worked out by hand.
+//!
+//! A pass takes 1 ms and 10 us for each token that it computes. A chunk of 256 tokens has 256,000 bytes: 1 ms over the host
+//! link, 2 ms through the pool, 0.02048 ms over a node's network; a round trip to the pool takes 0.5 ms.
+//!
+//! The prompt has 600 tokens: two chunks, and 88 tokens more. Cold it takes 1 + 6 = 7 ms; after two chunks were loaded,
+//! 1 + 0.88 = 1.88 ms.
+
+use super::world::{World, pool, tiers};
+use kvcache::{LoadMode, Span, StoreMode, TierConfig, Time, Tokens};
+use sim::cost::{CostModel, Segment, Shape};
+use sim::ledger::{Ledger, Record};
+use sim::transport::{PoolAccess, ProbeMode};
+use sim::workload::{Pacing, Segment as Content, Workload};
+
+struct TenMicros;
+
+impl CostModel for TenMicros {
+    fn segment(&self, shape: &Shape) -> Segment {
+        let base = Span::from_millis(1) + Span::from_micros(10) * shape.tokens;
+        Segment { base, slope: Span::ZERO, valid_to: u64::MAX }
+    }
+}
+
+/// At a millisecond, a prompt of so many tokens of this content, and so many tokens of reply.
+type Ask = (u64, u64, u32, u32);
+
+fn asked(asks: &[Ask]) -> Workload {
+    let mut workload = Workload::new(Pacing::Open);
+    for &(at, id, tokens, output) in asks {
+        let at = Time::ZERO + Span::from_millis(at);
+        workload.push(at, None, &[Content { id, tokens: Tokens(tokens) }], Tokens(output));
+    }
+    workload
+}
+
+fn world(workers: u16, config: TierConfig, access: Option<PoolAccess>) -> World {
+    // 63 blocks: a prompt of 999 tokens pushes out all that was there.
+    let mut world = World::new(workers, 63).with(config, access);
+    world.engine.max_model_len = Tokens(1000);
+    world.engine.max_num_batched_tokens = Tokens(1024);
+    world.transport.host_bytes_per_s = 256e6;
+    world
+}
+
+fn slow_pool() -> PoolAccess {
+    PoolAccess { bytes_per_s: 128e6, ..pool(1, 1 << 30) }
+}
+
+fn ttft(ledger: &Ledger, request: usize) -> Span {
+    ledger.records()[request].ttft().expect("it was served")
+}
+
+fn found(record: Record) -> [u32; 3] {
+    [record.cached, record.from_l1, record.from_l2].map(|tokens| tokens.expect("it was admitted").0)
+}
+
+/// The prompt, another that pushes it off the device, and the prompt again; a reply of one token each.
+const AGAIN: [Ask; 3] = [(0, 1, 600, 1), (100, 2, 999, 1), (200, 1, 600, 1)];
+
+#[test]
+fn l1_gives_back_what_the_device_forgot() {
+    let with = |load| TierConfig { load, ..tiers(Some(10_000), false) };
+    // Blocking and overlapped: 2 ms for two chunks, then 1.88 ms. Layerwise: the pass is done after 1.88 ms and waits until
+    // the last layer has come.
+    for (load, expected) in [
+        (LoadMode::Blocking, Span::from_micros(3880)),
+        (LoadMode::Overlapped, Span::from_micros(3880)),
+        (LoadMode::Layerwise, Span::from_millis(2)),
+    ] {
+        let (ledger, _) = world(1, with(load), None).run(TenMicros, &asked(&AGAIN));
+        assert_eq!(ttft(&ledger, 0), Span::from_millis(7), "cold");
+        assert_eq!(found(ledger.records()[2]), [0, 512, 0]);
+        assert_eq!(ttft(&ledger, 2), expected, "{load:?}");
+        let summary = ledger.summary(None);
+        let moved = summary.bytes_moved.expect("there is an L1");
+        // Stored: two chunks and three chunks. Loaded: two.
+        assert_eq!((moved.device_to_host, moved.host_to_device, moved.nic, moved.l2), (1_280_000, 512_000, 0, 0));
+        let stall = summary.stall.expect("there is an L1");
+        let waited = match load {
+            LoadMode::Blocking => 2e-3,
+            LoadMode::Overlapped => 0.0,
+            LoadMode::Layerwise => 0.12e-3,
+        };
+        assert!((stall.load_l1 - waited).abs() < 1e-12, "{load:?}: {stall:?}");
+        assert!(stall.lookup + stall.load_l2 + stall.store < 1e-12, "{stall:?}");
+    }
+}
+
+#[test]
+fn l2_gives_another_worker_what_the_first_computed() {
+    let config = tiers(None, true);
+    let (ledger, _) = world(2, config, Some(slow_pool())).run(TenMicros, &asked(&[(0, 1, 600, 1), (200, 1, 600, 1)]));
+    assert_eq!(ledger.records()[1].worker.map(|worker| worker.0), Some(1));
+    assert_eq!(found(ledger.records()[1]), [0, 0, 512]);
+    // Two objects looked up, a lease and its release each: 4 round trips. Two leases and two releases, four at a time: two
+    // round trips. From the other node: 0.04096 ms. Through the pool: 4 ms. To the device: 2 ms. The pass: 1.88 ms.
+    let nanos = 2_000_000 + 1_000_000 + 40_960 + 4_000_000 + 2_000_000 + 1_880_000;
+    assert_eq!(ttft(&ledger, 1), Span::from_nanos(nanos));
+    let stall = ledger.summary(None).stall.expect("there is an L2");
+    // The first look-up misses its first object: one round trip.
+    assert!((stall.lookup - 2.5e-3).abs() < 1e-12 && (stall.load_l2 - 7.04096e-3).abs() < 1e-12, "{stall:?}");
+}
+
+#[test]
+fn all_at_once_a_look_up_takes_two_round_trips() {
+    let access = PoolAccess { probe: ProbeMode::Batched, ..slow_pool() };
+    let asks = [(0, 1, 900, 1), (200, 1, 900, 1)];
+    let (sequential, _) = world(2, tiers(None, true), Some(slow_pool())).run(TenMicros, &asked(&asks));
+    let (batched, _) = world(2, tiers(None, true), Some(access)).run(TenMicros, &asked(&asks));
+    // Three objects: 6 round trips one after the other, 2 all at once.
+    assert_eq!(ttft(&sequential, 1) - ttft(&batched, 1), Span::from_millis(2));
+}
+
+#[test]
+fn a_miss_costs_what_the_daemon_holds_it_for() {
+    let held = PoolAccess { miss_wait: Span::from_millis(1000), ..slow_pool() };
+    let (ledger, _) = world(1, tiers(None, true), Some(held)).run(TenMicros, &asked(&[(0, 1, 600, 1)]));
+    assert_eq!(ttft(&ledger, 0), Span::from_micros(1_000_500 + 7_000));
+}
+
+#[test]
+fn who_decodes_waits_for_a_blocking_load_and_for_no_other() {
+    // Request 0 and 1 as before; 2 decodes 40 tokens, 1.01 ms each, while 3 has its prompt loaded.
+    let asks = [(0, 1, 600, 1), (100, 2, 999, 1), (200, 3, 100, 40), (210, 1, 600, 1)];
+    let longest = |load| {
+        let (ledger, _) =
+            world(1, TierConfig { load, ..tiers(Some(10_000), false) }, None).run(TenMicros, &asked(&asks));
+        assert_eq!(found(ledger.records()[3]), [0, 512, 0]);
+        let summary = ledger.summary(None);
+        (summary.itl.p99.expect("somebody decodes") * 1000.0).round()
+    };
+    // With the 88 tokens of the prompt a pass takes 1.89 ms, after 2 ms of standing still; loaded layer by layer it takes 2.
+    let (blocking, overlapped, layerwise) =
+        (longest(LoadMode::Blocking), longest(LoadMode::Overlapped), longest(LoadMode::Layerwise));
+    assert!(blocking > layerwise && layerwise > overlapped, "{blocking} {layerwise} {overlapped}");
+}
+
+#[test]
+fn a_blocking_store_keeps_the_next_pass_waiting() {
+    let with = |store| TierConfig { store, ..tiers(Some(10_000), false) };
+    // Two tokens of reply: the second pass of the request waits 2 ms until two chunks have been copied.
+    let run = |store| world(1, with(store), None).run(TenMicros, &asked(&[(0, 1, 600, 2)])).0;
+    let gap = |ledger: &Ledger| {
+        let record = ledger.records()[0];
+        record.last_token.expect("it ended").since(record.first_token.expect("it began"))
+    };
+    let (waits, goes_on) = (run(StoreMode::Blocking), run(StoreMode::Overlapped));
+    assert_eq!(gap(&goes_on), Span::from_micros(1010));
+    assert_eq!(gap(&waits), Span::from_micros(1010 + 2000));
+    let stall = waits.summary(None).stall.expect("there is an L1").store;
+    assert!((stall - 2e-3).abs() < 1e-12, "{stall}");
+}
+
+#[test]
+fn what_comes_too_late_is_computed() {
+    // Two chunks at 1 MB/s take 512 ms from the pool; the time is up after 1 s and 0.25 s for each 1,024 tokens, so this is
+    // in time; at 0.4 MB/s it would take 1.28 s, and the time for 512 tokens is up after 1.125 s.
+    let mut access = slow_pool();
+    let run = |access| {
+        let mut world = world(2, tiers(None, true), Some(access));
+        world.transport.host_bytes_per_s = 1e6;
+        world.run(TenMicros, &asked(&[(0, 1, 600, 1), (10_000, 1, 600, 1)])).0
+    };
+    let ledger = run(access);
+    // 2 ms of look-up, 1 of leases, 0.04096, 4 through the pool, 512 to the device, 1.88 for the rest.
+    assert_eq!(
+        ttft(&ledger, 1),
+        Span::from_nanos(2_000_000 + 1_000_000 + 40_960 + 4_000_000 + 512_000_000 + 1_880_000)
+    );
+    access.bytes_per_s = 1e6;
+    access.round_trip = Span::from_millis(150);
+    let ledger = run(access);
+    // Leases: 300 ms; through the pool 512 ms; of the 512 ms to the device, 313 are left when the time is up, enough for one
+    // chunk. It counts. The pass that was planned with both, 1.88 ms, runs all the same; then 344 tokens are computed.
+    assert_eq!(found(ledger.records()[1]), [0, 0, 256]);
+    let looked_up = Span::from_millis(4 * 150);
+    assert_eq!(ttft(&ledger, 1), looked_up + Span::from_millis(1125) + Span::from_micros(1880 + 1000 + 3440));
+}
