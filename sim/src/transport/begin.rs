@@ -92,7 +92,7 @@ impl Transport {
         let object_bytes = self.bytes(order.objects.unit());
         let what = What::Load { from, host, upto, lease, legs: [None, None], object_bytes };
         let transit = self.add_transit(order, what);
-        let from_host = [Some(self.ways.to_device(worker, self.bytes(tokens.0))), None, None, None];
+        let from_host = [Some(self.ways.onto_device(worker, self.bytes(tokens.0))), None, None, None];
         let mut legs = [(host > from).then(|| self.add_leg(transit, from_host)), None];
         if let (true, Some(access)) = (wanted, self.config.pool) {
             let objects = (upto - host).0;
@@ -100,7 +100,7 @@ impl Transport {
                 Some(Hop::Wait(access.leasing(objects))),
                 Some(self.ways.network(worker, self.bytes(elsewhere))),
                 Some(self.ways.pool(worker, self.bytes(leased))),
-                Some(self.ways.to_device(worker, self.bytes(leased))),
+                Some(self.ways.onto_device(worker, self.bytes(leased))),
             ];
             legs[1] = Some(self.add_leg(transit, from_pool));
         }

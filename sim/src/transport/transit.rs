@@ -129,7 +129,7 @@ impl Ways {
         start..start + count
     }
 
-    pub(super) fn to_device(&self, worker: WorkerId, bytes: u64) -> Hop {
+    pub(super) fn onto_device(&self, worker: WorkerId, bytes: u64) -> Hop {
         Hop::Carry { link: self.in_links().start + u32::from(worker.0), bytes }
     }
 

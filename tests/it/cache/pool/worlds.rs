@@ -65,7 +65,7 @@ impl World {
             // Where the model learns only how much went, all must weigh the same.
             tails: seed / 2 % 2 == 1 && matches!(config.eviction, Eviction::Lru | Eviction::Fifo),
             model: Model::new(config),
-            author: Author::new(CHUNK.0, if seed % 2 == 0 { Cut::Even(16) } else { Cut::Irregular(21) }, 140),
+            author: Author::new(CHUNK.0, if seed.is_multiple_of(2) { Cut::Even(16) } else { Cut::Irregular(21) }, 140),
             known: Vec::new(),
             chains: BTreeMap::new(),
             leases: Vec::new(),
@@ -337,7 +337,7 @@ fn worlds(eviction: Eviction, ttl: Option<Span>, pools: &[(u16, u64)], seeds: u6
             backend,
             eviction,
             ttl,
-            lease_ttl: Span::from_secs(if seed % 2 == 0 { 10 } else { 30 }),
+            lease_ttl: Span::from_secs(if seed.is_multiple_of(2) { 10 } else { 30 }),
             put_ttl: Span::from_secs(15),
             seed,
             ..PoolConfig::tiered_storage(2, shards, shard_bytes)

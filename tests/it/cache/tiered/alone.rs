@@ -48,7 +48,7 @@ impl Pair {
     }
 
     fn step(&mut self) {
-        self.now = self.now + Span(7);
+        self.now += Span(7);
         match self.chance.below(10) {
             0 => {
                 let prompt = self.author.write(&mut self.chance, &self.known);

@@ -123,7 +123,7 @@ impl Model {
         // An object counts where the request has all of it; a partial one, where there is nothing behind it.
         let is_whole = |count: &usize| {
             let end = tokens_of(ask.objects, *count);
-            end <= ask.total && (end % tiers.chunk.0 == 0 || end == ask.total)
+            end <= ask.total && (end.is_multiple_of(tiers.chunk.0) || end == ask.total)
         };
         let end = (0..=ask.objects.len()).rev().find(is_whole).unwrap_or(0);
         let from = ((device / tiers.chunk.0) as usize).min(end);

@@ -87,7 +87,7 @@ impl World {
         }
         let prefix = self.model.host.as_ref().map_or(0, |host| host.find(ask.objects, 0, expected.from));
         self.seen.when("L1 without the head", self.model.host.is_some() && prefix < expected.from);
-        let tail = loads && tokens_of(ask.objects, expected.to) % self.setting.chunk() != 0;
+        let tail = loads && !tokens_of(ask.objects, expected.to).is_multiple_of(self.setting.chunk());
         self.seen.when("tail to load", tail);
         self.seen.saw("tokens declined", u64::from(expected.declined));
         self.saw_begun(&offer, total.0, (expected.from, expected.host, expected.to));
@@ -100,7 +100,10 @@ impl World {
         self.seen.when("to load from L2", from == host && host < to);
         self.seen.when("to load from both", from < host && host < to);
         self.seen.when("one token left", offer.loads() && offer.cached().0 + 1 == total);
-        self.seen.when("load behind a partial chunk", offer.loads() && offer.device().0 % self.setting.chunk() != 0);
+        self.seen.when(
+            "load behind a partial chunk",
+            offer.loads() && !offer.device().0.is_multiple_of(self.setting.chunk()),
+        );
     }
 
     /// A request of no consequence takes all the blocks there are, and is gone.
@@ -172,7 +175,7 @@ impl World {
         if let Some(Op { task: Task::Store { to, .. }, .. }) = self.model.ops.last() {
             let stored = tokens_of(ask.objects, to.0 as usize);
             self.seen.when("store of a reply", stored > ask.prompt);
-            self.seen.when("store of a tail", stored % self.setting.chunk() != 0);
+            self.seen.when("store of a tail", !stored.is_multiple_of(self.setting.chunk()));
         }
         "commit"
     }

@@ -108,7 +108,7 @@ impl Stage {
                 self.end(who);
             }
             ["flood"] => self.flood(),
-            ["wait", seconds] => self.now = self.now + Span::from_secs(seconds.parse().expect("seconds")),
+            ["wait", seconds] => self.now += Span::from_secs(seconds.parse().expect("seconds")),
             ["late"] => {
                 while let Some(end) = self.cache.timeout(self.now) {
                     self.loaded(end);

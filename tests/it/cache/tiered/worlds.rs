@@ -188,7 +188,7 @@ impl World {
 
     /// Time passes, and mostly somebody looks whether that was too long for a load.
     fn wait(&mut self) -> &'static str {
-        self.now = self.now + Span(u64::from(self.chance.below(80)));
+        self.now += Span(u64::from(self.chance.below(80)));
         if self.chance.percent(85) {
             self.give_up_late_loads();
         }
