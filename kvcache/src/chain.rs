@@ -39,6 +39,12 @@ impl PieceKey {
     /// The key before any piece: what a chain starts from.
     pub const ROOT: Self = Self(0x706f_646c_6162_0001);
 
+    /// The key of block `block`, whose last token is in this piece.
+    #[inline]
+    const fn block(self, block: Blocks) -> BlockKey {
+        BlockKey(mix(self.0, block.0 as u64 ^ 0xd6e8_feb8_6659_fd93))
+    }
+
     /// The key of the piece called `id` that begins `start` tokens into a prompt and follows `self`.
     #[inline]
     #[must_use]
@@ -148,8 +154,33 @@ impl<'a> Chain<'a> {
             return BlockKey(mix(last.0, u64::from(self.tokens().0) ^ 0x8ebc_6af0_9c88_c6e3));
         }
         let last = Tokens((block.0 + 1) * self.unit.0 - 1);
-        let piece = self.pieces[self.piece_of(last)];
-        BlockKey(mix(piece.key.0, u64::from(block.0) ^ 0xd6e8_feb8_6659_fd93))
+        self.pieces[self.piece_of(last)].key.block(block)
+    }
+
+    /// The keys of full blocks from `block` on, to be asked for in order: no piece is searched for twice.
+    #[inline]
+    pub(crate) fn keys_from(self, block: Blocks) -> Keys<'a> {
+        let last = Tokens((block.0 + 1) * self.unit.0 - 1);
+        Keys { pieces: &self.pieces[self.piece_of(last)..], unit: self.unit }
+    }
+}
+
+/// Tells keys of one chain, first to last.
+#[derive(Debug)]
+pub(crate) struct Keys<'a> {
+    pieces: &'a [Piece], // from that of the block asked for last
+    unit: Tokens,
+}
+
+impl Keys<'_> {
+    /// As [`Chain::key`] of a full block that is not before the one asked for last. O(pieces passed).
+    #[inline]
+    pub(crate) fn key(&mut self, block: Blocks) -> BlockKey {
+        let last = Tokens((block.0 + 1) * self.unit.0 - 1);
+        while self.pieces[0].end <= last {
+            self.pieces = &self.pieces[1..];
+        }
+        self.pieces[0].key.block(block)
     }
 }
 

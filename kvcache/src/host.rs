@@ -121,7 +121,7 @@ impl HostCache {
     /// Begins to write those of the chunks `from..to` that are neither there nor being written, while there is room.
     pub fn reserve(&mut self, chain: Chain<'_>, from: Blocks, to: Blocks) -> HostWrite {
         debug_assert_eq!(chain.unit(), self.config.chunk, "a chain in chunks");
-        let Reserved { held, new, skipped, .. } = self.shelf.reserve(chain, from, to, |_| 0);
+        let Reserved { held, new, skipped, .. } = self.shelf.reserve(chain, from, to, |_| 0, |_, _| ());
         self.skipped += u64::from(skipped.0);
         let used = self.shelf.used(0);
         if used * 1000 > self.shelf.capacity(0) * u64::from(self.config.watermark) {

@@ -86,6 +86,14 @@ impl Labels {
         id
     }
 
+    /// Whether the label was copied from a chain that ends as this one does, and so is this one: it covers all blocks
+    /// from its first one on.
+    pub(crate) fn is_of(&self, id: LabelId, chain: Chain<'_>) -> bool {
+        let label = &self.labels[id.0 as usize];
+        label.skipped as usize + label.pieces.len() == chain.pieces().len()
+            && label.pieces.last() == chain.pieces().last()
+    }
+
     /// One more run refers to it.
     pub(crate) fn share(&mut self, id: LabelId) {
         self.labels[id.0 as usize].runs += 1;

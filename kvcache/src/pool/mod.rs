@@ -32,10 +32,18 @@ pub struct Pool {
     config: PoolConfig,
     shelf: Shelf,
     places: Places,
+    ahead: Option<Ahead>,
     leases: Terms<Held>,
     puts: Terms<Held>,
     ages: Option<Time>, // when the time of some object is over that nobody holds
     counts: PoolCounts,
+}
+
+/// Evicting ahead of need, in tokens of a shard.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    watermark: u64, // where there is more
+    evict: u64,     // this much goes
 }
 
 impl Pool {
@@ -48,11 +56,12 @@ impl Pool {
         let by_time = matches!(config.eviction, Eviction::Lru | Eviction::Fifo);
         assert!(config.ttl.is_none() || by_time, "{} does not order by time", config.eviction);
         let capacity = config.shard_tokens();
-        let shard = |n: u16| Shard::new(capacity, config.eviction.policy(capacity, config.seed ^ u64::from(n)));
+        let shard = |n: u16| Shard::new(capacity, config.eviction.policy_of_many(capacity, config.seed ^ u64::from(n)));
         Self {
             config,
             shelf: Shelf::new(config.chunk, (0..config.shards).map(shard).collect::<Vec<_>>()),
             places: Places::new(config.shards, config.seed),
+            ahead: Ahead::of(config),
             leases: Terms::new(config.lease_ttl),
             puts: Terms::new(config.put_ttl),
             ages: None,
@@ -173,17 +182,17 @@ impl Pool {
             return Begun { put: None, end: from, new: Tokens::ZERO };
         }
         let places = &self.places;
-        if places.up().next().is_none() {
+        if !places.any_up() {
             self.counts.skipped += tokens_between(chain, from, to);
             return Begun { put: None, end: from, new: Tokens::ZERO };
         }
-        let reserved = self.shelf.reserve(chain, from, to, |key| places.of(key).expect("a shard is up"));
+        let place = |key| places.of(key).expect("a shard is up");
+        let reserved = self.shelf.reserve(chain, from, to, place, by_shard);
         let new = u64::from(reserved.new.0);
         self.counts.puts += new;
         self.counts.present += tokens_between(chain, from, reserved.end) - new;
         self.counts.skipped += u64::from(reserved.skipped.0);
         let put = if new > 0 {
-            self.shelf.spread_new(&reserved.held, by_shard);
             Some(PutId(self.puts.start(reserved.held, now)))
         } else {
             self.shelf.publish(reserved.held, from);
@@ -207,12 +216,10 @@ impl Pool {
     }
 
     fn evict_ahead(&mut self) {
-        let Backend::TieredStorage { watermark, evict } = self.config.backend else { return };
-        let capacity = self.config.shard_tokens();
-        let permille = |share: u16| (u128::from(capacity) * u128::from(share) / 1000) as u64;
+        let Some(Ahead { watermark, evict }) = self.ahead else { return };
         for shard in self.places.up() {
-            if self.shelf.used(shard) > permille(watermark) {
-                self.shelf.evict(shard, permille(evict));
+            if self.shelf.used(shard) > watermark {
+                self.shelf.evict(shard, evict);
             }
         }
     }
@@ -220,7 +227,7 @@ impl Pool {
     /// When something ends by itself next: a lease, a put, an object's time.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        [self.leases.deadline(), self.puts.deadline(), self.ages].into_iter().flatten().min()
+        first_of(first_of(self.leases.deadline(), self.puts.deadline()), self.ages)
     }
 
     /// What was due by `now` happens: leases expire and pin nothing more, unfinished puts are discarded, objects
@@ -249,7 +256,7 @@ impl Pool {
                 self.counts.aged += self.shelf.expire(shard, Time(now.0 - ttl.0 + 1));
             }
             let next = self.shelf.oldest(shard).map(|used| used + ttl);
-            self.ages = [self.ages, next].into_iter().flatten().min();
+            self.ages = first_of(self.ages, next);
         }
     }
 
@@ -310,6 +317,23 @@ impl Pool {
         for shard in 0..self.config.shards {
             assert!(self.shelf.used(shard) <= self.config.shard_tokens(), "a shard holds what fits");
         }
+    }
+}
+
+impl Ahead {
+    /// `None` where the pool evicts on demand alone.
+    fn of(config: PoolConfig) -> Option<Self> {
+        let Backend::TieredStorage { watermark, evict } = config.backend else { return None };
+        let permille = |share: u16| (u128::from(config.shard_tokens()) * u128::from(share) / 1000) as u64;
+        Some(Self { watermark: permille(watermark), evict: permille(evict) })
+    }
+}
+
+/// The earlier one, of those that will be.
+const fn first_of(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if one.0 <= other.0 { one } else { other }),
+        (None, any) | (any, None) => any,
     }
 }
 

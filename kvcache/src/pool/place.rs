@@ -21,8 +21,15 @@ impl Places {
 
     /// The shard for `key`, if any is up. O(shards).
     pub(super) fn of(&self, key: BlockKey) -> Option<u16> {
-        let draws = self.up.iter().map(|(shard, salt)| (mix(key.0, *salt), *shard));
-        draws.max().map(|(_, shard)| shard)
+        let (first, others) = self.up.split_first()?;
+        let (mut chosen, mut highest) = (first.0, mix(key.0, first.1));
+        for (shard, salt) in others {
+            let draw = mix(key.0, *salt);
+            if draw >= highest {
+                (highest, chosen) = (draw, *shard);
+            }
+        }
+        Some(chosen)
     }
 
     pub(super) fn is_up(&self, shard: u16) -> bool {
@@ -38,6 +45,10 @@ impl Places {
         if !self.is_up(shard) {
             self.up.insert(place, (shard, self.salts[usize::from(shard)]));
         }
+    }
+
+    pub(super) const fn any_up(&self) -> bool {
+        !self.up.is_empty()
     }
 
     pub(super) fn up(&self) -> impl Iterator<Item = u16> {

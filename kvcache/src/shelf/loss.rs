@@ -1,6 +1,6 @@
 //! What goes: evicted for room, lost with its shard or alone, expired, cleared.
 
-use super::slices::{Shard, SliceId, Slices};
+use super::slices::{Shard, Slice, SliceId, Slices};
 use super::strips::{Mask, StripId, Strips, lowest};
 use super::{ShardUsage, Shelf};
 use crate::chain::Chain;
@@ -39,36 +39,37 @@ impl Shelf {
     }
 
     fn evict_from(&mut self, slice: SliceId, tokens: u64) -> u64 {
-        let at = self.slices.at(slice);
-        let (id, shard) = (at.strip, at.shard);
+        let Slice { strip: id, shard, ready, .. } = *self.slices.at(slice);
         let weight = self.weight(id);
-        let gone = highest(at.ready, tokens.div_ceil(weight));
         debug_assert_eq!(self.strips.at(id).pins, 0, "what is held is not evicted");
-        self.drop_ready(id, slice, gone, true);
+        // Mostly all of it goes, and there is nothing to divide.
+        let whole = weight * u64::from(ready.count_ones());
+        let going = if whole <= tokens { ready } else { highest(ready, tokens.div_ceil(weight)) };
+        let gone = self.drop_ready(id, slice, going, true);
         self.strips.tidy(id);
-        let gone = weight * u64::from(gone.count_ones());
         self.shards[usize::from(shard)].usage.evicted += gone;
         gone
     }
 
-    /// Takes ready objects that nobody holds out of a slice.
-    fn drop_ready(&mut self, id: StripId, slice: SliceId, objects: Mask, evicted: bool) {
+    /// Takes ready objects that nobody holds out of a slice; gives what they weigh.
+    fn drop_ready(&mut self, id: StripId, slice: SliceId, objects: Mask, evicted: bool) -> u64 {
         let weight = self.weight(id);
         let strip = self.strips.at_mut(id);
         strip.ready &= !objects;
         let of = self.slices.at_mut(slice);
         of.ready &= !objects;
-        let left = weight * u64::from(of.ready.count_ones());
+        let gone = weight * u64::from(objects.count_ones());
         let Shard { usage, policy, .. } = &mut self.shards[usize::from(of.shard)];
-        usage.ready -= weight * u64::from(objects.count_ones());
-        if left > 0 {
-            policy.reweigh(slice, left);
+        usage.ready -= gone;
+        if of.ready != 0 {
+            policy.reweigh(slice, weight * u64::from(of.ready.count_ones()));
         } else {
             policy.gone(slice, evicted.then_some(strip.key.0));
         }
         if of.is_empty() {
             self.drop_slice(id, slice);
         }
+        gone
     }
 
     /// A shard restarted, empty. What is held there is not found any more, and goes when nobody holds it; what is being

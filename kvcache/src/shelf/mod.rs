@@ -25,6 +25,7 @@ mod check; // the invariants
 use crate::chain::Chain;
 use crate::time::Time;
 use crate::units::{Blocks, Tokens};
+use alloc::vec;
 use alloc::vec::Vec;
 pub use policy::{Eviction, UnknownEviction};
 pub(crate) use slices::{Shard, ShardUsage};
@@ -87,6 +88,7 @@ pub(crate) struct Shelf {
     writer: u64, // reservations so far
     epoch: u32,  // how often it was cleared
     now: Time,
+    wanted: Vec<Mask>, // by shard, of a strip that is being filled; else empty sets
 }
 
 /// The existing part of a path, held from some object on.
@@ -105,6 +107,7 @@ impl Shelf {
             uses: Uses::Range,
             strips: Strips::new(unit),
             slices: Slices::new(),
+            wanted: vec![0; shards.len()],
             shards,
             turn: 0,
             writer: 0,
@@ -128,7 +131,8 @@ impl Shelf {
     /// O(strips on the path, times the log of their pieces).
     pub(crate) fn find(&self, chain: Chain<'_>, from: Blocks, to: Blocks) -> Blocks {
         let to = to.min(chain.objects());
-        let (mut above, mut at, mut end) = (StripId::ROOT, Blocks::ZERO, from);
+        let (mut above, mut at) = self.strips.start(chain, from);
+        let mut end = from;
         while at < to {
             let Some((id, inside)) = self.strips.step(above, chain, at, to - at) else { break };
             let strip = self.strips.at(id);
@@ -191,7 +195,8 @@ impl Shelf {
 
     /// Holds the strips of `from..to` as far as there are any.
     fn hold(&mut self, chain: Chain<'_>, from: Blocks, to: Blocks) -> Walk {
-        let mut walk = Walk { leaf: StripId::ROOT, reach: Blocks::ZERO, gaps: false };
+        let (leaf, reach) = self.strips.start(chain, from);
+        let mut walk = Walk { leaf, reach, gaps: false };
         while walk.reach < to {
             let at = walk.reach;
             let Some((mut id, inside)) = self.strips.step(walk.leaf, chain, at, to - at) else { break };
@@ -276,25 +281,15 @@ impl Shelf {
 
     /// Tells on which shards the ready objects of a held range are, and how many tokens of it; a shard may come
     /// several times.
-    pub(crate) fn spread(&self, held: &Held, visit: impl FnMut(u16, Tokens)) {
-        self.visit(held, |slice, _| slice.ready, visit);
-    }
-
-    /// The same for the objects that the holder is to write.
-    pub(crate) fn spread_new(&self, held: &Held, visit: impl FnMut(u16, Tokens)) {
-        self.visit(held, |slice, writer| if writer == held.writer { slice.pending } else { 0 }, visit);
-    }
-
-    fn visit(&self, held: &Held, of: impl Fn(&Slice, u64) -> Mask, mut visit: impl FnMut(u16, Tokens)) {
+    pub(crate) fn spread(&self, held: &Held, mut visit: impl FnMut(u16, Tokens)) {
         let mut id = if held.epoch == self.epoch { held.leaf } else { StripId::ROOT };
         while id != StripId::ROOT && self.strips.at(id).start >= held.from {
             let strip = self.strips.at(id);
             let mut slice = strip.slices;
             while slice != SliceId::NONE {
                 let at = self.slices.at(slice);
-                let count = of(at, strip.writer).count_ones();
-                if count > 0 {
-                    visit(at.shard, Tokens(self.weight(id) as u32 * count));
+                if at.ready != 0 {
+                    visit(at.shard, Tokens(self.weight(id) as u32 * at.ready.count_ones()));
                 }
                 slice = at.next;
             }

@@ -104,6 +104,11 @@ impl Shard {
         Self { capacity, usage: ShardUsage::default(), policy, by_age }
     }
 
+    /// Tokens that can be reserved: what nobody holds can be evicted.
+    pub(super) const fn available(&self) -> u64 {
+        self.capacity - self.usage.pending - self.usage.pinned
+    }
+
     pub(super) const fn used(&self) -> u64 {
         self.usage.ready + self.usage.pending
     }

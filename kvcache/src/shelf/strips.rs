@@ -83,11 +83,15 @@ impl Strip {
     }
 }
 
+/// Ends of strips that are remembered: a power of two, and more than there are prompts under way.
+const ENDS: usize = 1024;
+
 #[derive(Debug)]
 pub(super) struct Strips {
     strips: Vec<Strip>,
     vacant: Vec<StripId>,
     first: KeyMap<StripId>,
+    ends: Vec<StripId>, // by their last object's key, of all that share a place the one that came last
     pub(super) labels: Labels,
 }
 
@@ -95,7 +99,8 @@ impl Strips {
     pub(super) fn new(unit: Tokens) -> Self {
         let mut root = blank(BlockKey(0), LabelId::default(), Blocks::ZERO, Blocks::ZERO);
         root.pins = 1; // it is never removed
-        Self { strips: vec![root], vacant: Vec::new(), first: KeyMap::default(), labels: Labels::new(unit) }
+        let ends = vec![StripId::ROOT; ENDS];
+        Self { strips: vec![root], vacant: Vec::new(), first: KeyMap::default(), ends, labels: Labels::new(unit) }
     }
 
     #[inline]
@@ -106,6 +111,21 @@ impl Strips {
     #[inline]
     pub(super) fn at_mut(&mut self, id: StripId) -> &mut Strip {
         &mut self.strips[id.index()]
+    }
+
+    /// Where to begin a walk of `chain` to its object `at`: a strip above it, and where that ends. Prompts grow, and a
+    /// key names its whole past: who goes on where a strip ends need not be led there from the root.
+    pub(super) fn start(&self, chain: Chain<'_>, at: Blocks) -> (StripId, Blocks) {
+        if at > Blocks::ZERO && at < chain.objects() {
+            let last = chain.key(at - Blocks(1));
+            let id = self.ends[last.0 as usize % ENDS];
+            let strip = self.at(id);
+            if strip.last == last && self.is_live(id) {
+                debug_assert_eq!(strip.start + strip.len, at, "a key names its place");
+                return (id, at);
+            }
+        }
+        (StripId::ROOT, Blocks::ZERO)
     }
 
     /// The child of `above`, which ends at object `at` of `chain`, and how many of its objects, at most `most`, the
@@ -148,10 +168,17 @@ impl Strips {
                 self.labels.share(label);
                 label
             }
+            None if parent != StripId::ROOT && self.labels.is_of(self.at(parent).label, chain) => {
+                let above = self.at(parent).label;
+                self.labels.share(above);
+                *label.insert(above)
+            }
             None => *label.insert(self.labels.keep(chain, start)),
         };
         let mut strip = blank(chain.key(start), kept, start, len);
-        strip.last = chain.key(start + len - Blocks(1));
+        if len > Blocks(1) {
+            strip.last = chain.key(start + len - Blocks(1));
+        }
         strip.parent = parent;
         if is_tail {
             strip.tail = chain.tokens() - start.tokens(chain.unit());
@@ -165,7 +192,9 @@ impl Strips {
         let strip = self.at_mut(id);
         debug_assert!(strip.children == 0 && (strip.ready | strip.pending) & !below(len) == 0, "nothing is cut off");
         strip.len = len;
-        strip.last = chain.key(strip.start + len - Blocks(1));
+        let last = chain.key(strip.start + len - Blocks(1));
+        strip.last = last;
+        self.ends[last.0 as usize % ENDS] = id;
     }
 
     /// Joins two strips of `chain`, of which one is the other's only child. The lower one's number stays. Whose slices
@@ -219,7 +248,7 @@ impl Strips {
     }
 
     fn add(&mut self, strip: Strip) -> StripId {
-        let key = strip.key;
+        let (key, last) = (strip.key, strip.last);
         let id = if let Some(id) = self.vacant.pop() {
             self.strips[id.index()] = strip;
             id
@@ -228,6 +257,7 @@ impl Strips {
             StripId(self.strips.len() as u32 - 1)
         };
         self.first.insert(key.0, id);
+        self.ends[last.0 as usize % ENDS] = id;
         id
     }
 

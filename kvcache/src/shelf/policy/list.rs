@@ -52,6 +52,11 @@ impl<T: Copy + Default, const N: usize> Lists<T, N> {
         &mut self.entries[slice.index()]
     }
 
+    /// Whether a slice hangs in a list.
+    pub(super) fn hangs(&self, slice: SliceId) -> bool {
+        self.list_of(slice) != NOWHERE
+    }
+
     /// Which list a slice hangs in.
     pub(super) fn list_of(&self, slice: SliceId) -> u8 {
         self.entries[slice.index()].list
@@ -63,7 +68,8 @@ impl<T: Copy + Default, const N: usize> Lists<T, N> {
         self.append(list, slice);
     }
 
-    fn make_known(&mut self, slice: SliceId, tokens: u64, pinned: bool) {
+    /// Makes a slice known that hangs in no list yet.
+    pub(super) fn make_known(&mut self, slice: SliceId, tokens: u64, pinned: bool) {
         let (older, newer) = (SliceId::NONE, SliceId::NONE);
         let entry = Entry { older, newer, list: NOWHERE, pinned, tokens, with: T::default() };
         if slice.index() >= self.entries.len() {
@@ -79,7 +85,8 @@ impl<T: Copy + Default, const N: usize> Lists<T, N> {
         self.append(list, slice);
     }
 
-    fn append(&mut self, list: u8, slice: SliceId) {
+    /// Makes what hangs in no list the newest of one.
+    pub(super) fn append(&mut self, list: u8, slice: SliceId) {
         self.link(list, slice, self.lists[list as usize].newest, SliceId::NONE);
     }
 

@@ -6,6 +6,7 @@
 mod list; // many lists over one vector of neighbours
 mod ghost; // what was evicted and is remembered
 mod lru; // least recently used
+mod recent; // the same for many shards
 mod fifo; // first published
 mod s3fifo; // small, main and ghost queues
 mod arc; // adaptive between recency and frequency
@@ -58,6 +59,13 @@ impl Eviction {
             Self::Fifo => Box::new(fifo::Fifo::new()),
             Self::Lfu => Box::new(lfu::Lfu::new(seed)),
         }
+    }
+}
+
+impl Eviction {
+    /// The same for a shard of many.
+    pub(crate) fn policy_of_many(self, capacity: u64, seed: u64) -> Box<dyn Policy> {
+        if self == Self::Lru { Box::new(recent::Recent::new()) } else { self.policy(capacity, seed) }
     }
 }
 
