@@ -45,22 +45,24 @@ impl Shelf {
         // Mostly all of it goes, and there is nothing to divide.
         let whole = weight * u64::from(ready.count_ones());
         let going = if whole <= tokens { ready } else { highest(ready, tokens.div_ceil(weight)) };
-        let gone = self.drop_ready(id, slice, going, true);
-        self.strips.tidy(id);
+        let gone = if going == ready { whole } else { weight * u64::from(going.count_ones()) };
+        self.drop_ready(id, slice, going, gone, true);
+        if self.strips.at(id).ready == 0 {
+            self.strips.tidy(id);
+        }
         self.shards[usize::from(shard)].usage.evicted += gone;
         gone
     }
 
-    /// Takes ready objects that nobody holds out of a slice; gives what they weigh.
-    fn drop_ready(&mut self, id: StripId, slice: SliceId, objects: Mask, evicted: bool) -> u64 {
+    /// Takes ready objects of `tokens` that nobody holds out of a slice.
+    fn drop_ready(&mut self, id: StripId, slice: SliceId, objects: Mask, tokens: u64, evicted: bool) {
         let weight = self.weight(id);
         let strip = self.strips.at_mut(id);
         strip.ready &= !objects;
         let of = self.slices.at_mut(slice);
         of.ready &= !objects;
-        let gone = weight * u64::from(objects.count_ones());
         let Shard { usage, policy, .. } = &mut self.shards[usize::from(of.shard)];
-        usage.ready -= gone;
+        usage.ready -= tokens;
         if of.ready != 0 {
             policy.reweigh(slice, weight * u64::from(of.ready.count_ones()));
         } else {
@@ -69,7 +71,6 @@ impl Shelf {
         if of.is_empty() {
             self.drop_slice(id, slice);
         }
-        gone
     }
 
     /// A shard restarted, empty. What is held there is not found any more, and goes when nobody holds it; what is being
@@ -123,11 +124,11 @@ impl Shelf {
     }
 
     fn lose_objects(&mut self, id: StripId, slice: SliceId, objects: Mask) {
-        let strip = self.strips.at_mut(id);
-        if strip.pins > 0 {
-            strip.doomed |= objects;
+        if self.strips.at(id).pins > 0 {
+            self.strips.at_mut(id).doomed |= objects;
         } else {
-            self.drop_ready(id, slice, objects, false);
+            let tokens = self.weight(id) * u64::from(objects.count_ones());
+            self.drop_ready(id, slice, objects, tokens, false);
         }
     }
 
@@ -135,7 +136,7 @@ impl Shelf {
     /// back, and nothing happens then.
     pub(crate) fn clear(&mut self) {
         self.strips = Strips::new(self.unit);
-        self.slices = Slices::new();
+        self.slices = Slices::new(self.shards.len());
         for shard in &mut self.shards {
             shard.usage = ShardUsage { evicted: shard.usage.evicted, ..ShardUsage::default() };
             shard.policy.clear();

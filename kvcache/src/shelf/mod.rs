@@ -106,7 +106,7 @@ impl Shelf {
             unit,
             uses: Uses::Range,
             strips: Strips::new(unit),
-            slices: Slices::new(),
+            slices: Slices::new(shards.len()),
             wanted: vec![0; shards.len()],
             shards,
             turn: 0,

@@ -6,15 +6,20 @@ use crate::time::Time;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// A slice's number; it is used again when the slice is gone.
+/// A slice's number; it is used again when the slice is gone. Each shard counts its own, so that what its policy keeps of
+/// them takes no more room than they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SliceId(u32);
+pub(crate) struct SliceId {
+    number: u32,
+    shard: u16,
+}
 
 impl SliceId {
-    pub(super) const NONE: Self = Self(u32::MAX);
+    pub(super) const NONE: Self = Self { number: u32::MAX, shard: 0 };
 
+    /// Its place among those of its shard.
     pub(super) const fn index(self) -> usize {
-        self.0 as usize
+        self.number as usize
     }
 }
 
@@ -37,41 +42,47 @@ impl Slice {
 
 #[derive(Debug)]
 pub(super) struct Slices {
+    shards: Vec<OnShard>,
+}
+
+#[derive(Debug, Default)]
+struct OnShard {
     slices: Vec<Slice>,
     vacant: Vec<SliceId>,
 }
 
 impl Slices {
-    pub(super) const fn new() -> Self {
-        Self { slices: Vec::new(), vacant: Vec::new() }
+    pub(super) fn new(shards: usize) -> Self {
+        Self { shards: (0..shards).map(|_| OnShard::default()).collect() }
     }
 
     #[inline]
     pub(super) fn at(&self, id: SliceId) -> &Slice {
-        &self.slices[id.index()]
+        &self.shards[usize::from(id.shard)].slices[id.index()]
     }
 
     #[inline]
     pub(super) fn at_mut(&mut self, id: SliceId) -> &mut Slice {
-        &mut self.slices[id.index()]
+        &mut self.shards[usize::from(id.shard)].slices[id.index()]
     }
 
     pub(super) fn add(&mut self, slice: Slice) -> SliceId {
-        if let Some(id) = self.vacant.pop() {
-            self.slices[id.index()] = slice;
+        let of = &mut self.shards[usize::from(slice.shard)];
+        if let Some(id) = of.vacant.pop() {
+            of.slices[id.index()] = slice;
             return id;
         }
-        self.slices.push(slice);
-        SliceId(self.slices.len() as u32 - 1)
+        of.slices.push(slice);
+        SliceId { number: of.slices.len() as u32 - 1, shard: slice.shard }
     }
 
     pub(super) fn remove(&mut self, id: SliceId) {
-        self.vacant.push(id);
+        self.shards[usize::from(id.shard)].vacant.push(id);
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.slices.len() - self.vacant.len()
+        self.shards.iter().map(|of| of.slices.len() - of.vacant.len()).sum()
     }
 }
 

@@ -16,27 +16,28 @@ use lru::LruCache;
 /// A slice in the ring of its use.
 #[derive(Clone, Copy, Debug)]
 struct Link {
-    ring: u64,     // NOWHERE: it hangs in none
+    ring: u32,     // NOWHERE: it hangs in none
     next: SliceId, // goes after it; that of the last one is the first
     before: SliceId,
     first: bool, // the first of its ring to go
 }
 
-const NOWHERE: u64 = 0;
+const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug)]
 pub(super) struct Lru {
-    rings: LruCache<u64, SliceId, BuildHasherDefault<OwnHash>>, // and the first slice of each
-    empty: Vec<u64>,                                            // rings without slices, wherever they are in the order
+    rings: LruCache<u64, u32, BuildHasherDefault<OwnHash>>, // by name
+    firsts: Vec<SliceId>,                                   // of each ring
+    empty: Vec<u32>,                                        // rings without slices, wherever they are in the order
     links: Vec<Link>,
     turn: u64,     // the use that came last,
-    ring: u64,     // its ring
+    ring: u32,     // its ring
     last: SliceId, // and what it touched last
 }
 
 /// Rings are numbered one by one, which as their own hash would crowd one corner of the map. An odd factor keeps them
 /// apart (Knuth, TAOCP 6.4: the golden ratio).
-const fn name_of(ring: usize) -> u64 {
+const fn name_of(ring: u32) -> u64 {
     (ring as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
@@ -44,6 +45,7 @@ impl Lru {
     pub(super) fn new() -> Self {
         Self {
             rings: LruCache::unbounded_with_hasher(BuildHasherDefault::default()),
+            firsts: Vec::new(),
             empty: Vec::new(),
             links: Vec::new(),
             turn: 0,
@@ -80,8 +82,7 @@ impl Lru {
             self.at(next).first |= first;
         }
         if first {
-            let to_go = self.rings.peek_mut(&ring).expect("rings stay");
-            *to_go = if alone { SliceId::NONE } else { next };
+            self.firsts[ring as usize] = if alone { SliceId::NONE } else { next };
         }
     }
 
@@ -100,11 +101,13 @@ impl Lru {
             return;
         }
         let ring = if let Some(ring) = self.empty.pop() {
-            *self.rings.get_mut(&ring).expect("rings stay") = slice;
+            self.rings.promote(&name_of(ring));
+            self.firsts[ring as usize] = slice;
             ring
         } else {
-            let ring = name_of(self.rings.len());
-            self.rings.put(ring, slice);
+            let ring = self.firsts.len() as u32;
+            self.rings.put(name_of(ring), ring);
+            self.firsts.push(slice);
             ring
         };
         *self.at(slice) = Link { ring, next: slice, before: slice, first: true };
@@ -149,12 +152,12 @@ impl Policy for Lru {
             return None;
         }
         loop {
-            let (ring, slice) = self.rings.peek_lru()?;
-            if *slice != SliceId::NONE {
-                return Some(*slice);
+            let ring = *self.rings.peek_lru()?.1;
+            let slice = self.firsts[ring as usize];
+            if slice != SliceId::NONE {
+                return Some(slice);
             }
-            let ring = *ring;
-            self.rings.promote(&ring);
+            self.rings.promote(&name_of(ring));
         }
     }
 
