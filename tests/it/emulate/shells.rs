@@ -8,7 +8,7 @@ use driver::emulate::clock::{Clock, TimeScale};
 use driver::emulate::engine::Engine;
 use driver::emulate::progress::{End, Submission, Ticket};
 use driver::emulate::record::Trail;
-use kvcache::{Blocks, ChainBuilder, SessionId, Span, Time, Tokens};
+use kvcache::{Blocks, ChainBuilder, LoadMode, SessionId, Span, Time, Tokens};
 use router::{Api, Strategy};
 use sim::simulate::{Path, simulate};
 use sim::streams::Streams;
@@ -91,6 +91,21 @@ async fn one_script_two_shells() {
                 check(&world, seed, Api::Completions).await;
             }
             check(&world, 4, Api::Chat).await;
+            check_tenfold(&world).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_script_two_shells_with_lower_tiers() {
+    for load in [LoadMode::Blocking, LoadMode::Overlapped, LoadMode::Layerwise] {
+        for async_scheduling in [false, true] {
+            let (lower, capacity, max_model_len) = (Some(load), Blocks(48), Tokens(768));
+            let world =
+                World { async_scheduling, lower, capacity, max_model_len, ..World::new(3, Strategy::RoundRobin) };
+            for seed in 0..4 {
+                check(&world, seed, Api::Completions).await;
+            }
             check_tenfold(&world).await;
         }
     }
