@@ -40,13 +40,17 @@ pub enum Choice {
     ByCost(Costs),
 }
 
-/// What experience says: how much slower than expected loads have been, and how often it was of use to ask the pool. In
-/// permille, moving averages with weight 1/4.
+/// What experience says, in moving averages with weight 1/4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
+    /// How much slower than expected loads from L1 have been, in permille.
     host: u64,
+    /// The same from L2.
     pool: u64,
+    /// How often, in permille, it was of use to ask the pool.
     useful: u64,
+    /// How long it took to learn that the pool has nothing; `None`: that has not happened yet.
+    wasted: Option<Span>,
 }
 
 /// So often, in permille, it is thought to be of use to ask the pool before anybody has, and at least.
@@ -55,7 +59,7 @@ const USEFUL_LEAST: u64 = 8;
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { host: 1000, pool: 1000, useful: USEFUL }
+        Self { host: 1000, pool: 1000, useful: USEFUL, wasted: None }
     }
 }
 
@@ -114,9 +118,26 @@ impl Pace {
         self.useful = ((self.useful * 3 + now) / 4).max(USEFUL_LEAST);
     }
 
-    /// How long to wait for an answer that may gain so many picoseconds: its expectation.
-    pub(super) fn patience(&self, gain: u64) -> Span {
-        Span((u128::from(gain) * u128::from(self.useful) / 1000) as u64)
+    /// The pool answered after so long that it has nothing.
+    pub(super) fn learnt_nothing(&mut self, took: Span, choice: &Choice) {
+        let Choice::ByCost(costs) = choice else { return };
+        let before = self.wasted.unwrap_or(costs.pool.fixed);
+        self.wasted = Some(Span((before.0 * 3 + took.0) / 4));
+    }
+
+    /// Nobody was asked: what a question takes loses weight, as `forget` says of loads.
+    pub(super) fn asked_nobody(&mut self) {
+        if let Some(wasted) = &mut self.wasted {
+            wasted.0 -= wasted.0 / 128;
+        }
+    }
+
+    /// How long to wait for an answer that may gain so many picoseconds; `None`: it is not worth asking. It is where what
+    /// is to be expected of it exceeds what an answer takes that is none; then a quarter of the gain may be staked.
+    pub(super) fn patience(&self, gain: u64, costs: &Costs) -> Option<Span> {
+        let expected = u128::from(gain) * u128::from(self.useful) / 1000;
+        let wasted = self.wasted.unwrap_or(costs.pool.fixed);
+        (expected > u128::from(wasted.0)).then_some(Span(gain / 4))
     }
 
     /// Something was not loaded: what is not tried is not learnt about, so what was seen loses weight, and a tier that

@@ -69,6 +69,8 @@ impl Tiers {
         self.counts.declined += u64::from(offer.declined.0);
         if offer.asked {
             self.pace.asked(offer.to > offer.host);
+        } else {
+            self.pace.asked_nobody();
         }
         if !offer.loads() {
             return None;

@@ -206,8 +206,8 @@ impl Tiers {
 
     /// How long an answer of the pool is worth waiting for; `None`: it is not.
     ///
-    /// Who may choose waits no longer than a share of what there is to be gained where the pool has all of it. The share
-    /// follows how often answers turned out useful, so a pool that never helps is soon waited for hardly at all.
+    /// Who may choose compares what there is to be gained where the pool has all of it, times how often answers turned out
+    /// useful, with how long it takes to learn that the pool has nothing; and waits for a part of that gain at most.
     fn patience(
         &self,
         offer: &Offer,
@@ -217,8 +217,7 @@ impl Tiers {
     ) -> Option<Span> {
         let Choice::ByCost(costs) = self.config.choice else { return Some(LOOK_UP_TIMEOUT) };
         let gain = |to: Blocks| self.worth(offer, objects, (from, host, to), total).unwrap_or(0);
-        let patience = self.pace.patience(gain(end).saturating_sub(gain(host)));
-        (patience > costs.pool.fixed).then_some(patience)
+        self.pace.patience(gain(end).saturating_sub(gain(host)), &costs)
     }
 
     /// How far the pool reaches behind `host`; `None`: the question is on its way.
@@ -242,7 +241,7 @@ impl Tiers {
         }
         let Some(patience) = patience.filter(|_| self.breaker.may_call(now)) else { return Some(host) };
         let id = self.number();
-        self.probes.push(Probe { op: id, request, deadline: now + patience });
+        self.probes.push(Probe { op: id, request, from: host, at: now, deadline: now + patience });
         self.ops.push_back(Op { id, request, task: Task::Probe { from: host, to: end } });
         *inquiry = Inquiry::Asked { op: id, from: host };
         None
@@ -300,11 +299,14 @@ impl Tiers {
     }
 
     pub(super) fn probed(&mut self, place: usize, outcome: Result<Done, Failed>, now: Time) -> Woken {
-        let Probe { op, request, .. } = self.probes.swap_remove(place);
+        let Probe { op, request, from, at, .. } = self.probes.swap_remove(place);
         let upto = match outcome {
             Ok(Done::Probed(upto)) => Some(upto),
             _ => None,
         };
+        if upto.is_none_or(|upto| upto <= from) {
+            self.pace.learnt_nothing(now.since(at), &self.config.choice);
+        }
         self.heard(outcome.err(), now);
         Woken::Answered { request, op, upto }
     }

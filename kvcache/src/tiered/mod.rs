@@ -71,6 +71,9 @@ struct Tiers {
 struct Probe {
     op: OpId,
     request: RequestId,
+    /// From which object on it asks, and when it was asked.
+    from: Blocks,
+    at: Time,
     /// By when it is to be answered, with what is known by then.
     deadline: Time,
 }
@@ -281,6 +284,8 @@ impl TieredCache {
             let usage = host.usage();
             assert!(!idle || (usage.pinned, usage.pending) == (0, 0), "nothing moves, nothing is pinned or pending");
         }
+        let goes_on = tiers.stores.iter().all(|store| store.pool || !store.copied);
+        assert!(goes_on, "a store that was copied goes on to L2, or has ended");
         for (place, load) in tiers.loads.iter().enumerate() {
             assert!(load.from < load.to && load.from <= load.host && load.host <= load.to, "a load moves a prefix");
             assert!(load.left.is_none() || load.started.is_some(), "only a load under way keeps blocks");

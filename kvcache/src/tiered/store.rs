@@ -14,7 +14,8 @@ pub(super) struct Store {
     write: Option<HostWrite>,
     /// Whether it is off the device.
     pub(super) copied: bool,
-    pool: bool,
+    /// Whether L2 is to have it.
+    pub(super) pool: bool,
 }
 
 impl Tiers {

@@ -54,6 +54,13 @@ struct Load {
     left: Option<Held>,
 }
 
+struct Question {
+    request: RequestId,
+    from: usize,
+    at: Time,
+    deadline: Time,
+}
+
 struct Store {
     write: Option<Holding>,
     copied: bool,
@@ -66,9 +73,12 @@ pub(super) struct Model {
     tiers: Option<TierConfig>,
     pub(super) host: Option<Host>,
     pub(super) breaker: Option<Breaker>,
-    pace: (u64, u64),                         // permille of the expected duration: L1, L2
-    useful: u64,                              // permille of the questions that were of use
-    probes: BTreeMap<u64, (RequestId, Time)>, // and by when they are to be answered
+    pace: (u64, u64), // permille of the expected duration: L1, L2
+    /// Permille of the questions that were of use.
+    useful: u64,
+    /// How long it took to learn that the pool has nothing.
+    wasted: Option<u64>,
+    probes: BTreeMap<u64, Question>,
     loads: BTreeMap<u64, Load>,
     stores: BTreeMap<u64, Store>,
     number: u64,
@@ -96,6 +106,7 @@ impl Model {
             breaker: tiers.map(|tiers| Breaker::new(tiers.breaker)),
             pace: (1000, 1000),
             useful: 125,
+            wasted: None,
             probes: BTreeMap::new(),
             loads: BTreeMap::new(),
             stores: BTreeMap::new(),
@@ -156,7 +167,8 @@ impl Model {
         awaited.flat_map(|load| load.objects[load.from..load.to].iter().map(|(name, _)| *name))
     }
 
-    /// How long an answer is worth waiting for: a share of what there is to be gained, if that is more than a round trip.
+    /// How long to wait for an answer: a quarter of what there is to be gained, where that, as often as answers are of use,
+    /// is more than it takes to learn that there is nothing.
     fn patience(&self, expected: &Expected, ask: Ask<'_>, (from, host, end): (usize, usize, usize)) -> Option<Span> {
         let tiers = self.tiers?;
         let Choice::ByCost(costs) = tiers.choice else { return Some(Span::from_secs(3)) };
@@ -167,9 +179,10 @@ impl Model {
             let enough = cached > expected.device && cached - expected.device >= tiers.min_retrieve.0 && to > from;
             if enough { self.gain((expected.device, cached), moved).max(0) } else { 0 }
         };
-        let share = (worth(end) - worth(host)).max(0) * i128::from(self.useful) / 1000;
-        let patience = Span(u64::try_from(share).expect("it fits"));
-        (patience > costs.pool.fixed).then_some(patience)
+        let gain = (worth(end) - worth(host)).max(0);
+        let wasted = self.wasted.unwrap_or(costs.pool.fixed.0);
+        let worth_it = gain * i128::from(self.useful) / 1000 > i128::from(wasted);
+        worth_it.then(|| Span(u64::try_from(gain / 4).expect("it fits")))
     }
 
     fn ask_pool(
@@ -193,7 +206,7 @@ impl Model {
                 let id = self.number();
                 let task = Task::Probe { from: blocks(host), to: blocks(end) };
                 self.ops.push(Op { id: OpId(id), request, task });
-                self.probes.insert(id, (request, now + patience));
+                self.probes.insert(id, Question { request, from: host, at: now, deadline: now + patience });
                 *inquiry = Inquiry::Asked { op: OpId(id), from: blocks(host) };
                 None
             }
@@ -274,6 +287,8 @@ impl Model {
         if expected.asked {
             let now = if expected.to > expected.host { 1000 } else { 0 };
             self.useful = ((3 * self.useful + now) / 4).max(8);
+        } else if let Some(wasted) = &mut self.wasted {
+            *wasted -= *wasted / 128;
         }
         let mut seat = Seat { held, stored: expected.known, load: None };
         let Expected { from, host, to, .. } = expected;
@@ -367,9 +382,15 @@ impl Model {
     }
 
     pub(super) fn op_done(&mut self, op: OpId, outcome: Result<Done, Failed>, now: Time) -> Option<Woken> {
-        if let Some((request, _)) = self.probes.remove(&op.0) {
+        if let Some(Question { request, from, at, .. }) = self.probes.remove(&op.0) {
             self.heard(outcome, now);
             let upto = if let Ok(Done::Probed(upto)) = outcome { Some(upto) } else { None };
+            if let (Some(Choice::ByCost(costs)), true) =
+                (self.tiers.map(|tiers| tiers.choice), upto.is_none_or(|upto| upto.0 as usize <= from))
+            {
+                let before = self.wasted.unwrap_or(costs.pool.fixed.0);
+                self.wasted = Some((3 * before + now.since(at).0) / 4);
+            }
             return Some(Woken::Answered { request, op, upto });
         }
         if self.loads.get(&op.0).is_some_and(|load| load.started.is_some()) {
@@ -458,8 +479,8 @@ impl Model {
 
     /// By when a load or a question must be answered, and whether it is a load that needs L2.
     pub(super) fn load(&self, op: OpId) -> (Option<Time>, bool) {
-        if let Some((_, deadline)) = self.probes.get(&op.0) {
-            return (Some(*deadline), false);
+        if let Some(question) = self.probes.get(&op.0) {
+            return (Some(question.deadline), false);
         }
         self.loads.get(&op.0).map_or((None, false), |load| (load.deadline, load.to > load.host))
     }

@@ -188,7 +188,8 @@ impl World {
 
     /// Time passes, and mostly somebody looks whether that was too long for a load.
     fn wait(&mut self) -> &'static str {
-        self.now += Span(u64::from(self.chance.below(80)));
+        let longest = if self.chance.percent(3) { 20_000 } else { 80 };
+        self.now += Span(u64::from(self.chance.below(longest)));
         if self.chance.percent(85) {
             self.give_up_late_loads();
         }
