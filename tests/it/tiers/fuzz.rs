@@ -14,7 +14,7 @@ use sim::cluster::{Arrival, Cluster, Event};
 use sim::cost::{CostModel, Segment, Shape};
 use sim::replica::Output;
 use sim::transport::ProbeMode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 struct Linear;
 
@@ -103,6 +103,8 @@ struct History {
     /// Where each live request is.
     live: BTreeMap<RequestId, Option<WorkerId>>,
     next: u64,
+    /// Whose first token came out.
+    begun: BTreeSet<RequestId>,
     seen: Seen,
 }
 
@@ -163,6 +165,9 @@ impl History {
                         self.seen.short += u64::from(!whole);
                     }
                     Output::Preempted { .. } => self.seen.preempted += 1,
+                    Output::FirstToken { request, .. } => {
+                        assert!(self.begun.insert(request), "{request}: a first token comes once");
+                    }
                     _ => {}
                 },
                 Event::Ran { .. } => {}
@@ -243,7 +248,8 @@ fn history(seed: u64, steps: u32) -> Seen {
     let world = world(&mut chance);
     let told = format!("seed {seed}: {world:?}");
     let cluster = world.cluster(Linear);
-    let history = History { chance, cluster, live: BTreeMap::new(), next: 0, seen: Seen::default() };
+    let history =
+        History { chance, cluster, live: BTreeMap::new(), next: 0, begun: BTreeSet::new(), seen: Seen::default() };
     let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| history.live_through(steps)));
     lived.unwrap_or_else(|panic| {
         eprintln!("failed in {told}");

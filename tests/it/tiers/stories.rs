@@ -97,9 +97,28 @@ fn l2_gives_another_worker_what_the_first_computed() {
     // round trips. From the other node: 0.04096 ms. Through the pool: 4 ms. To the device: 2 ms. The pass: 1.88 ms.
     let nanos = 2_000_000 + 1_000_000 + 40_960 + 4_000_000 + 2_000_000 + 1_880_000;
     assert_eq!(ttft(&ledger, 1), Span::from_nanos(nanos));
+    let moved = ledger.summary(None).bytes_moved.expect("there is an L2");
+    // Two chunks off the first device and onto the second; into the pool and out of it; once from node to node.
+    assert_eq!(
+        (moved.device_to_host, moved.host_to_device, moved.nic, moved.l2),
+        (512_000, 512_000, 512_000, 1_024_000)
+    );
     let stall = ledger.summary(None).stall.expect("there is an L2");
     // The first look-up misses its first object: one round trip.
     assert!((stall.lookup - 2.5e-3).abs() < 1e-12 && (stall.load_l2 - 7.04096e-3).abs() < 1e-12, "{stall:?}");
+}
+
+#[test]
+fn what_was_copied_under_an_expired_lease_does_not_count() {
+    let mut access = slow_pool();
+    // The copy takes 7 ms.
+    access.pool.lease_ttl = Span::from_millis(5);
+    let (ledger, _) =
+        world(2, tiers(None, true), Some(access)).run(TenMicros, &asked(&[(0, 1, 600, 1), (200, 1, 600, 1)]));
+    assert_eq!(found(ledger.records()[1]), [0, 0, 0]);
+    // All of it in vain, and the pass that was planned with it; then 600 tokens are computed.
+    let in_vain = 2_000_000 + 1_000_000 + 40_960 + 4_000_000 + 2_000_000 + 1_880_000;
+    assert_eq!(ttft(&ledger, 1), Span::from_nanos(in_vain + 7_000_000));
 }
 
 #[test]

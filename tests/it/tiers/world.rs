@@ -114,6 +114,13 @@ impl World {
         let ledger = simulate(workload, &mut cluster, path, |_: &Event| {}).expect("it ends in time");
         ledger.check();
         cluster.check();
+        if let Some(pool) = cluster.transport().and_then(|transport| transport.pool()) {
+            let pinned = |shard| pool.usage(shard).pinned;
+            assert!(
+                (0..pool.config().shards).all(|shard| pinned(shard) == 0),
+                "every lease is released, every put ended"
+            );
+        }
         (ledger, cluster)
     }
 }
