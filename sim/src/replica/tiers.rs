@@ -313,19 +313,32 @@ impl Replica {
         self.moves.loads.retain(|(other, _)| *other != op);
     }
 
-    /// Who waited for an answer comes back to the head of the queue, in order of arrival.
+    /// Who waited for an answer comes back to the queue.
     pub(super) fn look_again(&mut self, whom: impl Fn(SeqId) -> bool) {
-        let mut place = self.moves.looking.len();
-        // From the last to the first: each goes before all who wait.
-        while place > 0 {
-            place -= 1;
+        let mut place = 0;
+        while place < self.moves.looking.len() {
             let id = self.moves.looking[place];
             if whom(id) {
                 self.moves.looking.remove(place);
-                self.sequences[id].phase = Phase::Waiting;
-                self.waiting.push_front(id);
+                self.come_back(id);
+            } else {
+                place += 1;
             }
         }
+    }
+
+    /// Who stepped aside waits again, where it would be if it had not: by order of arrival, behind those who were
+    /// preempted and wait at the head.
+    fn come_back(&mut self, id: SeqId) {
+        self.sequences[id].phase = Phase::Waiting;
+        let request = self.sequences[id].request;
+        let came_later = |other: &SeqId| {
+            let other = &self.sequences[*other];
+            let preempted = other.admissions > 0 && other.hold.is_none();
+            !preempted && other.request > request
+        };
+        let place = self.waiting.iter().position(came_later).unwrap_or(self.waiting.len());
+        self.waiting.insert(place, id);
     }
 
     fn load_lands(&mut self, end: LoadEnd, now: Time) {
@@ -362,8 +375,7 @@ impl Replica {
         self.cache.commit_loaded(hold, self.sequences[id].chain(self.config.cache.block), end.got);
         if let Some(place) = self.moves.loading.iter().position(|other| *other == id) {
             self.moves.loading.remove(place);
-            self.sequences[id].phase = Phase::Waiting;
-            self.waiting.push_front(id);
+            self.come_back(id);
             if !whole {
                 self.let_go(id);
             }

@@ -196,3 +196,24 @@ fn what_comes_too_late_is_computed() {
     let looked_up = Span::from_millis(4 * 150);
     assert_eq!(ttft(&ledger, 1), looked_up + Span::from_millis(1125) + Span::from_micros(1880 + 1000 + 3440));
 }
+
+/// While a long prompt is computed in many passes, six others come whose prompts are in L1. Their loads end one after the
+/// other, some within one pass; whoever came first is served first.
+#[test]
+fn who_waited_for_a_load_comes_back_in_order_of_arrival() {
+    for load in [LoadMode::Blocking, LoadMode::Overlapped, LoadMode::Layerwise] {
+        let mut world = World::new(1, 400).with(TierConfig { load, ..tiers(Some(20_000), false) }, None);
+        world.engine.max_model_len = Tokens(1000);
+        // A pass has room for the 88 tokens of one of them.
+        (world.engine.max_num_batched_tokens, world.engine.max_num_seqs) = (Tokens(100), 50);
+        world.transport.host_bytes_per_s = 256e6;
+        let first = (0..6).map(|n| (100 * n, 1 + n, 600, 1));
+        let others = (6..14).map(|n| (100 * n, 1 + n, 999, 1));
+        let again = (0..6).map(|n| (2001 + n, 1 + n, 600, 1));
+        let asks: Vec<Ask> = first.chain(others).chain([(2000, 99, 999, 1)]).chain(again).collect();
+        let (ledger, _) = world.run(TenMicros, &asked(&asks));
+        let again = &ledger.records()[15..];
+        assert!(again.iter().all(|record| found(*record) == [0, 512, 0]), "all were forgotten and are in L1");
+        assert!(again.is_sorted_by_key(|record| record.first_token), "{load:?}: first come, first served");
+    }
+}

@@ -6,7 +6,7 @@ use kvcache::{LoadMode, Span, TierConfig};
 use sim::cost::{CostModel, Segment, Shape};
 use sim::workload::{Pacing, mooncake};
 
-/// A pass takes a microsecond for each token: nothing waits long.
+/// A pass takes 10 ns for each token: nothing waits long.
 struct Quick;
 
 impl CostModel for Quick {
