@@ -1,6 +1,6 @@
 //! From an operation to its legs.
 
-use super::{Asked, Due, Hop, PoolAccess, ProbeMode, Task, Transit, Transport, What};
+use super::{Asked, Due, Hop, PoolAccess, ProbeMode, Put, Task, Transit, Transport, What};
 use kvcache::{Blocks, Chain, Failed, OpId, Span, Time, Tokens, WorkerId};
 
 /// Who asks for what.
@@ -119,26 +119,25 @@ impl Transport {
 
     fn start_store(&mut self, order: Order<'_>, (from, to): (Blocks, Blocks), host_tokens: Tokens, to_pool: bool) {
         let worker = order.worker;
-        let (mut put, mut new, mut elsewhere) = (None, Tokens::ZERO, Tokens::ZERO);
+        let (mut put, mut new, mut elsewhere) = (Put::None, Tokens::ZERO, Tokens::ZERO);
         let mut hops = [None; 4];
         if let (true, Some(pool), Some(access)) = (to_pool, &mut self.pool, self.config.pool) {
-            if !self.reachable {
-                return self.refuse(order, access.round_trip);
+            hops[0] = Some(Hop::Wait(access.round_trip));
+            if self.reachable {
+                let ways = &self.ways;
+                let begun = pool.begin_put(order.objects, from, to, self.now, |shard, tokens| {
+                    new += tokens;
+                    if ways.is_elsewhere(worker, shard) {
+                        elsewhere += tokens;
+                    }
+                });
+                put = begun.put.map_or(Put::None, |put| Put::Begun(put, begun.end));
+                hops[1] = Some(self.ways.pool(worker, self.bytes(new)));
+                hops[2] = Some(self.ways.network(worker, self.bytes(elsewhere)));
+            } else {
+                // Whether L2 can be reached turns out only once L1 has its copy.
+                put = Put::Refused;
             }
-            let ways = &self.ways;
-            let begun = pool.begin_put(order.objects, from, to, self.now, |shard, tokens| {
-                new += tokens;
-                if ways.is_elsewhere(worker, shard) {
-                    elsewhere += tokens;
-                }
-            });
-            put = begun.put.map(|put| (put, begun.end));
-            hops = [
-                Some(Hop::Wait(access.round_trip)),
-                Some(self.ways.pool(worker, self.bytes(new))),
-                Some(self.ways.network(worker, self.bytes(elsewhere))),
-                None,
-            ];
         }
         // What L1 has already and L2 has not must come off the device all the same, and the other way round.
         let off = self.ways.off_device(worker, self.bytes(host_tokens.max(new)));

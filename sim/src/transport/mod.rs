@@ -33,7 +33,7 @@ mod due; // what ends when
 pub use config::{PoolAccess, ProbeMode, TransportConfig};
 
 use due::{Agenda, Due};
-use transit::{Hop, Leg, Transit, Ways, What};
+use transit::{Hop, Leg, Put, Transit, Ways, What};
 
 /// An operation that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,7 +237,7 @@ impl Transport {
         let (worker, op) = (transit.worker, transit.op);
         if let What::Store { put, hops, copied: copied @ false } = &mut transit.what {
             *copied = true;
-            if put.is_some() {
+            if !matches!(put, Put::None) {
                 let hops = *hops;
                 self.arrived.push_back(Arrived { worker, op, outcome: Ok(Done::Copied) });
                 let next = self.add_leg(index, hops);
@@ -260,13 +260,12 @@ impl Transport {
                 self.release(lease);
                 Ok(Done::Loaded(if live { upto } else { upto.min(host) }))
             }
-            What::Store { put, .. } => match (put, &mut self.pool) {
-                (Some((put, end)), Some(pool)) => match pool.end_put(put, end, now) {
-                    Ok(()) => Ok(Done::Stored),
-                    Err(_) => Err(Failed::Broken),
-                },
-                _ => Ok(Done::Stored),
-            },
+            What::Store { put: Put::Refused, .. } => Err(Failed::Unreachable),
+            What::Store { put: Put::None, .. } => Ok(Done::Stored),
+            What::Store { put: Put::Begun(put, end), .. } => {
+                let ended = self.pool.as_mut().map(|pool| pool.end_put(put, end, now));
+                if ended == Some(Ok(())) { Ok(Done::Stored) } else { Err(Failed::Broken) }
+            }
         };
         self.answer(index, outcome);
     }

@@ -53,11 +53,22 @@ pub(super) enum What {
         object_bytes: u64,
     },
     Store {
-        put: Option<(PutId, Blocks)>,
+        put: Put,
         /// The way from the host to the pool.
         hops: [Option<Hop>; 4],
         copied: bool,
     },
+}
+
+/// What becomes of a store once it is in the host's memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Put {
+    /// It goes no further: there is no pool, or that has everything.
+    None,
+    /// It goes into the pool, up to this object.
+    Begun(PutId, Blocks),
+    /// The pool cannot be reached.
+    Refused,
 }
 
 /// Which link is which.

@@ -217,3 +217,14 @@ fn who_waited_for_a_load_comes_back_in_order_of_arrival() {
         assert!(again.is_sorted_by_key(|record| record.first_token), "{load:?}: first come, first served");
     }
 }
+
+#[test]
+fn an_l2_that_cannot_be_reached_costs_l1_nothing() {
+    let world = world(1, tiers(Some(10_000), true), Some(slow_pool()));
+    let mut cluster = world.cluster(TenMicros);
+    cluster.transport_mut().expect("there is an L2").set_reachable(false);
+    let ledger = world.run_on(&mut cluster, &asked(&AGAIN));
+    assert_eq!(found(ledger.records()[2]), [0, 512, 0], "what was computed is in L1 all the same");
+    let moved = ledger.summary(None).bytes_moved.expect("there is an L1");
+    assert_eq!((moved.device_to_host, moved.nic, moved.l2), (1_280_000, 0, 0), "it was copied, and went no further");
+}

@@ -110,8 +110,14 @@ impl World {
     /// Runs a workload, all laws asserted at the end.
     pub(super) fn run(&self, model: impl CostModel + 'static, workload: &Workload) -> (Ledger, Cluster) {
         let mut cluster = self.cluster(model);
+        let ledger = self.run_on(&mut cluster, workload);
+        (ledger, cluster)
+    }
+
+    /// The same on a cluster that was made before.
+    pub(super) fn run_on(&self, cluster: &mut Cluster, workload: &Workload) -> Ledger {
         let path = Path { latency: Span::ZERO, api: Api::Completions, names_session: true };
-        let ledger = simulate(workload, &mut cluster, path, |_: &Event| {}).expect("it ends in time");
+        let ledger = simulate(workload, cluster, path, |_: &Event| {}).expect("it ends in time");
         ledger.check();
         cluster.check();
         if let Some(pool) = cluster.transport().and_then(|transport| transport.pool()) {
@@ -121,6 +127,6 @@ impl World {
                 "every lease is released, every put ended"
             );
         }
-        (ledger, cluster)
+        ledger
     }
 }
