@@ -41,7 +41,7 @@ impl PieceKey {
 
     /// The key of block `block`, whose last token is in this piece.
     #[inline]
-    const fn block(self, block: Blocks) -> BlockKey {
+    pub(crate) const fn block(self, block: Blocks) -> BlockKey {
         BlockKey(mix(self.0, block.0 as u64 ^ 0xd6e8_feb8_6659_fd93))
     }
 
@@ -126,15 +126,7 @@ impl<'a> Chain<'a> {
     #[must_use]
     pub fn piece_of(self, token: Tokens) -> usize {
         debug_assert!(token < self.tokens(), "token outside the chain");
-        // Most chains are cut evenly: guess, and look only where the guess is wrong.
-        let guess = (token.0 / self.pieces[0].end.0) as usize;
-        if let Some(piece) = self.pieces.get(guess) {
-            let start = if guess == 0 { 0 } else { self.pieces[guess - 1].end.0 };
-            if start <= token.0 && token < piece.end {
-                return guess;
-            }
-        }
-        self.pieces.partition_point(|piece| piece.end <= token)
+        piece_at(self.pieces, Tokens::ZERO, token).0
     }
 
     /// Whether it has `end` full units.
@@ -154,34 +146,37 @@ impl<'a> Chain<'a> {
             return BlockKey(mix(last.0, u64::from(self.tokens().0) ^ 0x8ebc_6af0_9c88_c6e3));
         }
         let last = Tokens((block.0 + 1) * self.unit.0 - 1);
-        self.pieces[self.piece_of(last)].key.block(block)
+        debug_assert!(last < self.tokens(), "a block outside the chain");
+        piece_at(self.pieces, Tokens::ZERO, last).1.key.block(block)
     }
 
-    /// The keys of full blocks from `block` on, to be asked for in order: no piece is searched for twice.
-    #[inline]
-    pub(crate) fn keys_from(self, block: Blocks) -> Keys<'a> {
+    /// The pieces in which full blocks from `block` on end, first to last, and after each the end of its blocks: where
+    /// keys of many blocks are asked for, one piece is searched for.
+    pub(crate) fn pieces_from(self, block: Blocks) -> impl Iterator<Item = (PieceKey, Blocks)> + use<'a> {
         let last = Tokens((block.0 + 1) * self.unit.0 - 1);
-        Keys { pieces: &self.pieces[self.piece_of(last)..], unit: self.unit }
+        let pieces = &self.pieces[self.piece_of(last)..];
+        pieces.iter().map(move |piece| (piece.key, piece.end.full_blocks(self.unit)))
     }
 }
 
-/// Tells keys of one chain, first to last.
-#[derive(Debug)]
-pub(crate) struct Keys<'a> {
-    pieces: &'a [Piece], // from that of the block asked for last
-    unit: Tokens,
+/// The piece that holds `token`, and its index, of pieces of which the first begins at `start`. Most chains are cut
+/// evenly: the place is guessed, and searched for only where the guess is wrong.
+#[inline]
+pub(crate) fn piece_at(pieces: &[Piece], start: Tokens, token: Tokens) -> (usize, &Piece) {
+    let guess = ((token.0 - start.0) / (pieces[0].end.0 - start.0)) as usize;
+    if let Some(piece) = pieces.get(guess)
+        && token < piece.end
+        && (guess == 0 || pieces[guess - 1].end <= token)
+    {
+        return (guess, piece);
+    }
+    search(pieces, token)
 }
 
-impl Keys<'_> {
-    /// As [`Chain::key`] of a full block that is not before the one asked for last. O(pieces passed).
-    #[inline]
-    pub(crate) fn key(&mut self, block: Blocks) -> BlockKey {
-        let last = Tokens((block.0 + 1) * self.unit.0 - 1);
-        while self.pieces[0].end <= last {
-            self.pieces = &self.pieces[1..];
-        }
-        self.pieces[0].key.block(block)
-    }
+#[cold]
+fn search(pieces: &[Piece], token: Tokens) -> (usize, &Piece) {
+    let index = pieces.partition_point(|piece| piece.end <= token);
+    (index, &pieces[index])
 }
 
 /// Builds the pieces of one prompt after another in a buffer that is used again.

@@ -5,7 +5,7 @@
 //!
 //! Invariant: a label is vacant, or at least one run refers to it.
 
-use crate::chain::{BlockKey, Chain, Piece, PieceKey, mix};
+use crate::chain::{BlockKey, Chain, Piece, PieceKey, piece_at};
 use crate::units::{Blocks, Tokens};
 use alloc::vec::Vec;
 
@@ -40,15 +40,9 @@ pub(crate) struct Labels {
 
 impl Label {
     /// The index, in `pieces`, of the piece that holds `token`.
+    #[inline]
     fn piece_of(&self, token: Tokens) -> usize {
-        let guess = ((token.0 - self.start.0) / (self.pieces[0].end.0 - self.start.0)) as usize;
-        if let Some(piece) = self.pieces.get(guess) {
-            let start = if guess == 0 { self.start } else { self.pieces[guess - 1].end };
-            if start <= token && token < piece.end {
-                return guess;
-            }
-        }
-        self.pieces.partition_point(|piece| piece.end <= token)
+        piece_at(&self.pieces, self.start, token).0
     }
 
     fn touched(&self, index: usize, upto: Tokens) -> Touched {
@@ -115,8 +109,7 @@ impl Labels {
     /// The key of a block that the label covers; equal to [`Chain::key`] of the chain it was copied from.
     pub(crate) fn key(&self, id: LabelId, block: Blocks) -> BlockKey {
         let label = &self.labels[id.0 as usize];
-        let piece = label.pieces[label.piece_of(self.last_token(block))];
-        BlockKey(mix(piece.key.0, u64::from(block.0) ^ 0xd6e8_feb8_6659_fd93))
+        piece_at(&label.pieces, label.start, self.last_token(block)).1.key.block(block)
     }
 
     /// How many blocks from `from` on, at most `most`, are the same in the label and in `chain`, given that all blocks

@@ -56,12 +56,15 @@ impl Pool {
         let by_time = matches!(config.eviction, Eviction::Lru | Eviction::Fifo);
         assert!(config.ttl.is_none() || by_time, "{} does not order by time", config.eviction);
         let capacity = config.shard_tokens();
-        let shard = |n: u16| Shard::new(capacity, config.eviction.policy_of_many(capacity, config.seed ^ u64::from(n)));
+        let shard =
+            |n: u16| Shard::new(capacity, config.eviction.order_of_many(n, capacity, config.seed ^ u64::from(n)));
+        let shelf = Shelf::new(config.chunk, (0..config.shards).map(shard).collect::<Vec<_>>());
+        let ahead = Ahead::of(config);
         Self {
             config,
-            shelf: Shelf::new(config.chunk, (0..config.shards).map(shard).collect::<Vec<_>>()),
+            shelf: if let Some(ahead) = ahead { shelf.with_watermark(ahead.watermark) } else { shelf },
             places: Places::new(config.shards, config.seed),
-            ahead: Ahead::of(config),
+            ahead,
             leases: Terms::new(config.lease_ttl),
             puts: Terms::new(config.put_ttl),
             ages: None,
@@ -166,7 +169,7 @@ impl Pool {
     /// Begins to put objects `from..to`: room is made for what is new of them, which nobody sees yet. What is there
     /// already, or being put by others, is left alone: a success. A full pool in which nothing may go takes no more,
     /// and blocks nobody. `by_shard` is told how much is to be written to which shard. O(strips on the path + new
-    /// objects times shards).
+    /// objects), as long as most shards are up.
     pub fn begin_put(
         &mut self,
         chain: Chain<'_>,
@@ -186,8 +189,7 @@ impl Pool {
             self.counts.skipped += tokens_between(chain, from, to);
             return Begun { put: None, end: from, new: Tokens::ZERO };
         }
-        let place = |key| places.of(key).expect("a shard is up");
-        let reserved = self.shelf.reserve(chain, from, to, place, by_shard);
+        let reserved = self.shelf.reserve(chain, from, to, |key| places.of(key), by_shard);
         let new = u64::from(reserved.new.0);
         self.counts.puts += new;
         self.counts.present += tokens_between(chain, from, reserved.end) - new;
@@ -216,11 +218,8 @@ impl Pool {
     }
 
     fn evict_ahead(&mut self) {
-        let Some(Ahead { watermark, evict }) = self.ahead else { return };
-        for shard in self.places.up() {
-            if self.shelf.used(shard) > watermark {
-                self.shelf.evict(shard, evict);
-            }
+        if let Some(Ahead { evict, .. }) = self.ahead {
+            self.shelf.evict_ahead(evict, |shard| self.places.is_up(shard));
         }
     }
 
@@ -281,10 +280,10 @@ impl Pool {
         self.age(now);
     }
 
-    /// Where a new object of this key would go; `None` where no shard is up. O(shards).
+    /// Where a new object of this key would go; `None` where no shard is up. O(1) where most are.
     #[must_use]
     pub fn shard_of(&self, key: BlockKey) -> Option<u16> {
-        self.places.of(key)
+        self.places.any_up().then(|| self.places.of(key))
     }
 
     /// How full a shard is.

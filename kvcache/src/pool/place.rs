@@ -1,64 +1,84 @@
 //! Where an object goes: rendezvous hashing (Thaler & Ravishankar 1998, "highest random weight").
 //!
-//! Each shard draws a number for each key, and of the shards that are up the highest draw has the key. So keys spread
-//! evenly, and when a shard goes or comes only its own keys move.
+//! Each key ranks all shards at random, and of the shards that are up the one it ranks highest has it. So keys spread
+//! evenly, and when a shard goes or comes only its own keys move. A ranking need not be known to its end: a generator
+//! seeded by the key names shards one by one, and a shard ranks by when it is named first. The first one named that is
+//! up has the key, mostly the very first; so the place costs the same with any number of shards. Those not named in
+//! [`TURNS`] turns rank last, by a draw for each: that is asked only where nearly all shards are down.
 
 use crate::chain::{BlockKey, mix};
+use alloc::vec;
 use alloc::vec::Vec;
+
+/// Turns of a key's generator. With all shards up, each names one with probability over a half; with one of 64 up, this
+/// many find it with probability 63 %.
+const TURNS: usize = 64;
+
+/// From turn to turn: 2^64 divided by the golden ratio, made odd (Knuth, TAOCP 3, 6.4).
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// In [`Places::named`]: no shard, or one that is down.
+const NOBODY: u16 = u16::MAX;
 
 #[derive(Debug)]
 pub(super) struct Places {
-    salts: Vec<u64>,     // of each shard
-    up: Vec<(u16, u64)>, // shards that are up, with their salts, in order
+    seed: u64,
+    named: Vec<u16>, // by what a generator names: a power of two, of which the first ones are shards
+    up: Vec<u16>,    // shards that are up, in order
 }
 
 impl Places {
     pub(super) fn new(shards: u16, seed: u64) -> Self {
-        let salts: Vec<u64> = (0..shards).map(|shard| mix(mix(seed, 0x706f_6f6c), u64::from(shard))).collect();
-        let up = (0..).zip(salts.iter().copied()).collect();
-        Self { salts, up }
+        let mut named = vec![NOBODY; usize::from(shards).next_power_of_two()];
+        let up: Vec<u16> = (0..shards).collect();
+        named[..up.len()].copy_from_slice(&up);
+        Self { seed: mix(seed, 0x706f_6f6c), named, up }
     }
 
-    /// The shard for `key`, if any is up. O(shards).
-    pub(super) fn of(&self, key: BlockKey) -> Option<u16> {
-        let (first, others) = self.up.split_first()?;
-        let (mut chosen, mut highest) = (first.0, draw(key, first.1));
-        for (shard, salt) in others {
-            let draw = draw(key, *salt);
-            if draw >= highest {
-                (highest, chosen) = (draw, *shard);
-            }
-        }
-        Some(chosen)
+    /// The shard for `key`, given that any is up. O(1) where most are, O(shards) where few are.
+    #[inline]
+    pub(super) fn of(&self, key: BlockKey) -> u16 {
+        let first = self.named_by(self.first(key));
+        if first == NOBODY { self.of_later_turns(key) } else { first }
+    }
+
+    /// The word that names the first shard. A key is mixed already: one multiplication spreads what the seed changes.
+    const fn first(&self, key: BlockKey) -> u64 {
+        (key.0 ^ self.seed).wrapping_mul(STEP)
+    }
+
+    /// The shard that a word names: by its uppermost bits, in which all bits of a key have a say.
+    #[inline]
+    fn named_by(&self, word: u64) -> u16 {
+        self.named[((u128::from(word) * self.named.len() as u128) >> 64) as usize]
+    }
+
+    #[cold]
+    fn of_later_turns(&self, key: BlockKey) -> u16 {
+        let first = self.first(key);
+        let turns = core::iter::successors(Some(first), |word| Some(mix(*word, STEP)));
+        let named = turns.skip(1).take(TURNS - 1).map(|word| self.named_by(word)).find(|shard| *shard != NOBODY);
+        let draw = |shard: &u16| mix(first, (u64::from(*shard) + 1).wrapping_mul(STEP));
+        named.or_else(|| self.up.iter().copied().max_by_key(draw)).expect("a shard is up")
     }
 
     pub(super) fn is_up(&self, shard: u16) -> bool {
-        self.up.iter().any(|(up, _)| *up == shard)
+        self.named[usize::from(shard)] != NOBODY
     }
 
     pub(super) fn take_down(&mut self, shard: u16) {
-        self.up.retain(|(up, _)| *up != shard);
+        self.up.retain(|up| *up != shard);
+        self.named[usize::from(shard)] = NOBODY;
     }
 
     pub(super) fn bring_up(&mut self, shard: u16) {
-        let place = self.up.partition_point(|(up, _)| *up < shard);
         if !self.is_up(shard) {
-            self.up.insert(place, (shard, self.salts[usize::from(shard)]));
+            self.up.insert(self.up.partition_point(|up| *up < shard), shard);
+            self.named[usize::from(shard)] = shard;
         }
     }
 
     pub(super) const fn any_up(&self) -> bool {
         !self.up.is_empty()
     }
-
-    pub(super) fn up(&self) -> impl Iterator<Item = u16> {
-        self.up.iter().map(|(shard, _)| *shard)
-    }
-}
-
-/// What a shard draws for a key. A key is mixed already: one multiplication spreads what its salt changes in it.
-#[inline]
-const fn draw(key: BlockKey, salt: u64) -> u64 {
-    // 2^64 divided by the golden ratio, made odd (Knuth, TAOCP 3, 6.4).
-    (key.0 ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -2,8 +2,9 @@
 //! grows turn by turn would else be a strip per turn, and cost a look-up for each.
 
 use super::Shelf;
-use super::slices::{Shard, Slice, SliceId};
-use super::strips::{LONGEST, Mask, StripId, below};
+use super::policy::Policy;
+use super::slices::{Slice, SliceId};
+use super::strips::{LONGEST, Mask, Strip, StripId, below};
 use crate::chain::Chain;
 use crate::units::{Blocks, Tokens};
 
@@ -12,38 +13,39 @@ impl Shelf {
     pub(super) fn split(&mut self, lower: StripId, at: Blocks) -> StripId {
         let weight = self.weight(lower);
         let upper = self.strips.split(lower, at);
-        let mut slice = self.strips.at(lower).slices;
-        let (mut uppers, mut lowers) = (SliceId::NONE, SliceId::NONE);
+        let Strip { slices: mut slice, ready, .. } = *self.strips.at(lower);
+        let ready_above = self.strips.at(upper).ready;
+        self.strips.at_mut(lower).slices = SliceId::NONE;
         while slice != SliceId::NONE {
-            let whole = *self.slices.at(slice);
-            let (up, down) = (part(&whole, 0, below(at)), part(&whole, at.0, Mask::MAX));
+            let (whole, shard) = (*self.shards.at(slice), slice.shard());
+            let up = whole.with(whole.objects & below(at));
+            let down = whole.with(whole.objects >> at.0);
+            let (up_ready, down_ready) = (up.objects & ready_above, down.objects & ready);
             // The number stays with what policies know, and goes up only where nothing of that is left below.
-            let (upper_slice, lower_slice) = if down.is_empty() {
+            let (upper_slice, lower_slice) = if down.objects == 0 {
                 (slice, SliceId::NONE)
-            } else if up.is_empty() {
+            } else if up.objects == 0 {
                 (SliceId::NONE, slice)
-            } else if down.ready == 0 {
-                (slice, self.slices.add(down))
+            } else if down_ready == 0 {
+                (slice, self.shards.of_mut(shard).add(shard, down))
             } else {
-                (self.slices.add(up), slice)
+                (self.shards.of_mut(shard).add(shard, up), slice)
             };
             if upper_slice != SliceId::NONE {
-                *self.slices.at_mut(upper_slice) = Slice { strip: upper, next: uppers, ..up };
-                uppers = upper_slice;
+                *self.shards.at_mut(upper_slice) = Slice { strip: upper, ..up };
+                self.hang(upper_slice);
             }
             if lower_slice != SliceId::NONE {
-                *self.slices.at_mut(lower_slice) = Slice { next: lowers, ..down };
-                lowers = lower_slice;
+                *self.shards.at_mut(lower_slice) = down;
+                self.hang(lower_slice);
             }
-            if up.ready != 0 && down.ready != 0 {
+            if up_ready != 0 && down_ready != 0 {
                 let tokens = |mask: Mask| weight * u64::from(mask.count_ones());
-                let policy = &mut self.shards[usize::from(whole.shard)].policy;
-                policy.split(lower_slice, tokens(down.ready), upper_slice, tokens(up.ready));
+                let policy = &mut self.shards.of_mut(shard).policy;
+                policy.split(lower_slice, tokens(down_ready), upper_slice, tokens(up_ready));
             }
             slice = whole.next;
         }
-        self.strips.at_mut(upper).slices = uppers;
-        self.strips.at_mut(lower).slices = lowers;
         upper
     }
 
@@ -58,49 +60,47 @@ impl Shelf {
             && below.tail == Tokens::ZERO
     }
 
-    /// Joins a strip with its only child, whose number stays.
+    /// Joins a strip with its only child, whose number stays. O(slices of both).
     pub(super) fn join(&mut self, chain: Chain<'_>, upper: StripId, lower: StripId) {
         let weight = self.weight(lower);
         let len = self.strips.at(upper).len;
         let mut slice = self.strips.at(lower).slices;
         while slice != SliceId::NONE {
-            let of = self.slices.at_mut(slice);
-            of.ready <<= len.0;
-            slice = of.next;
+            let of = self.shards.of_mut(slice.shard());
+            of.joined = slice;
+            of.slice(slice).objects <<= len.0;
+            slice = of.slice(slice).next;
         }
         let mut slice = self.strips.at(upper).slices;
         self.strips.join(chain, upper, lower);
         while slice != SliceId::NONE {
-            let of = *self.slices.at(slice);
+            let of = *self.shards.at(slice);
             self.join_slice(lower, slice, of, weight);
             slice = of.next;
         }
+        let mut slice = self.strips.at(lower).slices;
+        while slice != SliceId::NONE {
+            let of = self.shards.of_mut(slice.shard());
+            of.joined = SliceId::NONE;
+            slice = of.slice(slice).next;
+        }
     }
 
-    /// A slice of another strip becomes a part of what this one has on its shard, or a slice of its own where
-    /// publication alone decides.
+    /// A slice of another strip becomes a part of what this one has on its shard, or a slice of its own where it has
+    /// nothing there, or publication alone decides.
     fn join_slice(&mut self, id: StripId, joined: SliceId, of: Slice, weight: u64) {
-        let Shard { policy, by_age, .. } = &mut self.shards[usize::from(of.shard)];
-        let mut slice = self.strips.at(id).slices;
-        while slice != SliceId::NONE && (*by_age || self.slices.at(slice).shard != of.shard) {
-            slice = if *by_age { SliceId::NONE } else { self.slices.at(slice).next };
+        let shard = self.shards.of_mut(joined.shard());
+        let slice = shard.joined;
+        if slice == SliceId::NONE || shard.by_age {
+            *shard.slice(joined) = Slice { strip: id, ..of };
+            return self.hang(joined);
         }
-        if slice == SliceId::NONE {
-            let strip = self.strips.at_mut(id);
-            *self.slices.at_mut(joined) = Slice { strip: id, next: strip.slices, ..of };
-            strip.slices = joined;
-            return;
-        }
-        let into = self.slices.at_mut(slice);
-        into.ready |= of.ready;
+        let into = shard.slice(slice);
+        *into = into.with(into.objects | of.objects);
         into.at = into.at.max(of.at);
-        policy.gone(joined, None);
-        policy.reweigh(slice, weight * u64::from(into.ready.count_ones()));
-        self.slices.remove(joined);
+        let tokens = weight * u64::from(into.len);
+        shard.policy.gone(joined, None);
+        shard.policy.reweigh(slice, tokens);
+        shard.remove(joined);
     }
-}
-
-/// The objects of a slice from `start` on that are in `mask` then, counted from `start`.
-const fn part(slice: &Slice, start: u32, mask: Mask) -> Slice {
-    Slice { ready: (slice.ready >> start) & mask, pending: (slice.pending >> start) & mask, ..*slice }
 }

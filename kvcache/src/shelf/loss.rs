@@ -1,11 +1,21 @@
 //! What goes: evicted for room, lost with its shard or alone, expired, cleared.
 
-use super::slices::{Shard, Slice, SliceId, Slices};
+use super::Shelf;
+use super::policy::Policy;
+use super::slices::{Shard, Slice, SliceId};
 use super::strips::{Mask, StripId, Strips, lowest};
-use super::{ShardUsage, Shelf};
 use crate::chain::Chain;
 use crate::time::Time;
 use crate::units::Blocks;
+
+/// Why objects go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// For room, or for their age.
+    Evicted,
+    /// With their shard, or by themselves.
+    Failure,
+}
 
 impl Shelf {
     /// Evicts objects of `tokens` or more from a shard, or all that nobody holds; gives how many tokens went. The slice
@@ -13,18 +23,33 @@ impl Shelf {
     pub(crate) fn evict(&mut self, shard: u16, tokens: u64) -> u64 {
         let mut gone = 0;
         while gone < tokens {
-            let Some(slice) = self.shards[usize::from(shard)].policy.victim(self.now) else { break };
+            let Some(slice) = self.shards.of_mut(shard).policy.victim(self.now) else { break };
             gone += self.evict_from(slice, tokens - gone);
         }
         gone
+    }
+
+    /// Evicts `tokens` from each shard that is fuller than the watermark, if that `may` be done there. O(shards that
+    /// are).
+    pub(crate) fn evict_ahead(&mut self, tokens: u64, may: impl Fn(u16) -> bool) {
+        let mut fuller = core::mem::take(&mut self.fuller);
+        fuller.retain(|shard| {
+            if may(*shard) && self.used(*shard) > self.watermark {
+                self.evict(*shard, tokens);
+            }
+            let is_fuller = self.used(*shard) > self.watermark;
+            self.shards.of_mut(*shard).is_fuller = is_fuller;
+            is_fuller
+        });
+        self.fuller = fuller;
     }
 
     /// Evicts what was used (with [`super::Eviction::Fifo`]: published) before `before`; gives how many tokens went.
     /// Exact where the policy's order is that of time: [`super::Eviction::Lru`] and [`super::Eviction::Fifo`].
     pub(crate) fn expire(&mut self, shard: u16, before: Time) -> u64 {
         let mut gone = 0;
-        while let Some(slice) = self.shards[usize::from(shard)].policy.victim(self.now) {
-            if self.slices.at(slice).at >= before {
+        while let Some(slice) = self.shards.of_mut(shard).policy.victim(self.now) {
+            if self.shards.at(slice).at >= before {
                 break;
             }
             gone += self.evict_from(slice, u64::MAX);
@@ -34,42 +59,49 @@ impl Shelf {
 
     /// When the slice that goes next was used last (with [`super::Eviction::Fifo`]: published).
     pub(crate) fn oldest(&mut self, shard: u16) -> Option<Time> {
-        let slice = self.shards[usize::from(shard)].policy.victim(self.now)?;
-        Some(self.slices.at(slice).at)
+        let slice = self.shards.of_mut(shard).policy.victim(self.now)?;
+        Some(self.shards.at(slice).at)
     }
 
+    /// Evicts `tokens` or more from a slice, or all of it; gives how many tokens went.
+    #[inline]
     fn evict_from(&mut self, slice: SliceId, tokens: u64) -> u64 {
-        let Slice { strip: id, shard, ready, .. } = *self.slices.at(slice);
-        let weight = self.weight(id);
+        // Nobody holds it, so all of it is ready.
+        let Slice { strip: id, objects, len, .. } = *self.shards.at(slice);
         debug_assert_eq!(self.strips.at(id).pins, 0, "what is held is not evicted");
+        let weight = self.weight(id);
+        let mut going = objects;
+        let mut gone = weight * u64::from(len);
         // Mostly all of it goes, and there is nothing to divide.
-        let whole = weight * u64::from(ready.count_ones());
-        let going = if whole <= tokens { ready } else { highest(ready, tokens.div_ceil(weight)) };
-        let gone = if going == ready { whole } else { weight * u64::from(going.count_ones()) };
-        self.drop_ready(id, slice, going, gone, true);
+        if gone > tokens {
+            let most = tokens.div_ceil(weight);
+            (going, gone) = (highest(objects, most), weight * most);
+        }
+        self.drop_objects(slice, going, weight, gone, Loss::Evicted);
         if self.strips.at(id).ready == 0 {
             self.strips.tidy(id);
         }
-        self.shards[usize::from(shard)].usage.evicted += gone;
         gone
     }
 
-    /// Takes ready objects of `tokens` that nobody holds out of a slice.
-    fn drop_ready(&mut self, id: StripId, slice: SliceId, objects: Mask, tokens: u64, evicted: bool) {
-        let weight = self.weight(id);
-        let strip = self.strips.at_mut(id);
+    /// Takes objects, of `weight` each and of `tokens` all, out of a slice that nobody holds.
+    #[inline]
+    fn drop_objects(&mut self, id: SliceId, objects: Mask, weight: u64, tokens: u64, loss: Loss) {
+        let Shard { usage, policy, slices, .. } = self.shards.of_mut(id.shard());
+        let slice = &mut slices[id.index()];
+        let strip = self.strips.at_mut(slice.strip);
         strip.ready &= !objects;
-        let of = self.slices.at_mut(slice);
-        of.ready &= !objects;
-        let Shard { usage, policy, .. } = &mut self.shards[usize::from(of.shard)];
         usage.ready -= tokens;
-        if of.ready != 0 {
-            policy.reweigh(slice, weight * u64::from(of.ready.count_ones()));
-        } else {
-            policy.gone(slice, evicted.then_some(strip.key.0));
+        if loss == Loss::Evicted {
+            usage.evicted += tokens;
         }
-        if of.is_empty() {
-            self.drop_slice(id, slice);
+        let left = slice.objects & !objects;
+        if left == 0 {
+            policy.gone(id, (loss == Loss::Evicted).then_some(strip.key.0));
+            self.remove(id);
+        } else {
+            *slice = slice.with(left);
+            policy.reweigh(id, u64::from(slice.len) * weight);
         }
     }
 
@@ -79,11 +111,11 @@ impl Shelf {
         for id in self.strips.ids() {
             let mut slice = if self.strips.is_live(id) { self.strips.at(id).slices } else { SliceId::NONE };
             while slice != SliceId::NONE {
-                let of = *self.slices.at(slice);
-                if of.shard == shard {
-                    self.lose_objects(id, slice, of.ready | of.pending);
+                let Slice { next, objects, .. } = *self.shards.at(slice);
+                if slice.shard() == shard {
+                    self.lose_objects(id, slice, objects);
                 }
-                slice = of.next;
+                slice = next;
             }
             if self.strips.is_live(id) {
                 self.strips.tidy(id);
@@ -112,13 +144,13 @@ impl Shelf {
     fn lose_from(&mut self, id: StripId, object: Mask) -> bool {
         let mut slice = self.strips.at(id).slices;
         while slice != SliceId::NONE {
-            let of = *self.slices.at(slice);
-            if (of.ready | of.pending) & object != 0 {
+            let Slice { next, objects, .. } = *self.shards.at(slice);
+            if objects & object != 0 {
                 self.lose_objects(id, slice, object);
                 self.strips.tidy(id);
                 return true;
             }
-            slice = of.next;
+            slice = next;
         }
         false
     }
@@ -127,8 +159,8 @@ impl Shelf {
         if self.strips.at(id).pins > 0 {
             self.strips.at_mut(id).doomed |= objects;
         } else {
-            let tokens = self.weight(id) * u64::from(objects.count_ones());
-            self.drop_ready(id, slice, objects, tokens, false);
+            let weight = self.weight(id);
+            self.drop_objects(slice, objects, weight, weight * u64::from(objects.count_ones()), Loss::Failure);
         }
     }
 
@@ -136,11 +168,8 @@ impl Shelf {
     /// back, and nothing happens then.
     pub(crate) fn clear(&mut self) {
         self.strips = Strips::new(self.unit);
-        self.slices = Slices::new(self.shards.len());
-        for shard in &mut self.shards {
-            shard.usage = ShardUsage { evicted: shard.usage.evicted, ..ShardUsage::default() };
-            shard.policy.clear();
-        }
+        self.shards.clear();
+        self.fuller.clear();
         self.epoch += 1;
     }
 }

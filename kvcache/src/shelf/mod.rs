@@ -12,6 +12,8 @@
 //! * a strip without objects, holders and children is removed; without objects but with children it stays, so that
 //!   what is below it can be reached;
 //! * a use touches whole strips, so all objects of a slice were used last at one moment;
+//! * a slice has objects; which of them are ready or pending its strip knows, so what becomes ready together is one
+//!   word per strip;
 //! * no shard holds more than its capacity; ready and pending objects fill it alike.
 
 mod strips; // the tree
@@ -19,18 +21,20 @@ mod slices; // what a strip has on a shard
 mod policy; // which slice goes next
 mod cut; // cutting strips in two, and joining them
 mod write; // reserving and publishing
+mod fill; // what is absent becomes pending
 mod loss; // evicting, losing, clearing
 mod check; // the invariants
 
 use crate::chain::Chain;
 use crate::time::Time;
 use crate::units::{Blocks, Tokens};
-use alloc::vec;
 use alloc::vec::Vec;
+use fill::Wanted;
+use policy::Policy;
 pub use policy::{Eviction, UnknownEviction};
 pub(crate) use slices::{Shard, ShardUsage};
-use slices::{Slice, SliceId, Slices};
-use strips::{Mask, StripId, Strips};
+use slices::{Shards, Slice, SliceId};
+use strips::{StripId, Strips};
 
 /// What a use of a range renews.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +86,14 @@ pub(crate) struct Shelf {
     unit: Tokens,
     uses: Uses,
     strips: Strips,
-    slices: Slices,
-    shards: Vec<Shard>,
+    shards: Shards,
     turn: u64,   // uses so far
     writer: u64, // reservations so far
     epoch: u32,  // how often it was cleared
     now: Time,
-    wanted: Vec<Mask>, // by shard, of a strip that is being filled; else empty sets
+    watermark: u64,   // of each shard, in tokens
+    fuller: Vec<u16>, // shards that were left fuller
+    wanted: Wanted,   // of a strip that is being filled; else nothing
 }
 
 /// The existing part of a path, held from some object on.
@@ -106,9 +111,10 @@ impl Shelf {
             unit,
             uses: Uses::Range,
             strips: Strips::new(unit),
-            slices: Slices::new(shards.len()),
-            wanted: vec![0; shards.len()],
-            shards,
+            watermark: u64::MAX,
+            fuller: Vec::new(),
+            wanted: Wanted::new(shards.len()),
+            shards: Shards::new(shards),
             turn: 0,
             writer: 0,
             epoch: 0,
@@ -119,6 +125,11 @@ impl Shelf {
     /// The same shelf, whose uses renew something else.
     pub(crate) fn with_uses(self, uses: Uses) -> Self {
         Self { uses, ..self }
+    }
+
+    /// The same shelf, of which [`Shelf::evict_ahead`] keeps shards from staying fuller than `tokens`.
+    pub(crate) fn with_watermark(self, tokens: u64) -> Self {
+        Self { watermark: tokens, ..self }
     }
 
     /// It is `now`. Only [`Eviction::Lfu`] and [`Shelf::expire`] ask.
@@ -229,16 +240,42 @@ impl Shelf {
         if strip.pins > 1 {
             return;
         }
+        // Nobody held it, so all that is there is ready.
         let mut slice = strip.slices;
         while slice != SliceId::NONE {
-            let Slice { next, shard, ready, .. } = *self.slices.at(slice);
-            let shard = &mut self.shards[usize::from(shard)];
-            if ready != 0 {
-                shard.usage.pinned += weight * u64::from(ready.count_ones());
-                shard.policy.pin(slice);
-            }
+            let shard = self.shards.of_mut(slice.shard());
+            shard.policy.pin(slice);
+            let of = shard.slice(slice);
+            let (next, len) = (of.next, of.len);
+            shard.usage.pinned += weight * u64::from(len);
             slice = next;
         }
+    }
+
+    /// Hangs a slice at its strip, before the others.
+    #[inline]
+    fn hang(&mut self, id: SliceId) {
+        let slice = self.shards.at_mut(id);
+        let first = core::mem::replace(&mut self.strips.at_mut(slice.strip).slices, id);
+        (slice.before, slice.next) = (SliceId::NONE, first);
+        if first != SliceId::NONE {
+            self.shards.at_mut(first).before = id;
+        }
+    }
+
+    /// Removes a slice in which nothing is left.
+    #[inline]
+    fn remove(&mut self, id: SliceId) {
+        let Slice { strip, next, before, .. } = *self.shards.at(id);
+        if before == SliceId::NONE {
+            self.strips.at_mut(strip).slices = next;
+        } else {
+            self.shards.at_mut(before).next = next;
+        }
+        if next != SliceId::NONE {
+            self.shards.at_mut(next).before = before;
+        }
+        self.shards.of_mut(id.shard()).remove(id);
     }
 
     /// What an object of a strip weighs, in tokens.
@@ -249,17 +286,17 @@ impl Shelf {
 
     /// What fills a shard, in tokens: ready and pending objects.
     pub(crate) fn used(&self, shard: u16) -> u64 {
-        self.shards[usize::from(shard)].used()
+        self.shards.of(shard).used()
     }
 
     /// What is on a shard.
     pub(crate) fn usage(&self, shard: u16) -> ShardUsage {
-        self.shards[usize::from(shard)].usage
+        self.shards.of(shard).usage
     }
 
     /// What a shard can hold, in tokens.
     pub(crate) fn capacity(&self, shard: u16) -> u64 {
-        self.shards[usize::from(shard)].capacity
+        self.shards.of(shard).capacity
     }
 
     /// Tokens evicted since the shelf was made.
@@ -287,11 +324,12 @@ impl Shelf {
             let strip = self.strips.at(id);
             let mut slice = strip.slices;
             while slice != SliceId::NONE {
-                let at = self.slices.at(slice);
-                if at.ready != 0 {
-                    visit(at.shard, Tokens(self.weight(id) as u32 * at.ready.count_ones()));
+                let of = self.shards.at(slice);
+                let ready = if strip.pending == 0 { of.len } else { (of.objects & strip.ready).count_ones() };
+                if ready != 0 {
+                    visit(slice.shard(), Tokens(self.weight(id) as u32 * ready));
                 }
-                slice = at.next;
+                slice = of.next;
             }
             id = strip.parent;
         }

@@ -263,7 +263,13 @@ impl Strips {
 
     /// Removes the strip if nothing needs it, and those above that were needed only for its sake. Gives the lowest
     /// strip above it that stays.
+    #[inline]
     pub(super) fn tidy(&mut self, id: StripId) -> StripId {
+        let strip = self.at(id);
+        if strip.is_bare() { self.remove(id) } else { strip.parent }
+    }
+
+    fn remove(&mut self, id: StripId) -> StripId {
         let mut above = self.at(id).parent;
         let mut strip = self.at(id);
         let mut bare = id;

@@ -1,8 +1,9 @@
 //! Reserving what is absent, publishing what was written, and what a use renews.
 
-use super::policy::Moment;
-use super::slices::{Shard, Slice, SliceId};
-use super::strips::{LONGEST, Mask, StripId, below, lowest};
+use super::fill::Wish;
+use super::policy::{Moment, Policy};
+use super::slices::{Shard, SliceId};
+use super::strips::{LONGEST, Mask, StripId, below};
 use super::{Held, Reserved, Shelf, Uses};
 use crate::chain::{BlockKey, Chain};
 use crate::units::{Blocks, Tokens};
@@ -15,23 +16,16 @@ struct Settling {
     at: Moment,
 }
 
-/// What a slice becomes then.
+/// What that means for the slices of a strip: sets of its objects.
 #[derive(Clone, Copy)]
 struct Part {
     key: u64, // of the strip's first object
     weight: u64,
     pinned: bool,  // by others
-    ended: Mask,   // of the objects that were pending
-    written: Mask, // those that are ready, of the whole strip
-    lost: Mask,    // of the whole strip
-}
-
-/// Who wants to write, and what it adds up to.
-struct Wish<'a, P, T> {
-    chain: Chain<'a>,
-    place: P, // on which shard an object belongs
-    told: T,  // how much is to be written to which shard
-    new: u64,
+    before: Mask,  // were ready
+    ended: Mask,   // were pending, and its own
+    written: Mask, // of those, are ready
+    lost: Mask,    // were ready, and are lost
 }
 
 impl Shelf {
@@ -153,105 +147,6 @@ impl Shelf {
         (leaf, at)
     }
 
-    /// Makes the absent objects of a held strip pending, first to last as far as there is room; gives where that ends.
-    /// Each shard is asked once: what is held cannot go and all else can, so how much room there is is known before
-    /// any is made. A shard that cannot take the first object left out has evicted all it could.
-    fn fill(
-        &mut self,
-        id: StripId,
-        wish: &mut Wish<'_, impl FnMut(BlockKey) -> u16, impl FnMut(u16, Tokens)>,
-    ) -> Blocks {
-        let weight = self.weight(id);
-        let mut wanted = core::mem::take(&mut self.wanted);
-        let absent = self.divide(id, wish, &mut wanted);
-        let (mut end, mut full) = (self.strips.at(id).len, None);
-        for (n, objects) in (0..).zip(&wanted) {
-            let available = self.shards[usize::from(n)].available();
-            if *objects != 0 && weight * u64::from(objects.count_ones()) > available {
-                let left_out = *objects & !lowest(*objects, available / weight);
-                let first = Blocks(left_out.trailing_zeros());
-                if first < end {
-                    (end, full) = (first, Some(n));
-                }
-            }
-        }
-        for (n, objects) in (0..).zip(&mut wanted) {
-            let objects = core::mem::take(objects) & below(end);
-            if objects != 0 {
-                let tokens = weight * u64::from(objects.count_ones());
-                self.take(id, n, objects, tokens);
-                (wish.told)(n, Tokens(tokens as u32));
-                wish.new += tokens;
-            }
-        }
-        self.wanted = wanted;
-        let taken = absent & below(end);
-        if taken != 0 {
-            let strip = self.strips.at_mut(id);
-            debug_assert!(strip.pending == 0 || strip.writer == self.writer, "one writer per strip");
-            strip.pending |= taken;
-            strip.writer = self.writer;
-        }
-        if let Some(full) = full {
-            self.evict(full, u64::MAX);
-        }
-        end
-    }
-
-    /// Says which shard is to take which absent objects of a strip; gives all of them.
-    fn divide(
-        &self,
-        id: StripId,
-        wish: &mut Wish<'_, impl FnMut(BlockKey) -> u16, impl FnMut(u16, Tokens)>,
-        wanted: &mut [Mask],
-    ) -> Mask {
-        let strip = self.strips.at(id);
-        let absent = strip.absent();
-        if let [all] = wanted {
-            *all = absent;
-        } else if absent != 0 && strip.tail > Tokens::ZERO {
-            wanted[usize::from((wish.place)(strip.key))] = absent;
-        } else if absent != 0 {
-            let mut keys = wish.chain.keys_from(strip.start);
-            let mut rest = absent;
-            while rest != 0 {
-                let next = rest.trailing_zeros();
-                let shard = (wish.place)(keys.key(strip.start + Blocks(next)));
-                wanted[usize::from(shard)] |= 1 << next;
-                rest &= rest - 1;
-            }
-        }
-        absent
-    }
-
-    /// Makes room for new objects of `tokens` on a shard, which is known to be possible, and gives it to them.
-    fn take(&mut self, id: StripId, shard: u16, objects: Mask, tokens: u64) {
-        let strip = self.strips.at(id);
-        let at = &mut self.shards[usize::from(shard)];
-        let mut slice = strip.slices;
-        while slice != SliceId::NONE {
-            let of = self.slices.at_mut(slice);
-            if of.shard == shard && !(at.by_age && of.ready != 0) {
-                of.pending |= objects;
-                break;
-            }
-            slice = of.next;
-        }
-        if slice == SliceId::NONE {
-            at.policy.coming(strip.key.0);
-        }
-        let (free, now) = (at.capacity - at.used(), self.now);
-        at.usage.pending += tokens;
-        if tokens > free {
-            self.evict(shard, tokens - free);
-        }
-        if slice == SliceId::NONE {
-            let strip = self.strips.at_mut(id);
-            let new = Slice { strip: id, next: strip.slices, shard, ready: 0, pending: objects, at: now };
-            strip.slices = self.slices.add(new);
-        }
-    }
-
     /// The objects that are ours to write become ready if they are before `upto`, and absent again if not. This is a
     /// use of what is ready in the range.
     pub(crate) fn publish(&mut self, held: Held, upto: Blocks) {
@@ -285,53 +180,72 @@ impl Shelf {
         let pinned = strip.pins > 0;
         let mine = if strip.writer == writer { strip.pending } else { 0 };
         let written = if mine == 0 { 0 } else { mine & below(upto.saturating_sub(strip.start)) & !strip.doomed };
-        let lost = if pinned { 0 } else { strip.ready & strip.doomed };
+        let before = strip.ready;
+        let lost = if pinned { 0 } else { before & strip.doomed };
         strip.pending &= !mine;
-        strip.ready = (strip.ready | written) & !lost;
+        strip.ready = (before | written) & !lost;
         strip.doomed &= !(mine | lost);
-        let (key, mut slice) = (strip.key.0, strip.slices);
-        while slice != SliceId::NONE {
-            let of = self.slices.at_mut(slice);
-            let next = of.next;
-            let Shard { usage, policy, by_age, .. } = &mut self.shards[usize::from(of.shard)];
-            let (before, ended) = (of.ready, of.pending & mine);
-            let tokens = |mask: Mask| weight * u64::from(mask.count_ones());
-            if ended | before & lost == 0 {
-                if before != 0 {
-                    if !pinned {
-                        usage.pinned -= tokens(before);
-                    }
-                    if !*by_age {
-                        of.at = at.now;
-                    }
-                    policy.used(slice, pinned, at);
-                }
-            } else if before == 0 && ended == of.pending && ended & !written == 0 {
-                (of.ready, of.pending, of.at) = (ended, 0, at.now);
-                let tokens = tokens(ended);
-                usage.pending -= tokens;
-                usage.ready += tokens;
-                if pinned {
-                    usage.pinned += tokens;
-                }
-                policy.enter(slice, key, tokens, pinned, at);
-            } else {
-                self.settle_in_part(id, slice, Part { key, weight, pinned, ended, written, lost }, at);
+        let part = Part { key: strip.key.0, weight, pinned, before, ended: mine, written, lost };
+        // Mostly all of a strip was there before, and is, or nothing was and all is.
+        if mine | lost | strip.pending == 0 {
+            self.settle_used(id, part, at);
+        } else if before == 0 && written == mine && strip.pending == 0 {
+            self.settle_new(id, part, at);
+        } else {
+            let mut slice = strip.slices;
+            while slice != SliceId::NONE {
+                let next = self.shards.at(slice).next;
+                self.settle_slice(slice, part, at);
+                slice = next;
             }
-            slice = next;
         }
     }
 
-    /// The same for a slice that loses some objects, or gains some.
-    fn settle_in_part(&mut self, id: StripId, slice: SliceId, part: Part, at: Moment) {
-        let Part { key, weight, pinned, ended, written, lost } = part;
+    /// The slices of a strip of which everything is ready, and was, are used.
+    fn settle_used(&mut self, id: StripId, Part { weight, pinned, .. }: Part, at: Moment) {
+        let mut slice = self.strips.at(id).slices;
+        while slice != SliceId::NONE {
+            let Shard { usage, policy, by_age, slices, .. } = self.shards.of_mut(slice.shard());
+            let of = &mut slices[slice.index()];
+            if !pinned {
+                usage.pinned -= weight * u64::from(of.len);
+            }
+            if !*by_age {
+                of.at = at.now;
+            }
+            policy.used(slice, pinned, at);
+            slice = of.next;
+        }
+    }
+
+    /// The slices of a strip of which nothing was ready, and everything is, are there.
+    fn settle_new(&mut self, id: StripId, Part { key, weight, pinned, .. }: Part, at: Moment) {
+        let mut slice = self.strips.at(id).slices;
+        while slice != SliceId::NONE {
+            let Shard { usage, policy, slices, .. } = self.shards.of_mut(slice.shard());
+            let of = &mut slices[slice.index()];
+            let tokens = weight * u64::from(of.len);
+            usage.pending -= tokens;
+            usage.ready += tokens;
+            if pinned {
+                usage.pinned += tokens;
+            }
+            of.at = at.now;
+            policy.enter(slice, key, tokens, pinned, at);
+            slice = of.next;
+        }
+    }
+
+    /// Any slice of any strip.
+    fn settle_slice(&mut self, slice: SliceId, part: Part, at: Moment) {
+        let Part { key, weight, pinned, before, ended, written, lost } = part;
         let tokens = |mask: Mask| weight * u64::from(mask.count_ones());
-        let of = self.slices.at_mut(slice);
-        let before = of.ready;
-        of.ready = (before | ended & written) & !lost;
-        of.pending &= !ended;
-        let (after, empty) = (of.ready, of.is_empty());
-        let Shard { usage, policy, by_age, .. } = &mut self.shards[usize::from(of.shard)];
+        let Shard { usage, policy, by_age, slices, .. } = self.shards.of_mut(slice.shard());
+        let of = &mut slices[slice.index()];
+        let (before, ended) = (of.objects & before, of.objects & ended);
+        let after = (before | ended & written) & !lost;
+        *of = of.with(of.objects & !(before | ended) | after);
+        let empty = of.objects == 0;
         usage.pending -= tokens(ended);
         usage.ready = usage.ready + tokens(after) - tokens(before);
         usage.pinned = usage.pinned + tokens(after) - tokens(before);
@@ -353,7 +267,7 @@ impl Shelf {
             policy.gone(slice, None);
         }
         if empty {
-            self.drop_slice(id, slice);
+            self.remove(slice);
         }
     }
 
@@ -361,29 +275,13 @@ impl Shelf {
     fn renew(&mut self, id: StripId, at: Moment) {
         let mut slice = self.strips.at(id).slices;
         while slice != SliceId::NONE {
-            let of = self.slices.at_mut(slice);
-            let Shard { policy, by_age, .. } = &mut self.shards[usize::from(of.shard)];
+            let Shard { policy, by_age, slices, .. } = self.shards.of_mut(slice.shard());
+            let of = &mut slices[slice.index()];
             policy.used(slice, false, at);
             if !*by_age {
                 of.at = at.now;
             }
             slice = of.next;
         }
-    }
-
-    /// Removes a slice in which nothing is left.
-    pub(super) fn drop_slice(&mut self, id: StripId, slice: SliceId) {
-        let next = self.slices.at(slice).next;
-        let strip = self.strips.at_mut(id);
-        if strip.slices == slice {
-            strip.slices = next;
-        } else {
-            let mut before = strip.slices;
-            while self.slices.at(before).next != slice {
-                before = self.slices.at(before).next;
-            }
-            self.slices.at_mut(before).next = next;
-        }
-        self.slices.remove(slice);
     }
 }

@@ -52,11 +52,6 @@ impl<T: Copy + Default, const N: usize> Lists<T, N> {
         &mut self.entries[slice.index()]
     }
 
-    /// Whether a slice hangs in a list.
-    pub(super) fn hangs(&self, slice: SliceId) -> bool {
-        self.list_of(slice) != NOWHERE
-    }
-
     /// Which list a slice hangs in.
     pub(super) fn list_of(&self, slice: SliceId) -> u8 {
         self.entries[slice.index()].list

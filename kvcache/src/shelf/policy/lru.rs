@@ -25,7 +25,7 @@ struct Link {
 const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug)]
-pub(super) struct Lru {
+pub(crate) struct Lru {
     rings: LruCache<u64, u32, BuildHasherDefault<OwnHash>>, // by name
     firsts: Vec<SliceId>,                                   // of each ring
     empty: Vec<u32>,                                        // rings without slices, wherever they are in the order

@@ -12,6 +12,8 @@ mod s3fifo; // small, main and ghost queues
 mod arc; // adaptive between recency and frequency
 mod lfu; // least frequently used, as Redis samples it
 
+use self::lru::Lru;
+use self::recent::Recent;
 use super::slices::SliceId;
 use crate::time::Time;
 use alloc::boxed::Box;
@@ -50,22 +52,20 @@ impl Eviction {
         }
     }
 
-    /// A policy for a shard of `capacity` tokens; `seed` is for those that sample.
-    pub(crate) fn policy(self, capacity: u64, seed: u64) -> Box<dyn Policy> {
+    /// The order of a shard of `capacity` tokens; `seed` is for those that sample.
+    pub(crate) fn order(self, capacity: u64, seed: u64) -> Order {
         match self {
-            Self::Lru => Box::new(lru::Lru::new()),
-            Self::S3Fifo => Box::new(s3fifo::S3Fifo::new(capacity)),
-            Self::Arc => Box::new(arc::Arc::new(capacity)),
-            Self::Fifo => Box::new(fifo::Fifo::new()),
-            Self::Lfu => Box::new(lfu::Lfu::new(seed)),
+            Self::Lru => Order::Lru(Lru::new()),
+            Self::S3Fifo => Order::Other(Box::new(s3fifo::S3Fifo::new(capacity))),
+            Self::Arc => Order::Other(Box::new(arc::Arc::new(capacity))),
+            Self::Fifo => Order::Other(Box::new(fifo::Fifo::new())),
+            Self::Lfu => Order::Other(Box::new(lfu::Lfu::new(seed))),
         }
     }
-}
 
-impl Eviction {
-    /// The same for a shard of many.
-    pub(crate) fn policy_of_many(self, capacity: u64, seed: u64) -> Box<dyn Policy> {
-        if self == Self::Lru { Box::new(recent::Recent::new()) } else { self.policy(capacity, seed) }
+    /// The same for shard `shard` of many.
+    pub(crate) fn order_of_many(self, shard: u16, capacity: u64, seed: u64) -> Order {
+        if self == Self::Lru { Order::Recent(Recent::new(shard)) } else { self.order(capacity, seed) }
     }
 }
 
@@ -146,4 +146,80 @@ pub(crate) trait Policy: fmt::Debug + Send {
 
     /// Slices that may go. O(slices).
     fn evictable(&self) -> usize;
+}
+
+/// A policy. Those that shelves mostly have are known by name, since a slice asks several times in its life.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Lru(Lru),
+    Recent(Recent),
+    Other(Box<dyn Policy>),
+}
+
+/// Asks whichever it is.
+macro_rules! ask {
+    ($order:expr, $policy:ident => $question:expr) => {
+        match $order {
+            Order::Lru($policy) => $question,
+            Order::Recent($policy) => $question,
+            Order::Other($policy) => $question,
+        }
+    };
+}
+
+impl Policy for Order {
+    fn by_age(&self) -> bool {
+        ask!(self, policy => policy.by_age())
+    }
+
+    #[inline]
+    fn coming(&mut self, key: u64) {
+        ask!(self, policy => policy.coming(key));
+    }
+
+    #[inline]
+    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, at: Moment) {
+        ask!(self, policy => policy.enter(slice, key, tokens, pinned, at));
+    }
+
+    #[inline]
+    fn pin(&mut self, slice: SliceId) {
+        ask!(self, policy => policy.pin(slice));
+    }
+
+    #[inline]
+    fn used(&mut self, slice: SliceId, pinned: bool, at: Moment) {
+        ask!(self, policy => policy.used(slice, pinned, at));
+    }
+
+    #[inline]
+    fn reweigh(&mut self, slice: SliceId, tokens: u64) {
+        ask!(self, policy => policy.reweigh(slice, tokens));
+    }
+
+    fn split(&mut self, lower: SliceId, lower_tokens: u64, upper: SliceId, upper_tokens: u64) {
+        ask!(self, policy => policy.split(lower, lower_tokens, upper, upper_tokens));
+    }
+
+    #[inline]
+    fn gone(&mut self, slice: SliceId, evicted: Option<u64>) {
+        ask!(self, policy => policy.gone(slice, evicted));
+    }
+
+    #[inline]
+    fn victim(&mut self, now: Time) -> Option<SliceId> {
+        ask!(self, policy => policy.victim(now))
+    }
+
+    fn clear(&mut self) {
+        ask!(self, policy => policy.clear());
+    }
+
+    fn tokens(&self) -> Option<u64> {
+        ask!(self, policy => policy.tokens())
+    }
+
+    fn evictable(&self) -> usize {
+        ask!(self, policy => policy.evictable())
+    }
 }
