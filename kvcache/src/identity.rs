@@ -32,8 +32,8 @@ pub struct Identity<'a> {
     pub dtype: &'a str,
     /// Tokens in a block.
     pub block: Tokens,
-    /// The tenant's salt, see [`Salt`]; set by the gateway, never taken from a client as it is. Empty for none.
-    pub salt: &'a str,
+    /// Whose it is: no text of a client's passes for it, and who has but one tenant names that one.
+    pub salt: &'a Salt,
     /// The adapter (LoRA) in use; empty for none.
     pub adapter: &'a str,
 }
@@ -46,7 +46,7 @@ impl Identity<'_> {
         hasher.update(b"podlab.root");
         hasher.update([VERSION]);
         hasher.update(self.block.0.to_le_bytes());
-        for field in [self.model, self.dtype, self.salt, self.adapter] {
+        for field in [self.model, self.dtype, self.salt.as_str(), self.adapter] {
             hasher.update((field.len() as u64).to_le_bytes());
             hasher.update(field.as_bytes());
         }
@@ -82,7 +82,7 @@ impl BlockHash {
 /// A tenant that shares blocks with another tells it, by the time to the first token, what it asked (CVE-2025-46570);
 /// hence each tenant has a space of its own. The tenant's name comes from whoever authenticated the request. What a
 /// client adds only splits its own tenant's space: both go, with their lengths, into one hash of another domain than
-/// roots and blocks, so no choice of a client reaches the blocks of another tenant, nor those without a salt.
+/// roots and blocks, so no choice of a client reaches the blocks of another tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Salt([u8; Salt::DIGITS]);
 

@@ -6,10 +6,20 @@ mod processes; // other programs compute the same
 
 use super::prompts::Chance;
 use kvcache::{BlockHash, BlockKey, Blocks, CacheConfig, Chain, ChainBuilder, Duplicates};
-use kvcache::{Identity, Piece, PieceKey, Tokens, WorkerCache};
+use kvcache::{Identity, Piece, PieceKey, Salt, Tokens, WorkerCache};
 
-const SERVED: Identity<'_> =
-    Identity { model: "Qwen/Qwen3-8B@main", dtype: "bf16", block: Tokens(16), salt: "tenant-a", adapter: "" };
+fn salt(tenant: &str) -> Salt {
+    Salt::for_tenant(tenant, None).expect("no client chose it")
+}
+
+const fn served(salt: &Salt) -> Identity<'_> {
+    Identity { model: "Qwen/Qwen3-8B@main", dtype: "bf16", block: Tokens(16), salt, adapter: "" }
+}
+
+/// What the first block of tenant a follows.
+fn root() -> BlockHash {
+    served(&salt("tenant-a")).root()
+}
 
 fn hex(hash: BlockHash) -> String {
     hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -25,23 +35,25 @@ fn hex(hash: BlockHash) -> String {
 //   def then(before, tokens):
 //       return hashlib.sha256(b"podlab.block" + bytes([1]) + before + struct.pack("<Q", len(tokens))
 //                             + b"".join(struct.pack("<I", t) for t in tokens)).digest()
-//   r = root("Qwen/Qwen3-8B@main", "bf16", 16, "tenant-a", ""); a = then(r, range(16))
+//   def salt(tenant):
+//       return hashlib.sha256(b"podlab.salt" + bytes([1]) + struct.pack("<Q", len(tenant)) + tenant).hexdigest()
+//   r = root("Qwen/Qwen3-8B@main", "bf16", 16, salt(b"tenant-a"), ""); a = then(r, range(16))
 //   b = then(a, [151643] * 15 + [4294967295]); struct.unpack("<Q", b[:8])
-//   e = root("", "", 1, "", ""); then(e, [])
+//   e = root("", "", 1, salt(b""), ""); then(e, [])
 #[test]
 fn hashes_are_those_of_the_definition() {
-    let root = SERVED.root();
-    assert_eq!(hex(root), "0d197eca498d5919ab9d1465d62909b2eadbffe18dda8fb3e7e44f65ea3d2a57");
+    let root = root();
+    assert_eq!(hex(root), "d34a78e148cfd40b81c7b67ba30817c4b1ae94277501e02374597d8084774552");
     let first = root.then(&(0..16).collect::<Vec<u32>>());
-    assert_eq!(hex(first), "44cda01175098f140b5c71854b8400adb8a76a39f01c3600facef14d3f9a0f7b");
+    assert_eq!(hex(first), "2e469875f901afaa8197b6a1a634f3dc62f74390d760fdd2650252ad0fd52e57");
     let mut tokens = [151_643; 16];
     tokens[15] = u32::MAX;
     let second = first.then(&tokens);
-    assert_eq!(hex(second), "0ee9cef4c693ff9b73651e2c87b8434a8363ac5486bbd5efa1e337112341d929");
-    assert_eq!(second.piece_key(), PieceKey(0x9bff_93c6_f4ce_e90e));
-    let bare = Identity { model: "", dtype: "", block: Tokens(1), salt: "", adapter: "" }.root();
-    assert_eq!(hex(bare), "86e00546f104b9a42062010f07c4cdd5a4c0e859f3f4a93cc5d0e8590f3f89f7");
-    assert_eq!(hex(bare.then(&[])), "09d32b35b953e682c9d978d283124694bed3caf7c5043d6c9a30611d27800e6a");
+    assert_eq!(hex(second), "a96ffbb61985047385fa359949af934ac7df2839de0ab27d71a4ced45f7a73d9");
+    assert_eq!(second.piece_key(), PieceKey(0x7304_8519_b6fb_6fa9));
+    let bare = Identity { model: "", dtype: "", block: Tokens(1), salt: &salt(""), adapter: "" }.root();
+    assert_eq!(hex(bare), "9659428d9b3361edcc574d7c084d556bc3d3e971344b5769aa7b9096083a5f29");
+    assert_eq!(hex(bare.then(&[])), "fac8542ba4cc9617d43606d8aaaba8ff8b5954ab24441699385ff03e1550d39b");
 }
 
 /// Asserts that all are different.
@@ -54,21 +66,24 @@ fn all_differ<K: Ord + std::fmt::Debug>(mut keys: Vec<K>) {
 
 #[test]
 fn whatever_changes_kv_changes_the_root() {
+    let (a, b, nobody) = (salt("tenant-a"), salt("tenant-b"), salt(""));
+    let served = served(&a);
+    let run_together = format!("bf16{}", a.as_str());
     all_differ(
         [
-            SERVED,
-            Identity { model: "Qwen/Qwen3-8B@v2", ..SERVED },
-            Identity { dtype: "fp8_e4m3", ..SERVED },
-            Identity { block: Tokens(32), ..SERVED },
-            Identity { salt: "tenant-b", ..SERVED },
-            Identity { salt: "", ..SERVED },
-            Identity { adapter: "sql", ..SERVED },
+            served,
+            Identity { model: "Qwen/Qwen3-8B@v2", ..served },
+            Identity { dtype: "fp8_e4m3", ..served },
+            Identity { block: Tokens(32), ..served },
+            Identity { salt: &b, ..served },
+            Identity { salt: &nobody, ..served },
+            Identity { adapter: "sql", ..served },
             // One text in another field, and a boundary moved.
-            Identity { salt: "", adapter: "tenant-a", ..SERVED },
-            Identity { model: "Qwen/Qwen3-8B@mainb", dtype: "f16", ..SERVED },
-            Identity { model: "Qwen/Qwen3-8B@mai", dtype: "nbf16", ..SERVED },
-            Identity { dtype: "bf16tenant-a", salt: "", ..SERVED },
-            Identity { salt: "tenant-a\0", ..SERVED },
+            Identity { salt: &nobody, adapter: a.as_str(), ..served },
+            Identity { salt: &nobody, dtype: &run_together, ..served },
+            Identity { model: "Qwen/Qwen3-8B@mainb", dtype: "f16", ..served },
+            Identity { model: "Qwen/Qwen3-8B@mai", dtype: "nbf16", ..served },
+            Identity { adapter: "\0", ..served },
         ]
         .map(|identity| identity.root())
         .to_vec(),
@@ -77,7 +92,7 @@ fn whatever_changes_kv_changes_the_root() {
 
 #[test]
 fn token_boundaries_do_not_run_together() {
-    let root = SERVED.root();
+    let root = root();
     all_differ(vec![
         root,
         root.then(&[]),
@@ -131,7 +146,7 @@ fn a_piece_names_its_past() {
 #[test]
 fn edits_that_cancel_in_a_polynomial_do_not_cancel_here() {
     const PRIMES: [u32; 6] = [31, 33, 131, 257, 65_599, 16_777_619];
-    let (root, tokens) = (SERVED.root(), [20_000_000_u32, 30_000_000, 40_000_000, 50_000_000]);
+    let (root, tokens) = (root(), [20_000_000_u32, 30_000_000, 40_000_000, 50_000_000]);
     let mut hashes = vec![root.then(&tokens)];
     let mut pieces = vec![last(&tokens.map(|token| (u64::from(token), 1)))];
     for p in PRIMES {
@@ -228,8 +243,8 @@ fn every_bit_reaches_every_bit() {
 /// Real tokens: a block is a piece, its hash names it, and the cache finds it.
 #[test]
 fn hashed_blocks_are_a_chain() {
-    let chain_of = |salt: &str, tokens: &[u32]| {
-        let mut hash = Identity { salt, ..SERVED }.root();
+    let chain_of = |tenant: &str, tokens: &[u32]| {
+        let mut hash = served(&salt(tenant)).root();
         let mut pieces = Vec::new();
         for (tokens, end) in tokens.chunks(16).zip((1..).map(|n| n * 16)) {
             hash = hash.then(tokens);
@@ -251,8 +266,9 @@ fn hashed_blocks_are_a_chain() {
     let hold = cache.begin(cache.find(chain, Blocks(12)), Tokens(200)).expect("an empty cache has room");
     cache.commit(hold, chain, Tokens(200));
     cache.release(hold, Tokens(200));
-    let found =
-        |salt: &str, tokens: &[u32]| cache.find(Chain::new(&chain_of(salt, tokens), Tokens(16)), Blocks(12)).blocks().0;
+    let found = |tenant: &str, tokens: &[u32]| {
+        cache.find(Chain::new(&chain_of(tenant, tokens), Tokens(16)), Blocks(12)).blocks().0
+    };
     assert_eq!(found("tenant-a", &tokens), 12);
     assert_eq!(found("tenant-a", &tokens[..100]), 6);
     assert_eq!(found("tenant-b", &tokens), 0, "tenants do not see each other");

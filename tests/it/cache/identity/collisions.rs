@@ -1,12 +1,12 @@
 //! Published ways to make unequal blocks equal, each shown to work on the hash that it was made for, and ten million
 //! blocks by brute force.
 
-use super::{SERVED, all_differ, last};
+use super::{all_differ, last, root};
 use crate::cache::prompts::Chance;
 use kvcache::BlockHash;
 
 fn told_apart(blocks: &[Vec<u32>]) {
-    let root = SERVED.root();
+    let root = root();
     all_differ(blocks.iter().map(|tokens| root.then(tokens)).collect());
     // Whatever follows stays apart, too, and so do the keys of the simulator.
     all_differ(blocks.iter().map(|tokens| root.then(tokens).then(&[1; 16])).collect());
@@ -133,7 +133,7 @@ fn blocks_that_xxh64_confuses_under_any_seed_do_not_collide() {
 #[test]
 fn ten_million_blocks_do_not_collide() {
     const HALF: u32 = 5_000_000;
-    let root = SERVED.root();
+    let root = root();
     let chained = || {
         let successor = |before: &BlockHash| Some(before.then(&[0; 16]));
         let chain = std::iter::successors(Some(root.then(&[0; 16])), successor);

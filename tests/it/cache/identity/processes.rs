@@ -1,9 +1,9 @@
 //! Two programs that never met must name a block alike: `hash()` of Python did not, and pods that were restarted missed
 //! each other's blocks.
 
-use super::{SERVED, hex};
+use super::{hex, served};
 use crate::support::skipped;
-use kvcache::{Blocks, Chain, ChainBuilder, Identity, Salt, Tokens};
+use kvcache::{Blocks, Chain, ChainBuilder, Salt, Tokens};
 use std::fmt::Write;
 use std::process::Command;
 
@@ -12,7 +12,7 @@ fn vectors() -> String {
     let mut out = String::new();
     for tenant in ["", "tenant-a", "고객"] {
         let salt = Salt::for_tenant(tenant, Some("batch.7")).expect("a salt");
-        let mut hash = Identity { salt: salt.as_str(), ..SERVED }.root();
+        let mut hash = served(&salt).root();
         for block in 0..1000_u32 {
             let tokens: Vec<u32> = (0..block % 17).map(|n| block.wrapping_mul(2_654_435_761) ^ n).collect();
             hash = hash.then(&tokens);
