@@ -15,12 +15,15 @@ pub struct BreakerConfig {
     /// While it is open, one call is let through when so long after the last failure; a probe without an answer for so
     /// long has failed.
     pub probe_every: Span,
+    /// A call on which nothing at all was heard for so long has failed.
+    pub silence: Span,
 }
 
 impl Default for BreakerConfig {
-    /// Those of LMCache's client of `tieredstorage`.
+    /// Those of LMCache's client of `tieredstorage`, but for the silence: its time-out of 5 s is longer than any load may
+    /// last. A second is what every load may last at least.
     fn default() -> Self {
-        Self { failures: 3, probe_every: Span::from_secs(5) }
+        Self { failures: 3, probe_every: Span::from_secs(5), silence: Span::from_secs(1) }
     }
 }
 

@@ -30,8 +30,8 @@ pub use keyed::{KeyMap, OwnHash};
 pub use pool::{Backend, Begun, LeaseId, Leased, Pool, PoolConfig, PoolCounts, PoolUsage, PutId, Unknown};
 pub use shelf::{Eviction, UnknownEviction};
 pub use tiered::{
-    Admission, Choice, Costs, Deadline, Done, Failed, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId, StoreMode,
-    Task, TierConfig, TierCost, TierCounts, TieredCache, Woken,
+    Admission, Choice, Contact, Costs, Deadline, Done, Failed, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId,
+    StoreMode, Task, TierConfig, TierCost, TierCounts, TieredCache, Woken,
 };
 pub use time::{Span, Time};
 pub use units::{Blocks, RequestId, SessionId, Tokens, WorkerId};

@@ -274,14 +274,18 @@ fn who_did_not_finish_is_counted_and_measured_nowhere() {
         (15, output(0, Output::Admitted { request: request(0), cached: Tokens(32), at })),
         (15, output(1, Output::Admitted { request: request(2), cached: Tokens(80), at })),
         (15, output(1, Output::Admitted { request: request(3), cached: Tokens(16), at })),
-        (40, output(0, Output::FirstToken { request: request(0), at: ms(40) })),
+        (40, output(0, Output::FirstToken { request: request(0), computed: Tokens(68), at: ms(40) })),
         (45, Event::Ran { worker: WorkerId(0), stretch: mixed, work: None }),
-        (50, output(1, Output::FirstToken { request: request(2), at: ms(50) })),
+        (50, output(1, Output::FirstToken { request: request(2), computed: Tokens(120), at: ms(50) })),
         (60, Event::Ran { worker: WorkerId(1), stretch: decoding, work: None }),
         (70, output(1, Output::Cancelled { request: request(3) })),
         (75, output(0, Output::Preempted { request: request(0) })),
         // It finds more the second time, which is not a second prompt.
         (100, output(0, Output::Admitted { request: request(0), cached: Tokens(96), at: again })),
+        (
+            101,
+            output(0, Output::Loaded { request: request(0), host: Tokens(8), pool: Tokens(4), whole: true, at: again }),
+        ),
         (105, output(0, Output::Resumed { request: request(0), before: ms(75), at: ms(105) })),
         (130, output(0, Output::Finished { request: request(0), at: ms(130) })),
     ] {

@@ -152,7 +152,7 @@ fn describe_tiers(tiers: &TierConfig) -> Value {
         save_decode_cache,
         min_retrieve,
         deadline: Deadline { base, per_1k },
-        breaker: BreakerConfig { failures, probe_every },
+        breaker: BreakerConfig { failures, probe_every, silence },
     } = *tiers;
     json!({
         "chunk_tokens": chunk.0,
@@ -165,7 +165,11 @@ fn describe_tiers(tiers: &TierConfig) -> Value {
         "save_decode_cache": save_decode_cache,
         "min_retrieve_tokens": min_retrieve.0,
         "deadline_ms": { "base": base.as_millis_f64(), "per_1k": per_1k.as_millis_f64() },
-        "breaker": { "failures": failures, "probe_every_ms": probe_every.as_millis_f64() },
+        "breaker": {
+            "failures": failures,
+            "probe_every_ms": probe_every.as_millis_f64(),
+            "silence_ms": silence.as_millis_f64(),
+        },
     })
 }
 

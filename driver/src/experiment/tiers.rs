@@ -3,7 +3,7 @@
 use super::{Case, Tiers};
 use crate::endpoint::{CachePolicy, Endpoint, L2Backend};
 use crate::lab::{Lab, Preference, Scope};
-use kvcache::{Backend, BreakerConfig, Choice, Eviction, HostConfig, LoadMode, PoolConfig, Span, TierConfig, Tokens};
+use kvcache::{Backend, Choice, Eviction, HostConfig, LoadMode, PoolConfig, Span, TierConfig, Tokens};
 use sim::cost::deployment::Deployment;
 use sim::cost::loading;
 use sim::transport::{PoolAccess, TransportConfig};
@@ -67,7 +67,7 @@ pub(super) fn lower(
         save_decode_cache: lab.tiers.save_decode_cache.or(given.save_decode_cache).unwrap_or(false),
         min_retrieve: lab.tiers.min_retrieve.or(given.min_retrieve_tokens.map(Tokens)).unwrap_or(Tokens::ZERO),
         deadline: lab.tiers.deadline,
-        breaker: BreakerConfig::default(),
+        breaker: lab.l2.breaker,
     };
     let warnings = [too_much(deployment, &tiers, &transport, case), too_small(&tiers, &transport)];
     Ok(Some(Lower { tiers, transport, warnings: warnings.into_iter().flatten().collect() }))
@@ -139,7 +139,7 @@ fn pool(
     }
     pool.chunk = chunk;
     pool.eviction = lab.eviction.unwrap_or(pool.eviction);
-    pool.lease_ttl = lab.lease_ttl;
+    (pool.lease_ttl, pool.put_ttl) = (lab.lease_ttl, lab.put_ttl);
     pool.ttl = lab.ttl;
     pool.seed = case.seed;
     if pool.ttl.is_some() && !matches!(pool.eviction, Eviction::Lru | Eviction::Fifo) {

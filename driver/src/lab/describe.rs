@@ -2,7 +2,7 @@
 
 use super::settings::{BACKENDS, CHOICES, EVICTIONS, LOADS, PROBES, SCOPES, STORES};
 use super::{L1Lab, L2Lab, Lab, TiersLab};
-use kvcache::{Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens};
+use kvcache::{BreakerConfig, Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens};
 use serde_json::{Map, Value, json};
 use sim::transport::ProbeMode;
 use sim::workload::document_qa::DocumentQa;
@@ -118,6 +118,8 @@ fn describe_l2(l2: &L2Lab) -> Value {
         probe,
         in_flight,
         lease_ttl,
+        put_ttl,
+        breaker: BreakerConfig { failures, probe_every, silence },
         watermark,
         evict,
         ttl,
@@ -133,6 +135,10 @@ fn describe_l2(l2: &L2Lab) -> Value {
         "l2.probe": probe_name(*probe),
         "l2.in_flight": in_flight,
         "l2.lease_ttl": span(*lease_ttl),
+        "l2.put_ttl": span(*put_ttl),
+        "l2.silence": span(*silence),
+        "l2.breaker_failures": failures,
+        "l2.breaker_probe": span(*probe_every),
         "l2.watermark": fraction(*watermark),
         "l2.evict": fraction(*evict),
         "l2.ttl": ttl.map(span),

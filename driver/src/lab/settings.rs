@@ -306,6 +306,26 @@ pub const SETTINGS: &[Setting] = &[
     setting!("l2.lease_ttl", "time", "30s", "how long a lease that nobody releases pins an object", |lab, text| {
         lab.l2.lease_ttl = above_zero(units::span(text)?)?
     }),
+    setting!("l2.put_ttl", "time", "30s", "after how long a put that nobody ends is discarded", |lab, text| {
+        lab.l2.put_ttl = above_zero(units::span(text)?)?
+    }),
+    setting!(
+        "l2.silence",
+        "time",
+        "1s",
+        "an operation on which nothing at all is heard of L2 for so long counts as a connection failure",
+        |lab, text| { lab.l2.breaker.silence = above_zero(units::span(text)?)? }
+    ),
+    setting!(
+        "l2.breaker_failures",
+        "count",
+        "3 (LMCache)",
+        "after so many connection failures in a row a worker leaves L2 alone",
+        |lab, text| { lab.l2.breaker.failures = units::count(text, 1)? }
+    ),
+    setting!("l2.breaker_probe", "time", "5s (LMCache)", "how often it tries whether L2 is back", |lab, text| {
+        lab.l2.breaker.probe_every = above_zero(units::span(text)?)?
+    }),
     setting!(
         "l2.watermark",
         "fraction",

@@ -1,7 +1,7 @@
 //! The part of the lab that is about the tiers below the device. `None`: the endpoint file or the hardware decides.
 
 use crate::endpoint::L2Backend;
-use kvcache::{Deadline, Eviction, LoadMode, Span, StoreMode, Tokens};
+use kvcache::{BreakerConfig, Deadline, Eviction, LoadMode, Span, StoreMode, Tokens};
 use sim::transport::ProbeMode;
 
 /// How workers use L1 and L2: `tiers.*`.
@@ -88,6 +88,10 @@ pub struct L2Lab {
     pub in_flight: u32,
     /// How long a lease pins what it covers.
     pub lease_ttl: Span,
+    /// After how long a put that nobody ends is discarded.
+    pub put_ttl: Span,
+    /// When a worker leaves it alone.
+    pub breaker: BreakerConfig,
     /// Above so many thousandths of a node's share, room is made ahead of need (`tieredstorage`).
     pub watermark: u16,
     /// How much goes then, in thousandths of a node's share.
@@ -133,6 +137,8 @@ impl Default for L2Lab {
             probe: ProbeMode::Sequential,
             in_flight: 4,
             lease_ttl: Span::from_secs(30),
+            put_ttl: Span::from_secs(30),
+            breaker: BreakerConfig::default(),
             watermark: 900,
             evict: 50,
             ttl: None,

@@ -1,6 +1,6 @@
 //! From the tiers to the device.
 
-use super::{Done, Failed, Offer, Op, OpId, Task, TieredCache, Tiers, Woken};
+use super::{Contact, Done, Failed, Offer, Op, OpId, Task, TieredCache, Tiers, Woken};
 use crate::chain::{BlockKey, Chain};
 use crate::host::{HostPin, HostWrite};
 use crate::time::Time;
@@ -21,8 +21,8 @@ pub(super) struct Load {
     pub(super) keys: Vec<BlockKey>,
     host_tokens: Tokens,
     pool_tokens: Tokens,
-    device: Tokens, // prompt tokens that were there before
-    cached: Tokens, // and that will be, if all comes
+    pub(super) device: Tokens, // prompt tokens that were there before
+    cached: Tokens,            // and that will be, if all comes
     chunk_end: Tokens,
     pin: Option<HostPin>,
     promoted: Option<HostWrite>,
@@ -170,14 +170,18 @@ impl TieredCache {
     pub(super) fn loaded(&mut self, place: usize, outcome: Result<Done, Failed>, now: Time) -> Option<Woken> {
         let tiers = self.tiers.as_mut()?;
         let load = tiers.loads.swap_remove(place);
-        let upto = match outcome {
-            Ok(Done::Loaded(upto)) => upto.max(load.from).min(load.to),
-            _ => load.from,
+        let (upto, in_host) = match outcome {
+            Ok(Done::Loaded { device, host, .. }) => {
+                let upto = device.max(load.from).min(load.to);
+                (upto, host.max(upto).min(load.to))
+            }
+            _ => (load.from, load.from),
         };
+        let started = load.started.unwrap_or(now);
         if load.to > load.host {
-            tiers.heard(outcome.err(), now);
+            tiers.heard(Contact::of(&outcome), started, now);
         }
-        if let (Ok(_), Some(started)) = (outcome, load.started) {
+        if outcome.is_ok() {
             tiers.pace.saw(
                 (load.host_tokens, load.pool_tokens),
                 upto == load.to,
@@ -188,10 +192,10 @@ impl TieredCache {
         let (hold, left, given_up, promised) = (load.hold, load.left, load.given_up, load.cached);
         let end = load.end(tiers.config.chunk, upto);
         tiers.tell_host(now);
-        tiers.give_back(load, upto);
+        tiers.give_back(load, in_host);
         if let Some(reserved) = left {
             self.device.release(hold, reserved);
-            return Some(Woken::Room);
+            return Some(Woken::Room(end));
         }
         if given_up {
             return None;

@@ -1,6 +1,6 @@
 //! What the tiers hold of a prompt.
 
-use super::{Choice, Done, Failed, Op, OpId, Probe, Task, TieredCache, Tiers, Woken};
+use super::{Choice, Contact, Done, Failed, Op, OpId, Probe, Task, TieredCache, Tiers, Woken};
 use crate::chain::Chain;
 use crate::time::{Span, Time};
 use crate::units::{Blocks, RequestId, Tokens};
@@ -128,9 +128,11 @@ impl TieredCache {
         inquiry: &mut Inquiry,
         now: Time,
     ) {
-        let ahead = self.tiers.as_ref().is_some_and(|tiers| tiers.config.pool && tiers.config.asks_ahead());
-        if ahead {
-            let _ = self.look_up(request, chain, prompt, total, inquiry, now);
+        let block = self.device.config().block;
+        let Some(tiers) = &mut self.tiers else { return };
+        if tiers.config.pool && tiers.config.asks_ahead() {
+            let found = self.device.find(chain, (total - Tokens(1)).full_blocks(block));
+            tiers.ask_ahead(Ask { request, chain, prompt, total, found }, inquiry, now);
         }
     }
 }
@@ -142,6 +144,20 @@ struct Ask<'a> {
     prompt: Tokens,
     total: Tokens,
     found: Found,
+}
+
+/// What there is of a prompt above the pool, in objects.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    objects: Chain<'a>,
+    /// The first that the device lacks.
+    from: Blocks,
+    /// From there on, what L1 has ends here.
+    host: Blocks,
+    /// The end of what counts.
+    end: Blocks,
+    /// Whether L1, if there is one, has also what comes before.
+    has_head: bool,
 }
 
 impl Offer {
@@ -165,6 +181,46 @@ impl Offer {
 
 impl Tiers {
     fn look_up(&mut self, ask: Ask<'_>, inquiry: &mut Inquiry, now: Time) -> Looked {
+        let (mut offer, seen) = self.see(&ask);
+        let Seen { objects, from, host, end, .. } = seen;
+        if !self.may_load(&offer, &seen, ask.total, inquiry) {
+            return Looked::Ready(offer);
+        }
+        if self.is_under_way(objects, from) {
+            self.counts.shared_loads += 1;
+            return Looked::Waiting;
+        }
+        let Some(pool) = self.ask_pool(&ask, &offer, &seen, inquiry, now) else {
+            return Looked::Waiting;
+        };
+        let pool = pool.max(host);
+        offer.asked = matches!(inquiry, Inquiry::Known { .. });
+        self.choose(&mut offer, objects, (from, host, pool), ask.total);
+        debug_assert!(offer.to <= end, "no more than there is");
+        if seen.has_head {
+            // What is computed though L2 has it, L1 is to have: only what is loaded need not be stored.
+            offer.known = offer.known.max(offer.to);
+        }
+        Looked::Ready(offer)
+    }
+
+    /// Asks the pool, if that is of use, and does nothing else.
+    fn ask_ahead(&mut self, ask: Ask<'_>, inquiry: &mut Inquiry, now: Time) {
+        let (offer, seen) = self.see(&ask);
+        if self.may_load(&offer, &seen, ask.total, inquiry) && !self.is_under_way(seen.objects, seen.from) {
+            let _ = self.ask_pool(&ask, &offer, &seen, inquiry, now);
+        }
+    }
+
+    /// Whether anything may be loaded: where the device lacks nothing but the token that is computed in any case, there is
+    /// nothing to gain.
+    fn may_load(&self, offer: &Offer, seen: &Seen<'_>, total: Tokens, inquiry: &Inquiry) -> bool {
+        let lacking = offer.cached_by(seen.objects, seen.end, total) > offer.device;
+        lacking && *inquiry != Inquiry::Closed && self.config.choice != Choice::Never
+    }
+
+    /// What device and host have of a prompt. Changes nothing.
+    fn see<'a>(&self, ask: &Ask<'a>) -> (Offer, Seen<'a>) {
         let device = ask.found.blocks().tokens(self.block);
         let mut offer = Offer { prompt: ask.prompt, ..Offer::of_device(ask.found, device) };
         let objects = self.objects(ask.chain, ask.prompt);
@@ -180,55 +236,32 @@ impl Tiers {
             Some(host) => host.find(objects, from, end),
             None => from,
         };
-        offer.known = if self.host.is_some() && head < from { head } else { host };
-        // Where the device lacks nothing but the token that is computed in any case, there is nothing to gain either.
-        let lacking = offer.cached_by(objects, end, ask.total) > device;
-        if !lacking || *inquiry == Inquiry::Closed || self.config.choice == Choice::Never {
-            return Looked::Ready(offer);
-        }
-        if self.is_under_way(objects, from) {
-            self.counts.shared_loads += 1;
-            return Looked::Waiting;
-        }
-        let patience = self.patience(&offer, objects, (from, host, end), ask.total);
-        let Some(pool) = self.ask_pool(ask.request, (host, end), patience, inquiry, now) else {
-            return Looked::Waiting;
-        };
-        let pool = pool.max(host);
-        offer.asked = matches!(inquiry, Inquiry::Known { .. });
-        self.choose(&mut offer, objects, (from, host, pool), ask.total);
-        if self.host.is_none() || head >= from {
-            // What is computed though L2 has it, L1 is to have: only what is loaded need not be stored.
-            offer.known = offer.known.max(offer.to);
-        }
-        Looked::Ready(offer)
+        let has_head = self.host.is_none() || head >= from;
+        offer.known = if has_head { host } else { head };
+        (offer, Seen { objects, from, host, end, has_head })
     }
 
     /// How long an answer of the pool is worth waiting for; `None`: it is not.
     ///
     /// Who may choose compares what there is to be gained where the pool has all of it, times how often answers turned out
     /// useful, with how long it takes to learn that the pool has nothing; and waits for a part of that gain at most.
-    fn patience(
-        &self,
-        offer: &Offer,
-        objects: Chain<'_>,
-        (from, host, end): (Blocks, Blocks, Blocks),
-        total: Tokens,
-    ) -> Option<Span> {
+    fn patience(&self, offer: &Offer, seen: &Seen<'_>, total: Tokens) -> Option<Span> {
         let Choice::ByCost(costs) = self.config.choice else { return Some(LOOK_UP_TIMEOUT) };
+        let Seen { objects, from, host, end, .. } = *seen;
         let gain = |to: Blocks| self.worth(offer, objects, (from, host, to), total).unwrap_or(0);
         self.pace.patience(gain(end).saturating_sub(gain(host)), &costs)
     }
 
-    /// How far the pool reaches behind `host`; `None`: the question is on its way.
+    /// How far the pool reaches behind what L1 has; `None`: the question is on its way.
     fn ask_pool(
         &mut self,
-        request: RequestId,
-        (host, end): (Blocks, Blocks),
-        patience: Option<Span>,
+        ask: &Ask<'_>,
+        offer: &Offer,
+        seen: &Seen<'_>,
         inquiry: &mut Inquiry,
         now: Time,
     ) -> Option<Blocks> {
+        let Seen { host, end, .. } = *seen;
         if !self.config.pool || host == end {
             return Some(host);
         }
@@ -239,10 +272,11 @@ impl Tiers {
             Inquiry::Closed => return Some(host),
             Inquiry::New => {}
         }
+        let patience = self.patience(offer, seen, ask.total);
         let Some(patience) = patience.filter(|_| self.breaker.may_call(now)) else { return Some(host) };
         let id = self.number();
-        self.probes.push(Probe { op: id, request, from: host, at: now, deadline: now + patience });
-        self.ops.push_back(Op { id, request, task: Task::Probe { from: host, to: end } });
+        self.probes.push(Probe { op: id, request: ask.request, from: host, at: now, deadline: now + patience });
+        self.ops.push_back(Op { id, request: ask.request, task: Task::Probe { from: host, to: end } });
         *inquiry = Inquiry::Asked { op: id, from: host };
         None
     }
@@ -283,7 +317,10 @@ impl Tiers {
         total: Tokens,
     ) {
         let worth = |to: Blocks| self.worth(offer, objects, (from, host, to), total);
-        // Costs are convex between the ends of tiers, so the best is one of them.
+        // Between the ends of tiers the gain is convex in what is loaded, and it starts at nothing or less, so no end inside
+        // gains more than the better of them (but for the one token that is computed in any case). Only where L1's part alone
+        // is fewer tokens than min_retrieve can an end inside L2's part gain more: with tokens of L2 at a loss that merely
+        // lift it over the threshold. Whoever sets one would rather not have those.
         let candidates = [host, pool].into_iter().filter_map(|to| Some((worth(to)?, to)));
         let best = candidates.max_by_key(|(gain, to)| (*gain, *to)).map(|(_, to)| to);
         let most = offer.cached_by(objects, pool.max(host), total);
@@ -307,16 +344,17 @@ impl Tiers {
         if upto.is_none_or(|upto| upto <= from) {
             self.pace.learnt_nothing(now.since(at), &self.config.choice);
         }
-        self.heard(outcome.err(), now);
+        self.heard(Contact::of(&outcome), at, now);
         Woken::Answered { request, op, upto }
     }
 
-    /// The pool answered, or could not be reached.
-    pub(super) fn heard(&mut self, failed: Option<Failed>, now: Time) {
-        if failed == Some(Failed::Unreachable) {
-            self.breaker.failed(now);
-        } else {
-            self.breaker.succeeded(now);
+    /// What an operation that began at `at` has heard of the pool. Who did not wait long enough has not heard anything.
+    pub(super) fn heard(&mut self, contact: Contact, at: Time, now: Time) {
+        match contact {
+            Contact::Answered => self.breaker.succeeded(now),
+            Contact::Refused => self.breaker.failed(now),
+            Contact::Silent if now.since(at) >= self.config.breaker.silence => self.breaker.failed(now),
+            Contact::Silent | Contact::Unasked => {}
         }
     }
 }

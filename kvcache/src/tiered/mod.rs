@@ -35,7 +35,7 @@ pub use choice::{Choice, Costs, TierCost};
 pub use config::{Deadline, LoadMode, StoreMode, TierConfig};
 pub use load::LoadEnd;
 pub use look::{Inquiry, Looked, Offer};
-pub use op::{Done, Failed, Op, OpId, Task, Woken};
+pub use op::{Contact, Done, Failed, Op, OpId, Task, Woken};
 
 use choice::Pace;
 use load::Load;
@@ -184,6 +184,9 @@ impl TieredCache {
 
     /// A pass ended: the request's first `computed` tokens are there. Full blocks become resident, and full chunks of
     /// the prompt go on their way to the lower tiers.
+    ///
+    /// # Panics
+    /// Where some of them are still to come from a load.
     pub fn commit(
         &mut self,
         request: RequestId,
@@ -194,6 +197,31 @@ impl TieredCache {
         now: Time,
     ) {
         self.device.commit(hold, chain, computed);
+        self.store(request, hold, chain, prompt, computed, now);
+    }
+
+    /// What is still on its way is no content: whoever finds it would read what was there before.
+    fn assert_is_there(&self, hold: HoldId, computed: Tokens) {
+        let Some(tiers) = &self.tiers else { return };
+        let awaits = |load: &Load| load.hold == hold && load.left.is_none() && !load.given_up && load.device < computed;
+        assert!(!tiers.loads.iter().any(awaits), "only what has come is committed");
+    }
+
+    /// A pass has computed the request's first `computed` tokens, and has not ended: full chunks of the prompt go on
+    /// their way to the lower tiers already. For an engine that waits for its stores before it tells what it computed.
+    ///
+    /// # Panics
+    /// As [`TieredCache::commit`].
+    pub fn store(
+        &mut self,
+        request: RequestId,
+        hold: HoldId,
+        chain: Chain<'_>,
+        prompt: Tokens,
+        computed: Tokens,
+        now: Time,
+    ) {
+        self.assert_is_there(hold, computed);
         if let Some(tiers) = &mut self.tiers {
             tiers.store(request, chain, hold, prompt, computed, now);
         }

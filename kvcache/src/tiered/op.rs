@@ -47,6 +47,8 @@ pub enum Task {
         from: Blocks,
         /// The end.
         to: Blocks,
+        /// Objects before this are in L1 then, unless the copy fails; the others found no room there.
+        host: Blocks,
         /// Tokens that are new to L1.
         host_tokens: Tokens,
         /// Whether L2 is to have them.
@@ -59,8 +61,15 @@ pub enum Task {
 pub enum Done {
     /// The pool has the objects up to this one.
     Probed(Blocks),
-    /// Objects up to this one are on the device.
-    Loaded(Blocks),
+    /// A prefix has come.
+    Loaded {
+        /// Objects before this one are on the device.
+        device: Blocks,
+        /// Of those from L2, objects before this one are in host memory: no fewer.
+        host: Blocks,
+        /// What was heard of the pool.
+        pool: Contact,
+    },
     /// All that was to be stored is off the device; the rest of the way follows.
     Copied,
     /// The last step of a store.
@@ -72,8 +81,38 @@ pub enum Done {
 pub enum Failed {
     /// L2 could not be reached.
     Unreachable,
+    /// L2 gave no sign of life in time.
+    TimedOut,
     /// Anything else: nothing came.
     Broken,
+}
+
+/// What was heard of the pool while an operation lasted, which is what its breaker goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contact {
+    /// It was not asked.
+    #[default]
+    Unasked,
+    /// It answered, if only in part, or that it has nothing.
+    Answered,
+    /// The connection was refused.
+    Refused,
+    /// Nothing at all, for as long as the operation lasted.
+    Silent,
+}
+
+impl Contact {
+    /// What the outcome of an operation on the pool alone says.
+    pub(super) const fn of(outcome: &Result<Done, Failed>) -> Self {
+        match outcome {
+            Ok(Done::Loaded { pool, .. }) => *pool,
+            Ok(_) => Self::Answered,
+            // It may have broken on this side.
+            Err(Failed::Broken) => Self::Unasked,
+            Err(Failed::Unreachable) => Self::Refused,
+            Err(Failed::TimedOut) => Self::Silent,
+        }
+    }
 }
 
 /// What an outcome means for a request.
@@ -92,6 +131,6 @@ pub enum Woken {
     Loaded(LoadEnd),
     /// A copy off the device ended.
     Copied,
-    /// Blocks came free that a load had kept for a request that has gone.
-    Room,
+    /// Its load ended after it had let go of its blocks: they came free.
+    Room(LoadEnd),
 }

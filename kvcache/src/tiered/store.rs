@@ -1,6 +1,6 @@
 //! From the device to the tiers: write-through, in the order of the prompt.
 
-use super::{Done, Failed, Op, OpId, Task, Tiers, Woken};
+use super::{Contact, Done, Failed, Op, OpId, Task, Tiers, Woken};
 use crate::chain::Chain;
 use crate::host::HostWrite;
 use crate::time::Time;
@@ -12,6 +12,7 @@ use crate::worker::HoldId;
 pub(super) struct Store {
     pub(super) op: OpId,
     write: Option<HostWrite>,
+    at: Time, // since when it has been on its way to L2
     /// Whether it is off the device.
     pub(super) copied: bool,
     /// Whether L2 is to have it.
@@ -42,6 +43,7 @@ impl Tiers {
         self.tell_host(now);
         let write = self.host.as_mut().map(|host| host.reserve(objects, from, to));
         let host_tokens = write.as_ref().map_or(Tokens::ZERO, HostWrite::new_tokens);
+        let host = write.as_ref().map_or(from, HostWrite::end);
         let pool = self.config.pool && self.breaker.may_call(now);
         if host_tokens == Tokens::ZERO && !pool {
             // Nothing to move: all is there, or there is no room, and a store never waits for room.
@@ -51,8 +53,8 @@ impl Tiers {
             return;
         }
         let op = self.number();
-        self.stores.push(Store { op, write, copied: false, pool });
-        self.ops.push_back(Op { id: op, request, task: Task::Store { from, to, host_tokens, pool } });
+        self.stores.push(Store { op, write, at: now, copied: false, pool });
+        self.ops.push_back(Op { id: op, request, task: Task::Store { from, to, host, host_tokens, pool } });
     }
 
     pub(super) fn store_done(&mut self, place: usize, outcome: Result<Done, Failed>, now: Time) -> Option<Woken> {
@@ -60,6 +62,7 @@ impl Tiers {
         let store = &mut self.stores[place];
         let first = !core::mem::replace(&mut store.copied, true);
         if first {
+            store.at = now;
             let arrived = outcome.is_ok();
             if let (Some(host), Some(write)) = (&mut self.host, store.write.take()) {
                 let upto = if arrived { write.end() } else { Blocks::ZERO };
@@ -68,10 +71,9 @@ impl Tiers {
         }
         let goes_on = outcome == Ok(Done::Copied) && store.pool;
         if !goes_on {
-            let pool = store.pool;
-            self.stores.swap_remove(place);
+            let Store { pool, at, .. } = self.stores.swap_remove(place);
             if pool {
-                self.heard(outcome.err(), now);
+                self.heard(Contact::of(&outcome), at, now);
             }
         }
         first.then_some(Woken::Copied)

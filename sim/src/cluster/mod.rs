@@ -358,15 +358,24 @@ impl Cluster {
     /// Lets an index elsewhere hear of what stretches under way have evicted by now.
     fn catch_up(&mut self) {
         for index in 0..self.stations.len() {
-            let now = self.now;
-            let station = &mut self.stations[index];
+            let (worker, now) = (WorkerId(index as u16), self.now);
+            let station = &self.stations[index];
             let Some(stretch) = station.stretch.as_ref().filter(|_| station.evicts) else { continue };
             let behind = stretch.passes_started(now) - station.told;
             if behind > 0 && station.replica.repeats_evict(behind) {
-                station.replica.repeat(behind);
-                station.told += behind;
-                self.collect(WorkerId(index as u16));
+                self.catch_up_with(worker);
+                self.collect(worker);
             }
+        }
+    }
+
+    /// The replica hears of all passes of the stretch under way that have started by now.
+    fn catch_up_with(&mut self, worker: WorkerId) {
+        let station = &mut self.stations[worker.index()];
+        if let Some(stretch) = &station.stretch {
+            let started = stretch.passes_started(self.now);
+            station.replica.repeat(started - station.told);
+            station.told = started;
         }
     }
 
@@ -377,7 +386,7 @@ impl Cluster {
             let station = &mut self.stations[worker.index()];
             let started = station.replica.start(self.now);
             if self.transport.is_some() {
-                self.note_stall(worker);
+                self.stands_still(worker, self.stations[worker.index()].replica.stall());
             }
             let station = &mut self.stations[worker.index()];
             if let Some(pass) = started {
@@ -397,13 +406,16 @@ impl Cluster {
     }
 
     fn end_pass(&mut self, worker: WorkerId) {
+        let station = &mut self.stations[worker.index()];
+        let passes = station.stretch.map_or(0, |stretch| stretch.passes);
+        station.replica.repeat(passes - station.told);
+        station.told = passes;
         if self.transport.is_some() && self.is_late(worker) {
             return;
         }
         let station = &mut self.stations[worker.index()];
         let stretch = station.stretch.take().expect("a due entry belongs to a stretch");
         station.free_since = self.now;
-        station.replica.repeat(stretch.passes - station.told);
         let recorded = if self.record_work { station.replica.work() } else { None };
         let work = recorded.map(|(work, _)| work.clone());
         self.events.push_back(Event::Ran { worker, stretch, work });
@@ -442,8 +454,19 @@ impl Cluster {
     /// # Panics
     /// Where one is broken: a bug.
     pub fn check(&self) {
-        for station in &self.stations {
+        for (index, station) in self.stations.iter().enumerate() {
             station.replica.check();
+            let may_start = station.stretch.is_some() || self.starting.contains(&WorkerId(index as u16));
+            if may_start || station.replica.live() == 0 {
+                continue;
+            }
+            let cause = station.replica.stall();
+            assert!(cause.is_some(), "an engine with work stands still for a cause");
+            assert_eq!(
+                station.stalled.map(|(cause, _)| cause),
+                cause,
+                "and that is what it is told to stand still for"
+            );
         }
         if let Some(transport) = &self.transport {
             transport.check();

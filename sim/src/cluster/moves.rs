@@ -2,21 +2,29 @@
 
 use super::{Cluster, Event};
 use crate::replica::Stall;
-use kvcache::{Time, WorkerId};
+use crate::transport::Transport;
+use kvcache::{Done, Time, WorkerId};
 
 impl Cluster {
-    /// What ends first between the tiers, at most at `until`, ends then, and engines that wait for it go on. Says whether
-    /// something did.
+    /// What ends between the tiers, at most at `until`, ends then, up to the first moment at which an engine that waits for
+    /// it goes on. Says whether there is one.
     pub(super) fn end_moves(&mut self, until: Time) -> bool {
-        let Some(transport) = &mut self.transport else { return false };
-        let Some(at) = transport.run(until) else { return false };
-        self.now = self.now.max(at);
-        while let Some(arrived) = self.transport.as_mut().and_then(|transport| transport.poll()) {
-            let worker = arrived.worker;
-            let replica = &mut self.stations[worker.index()].replica;
-            if replica.op_done(arrived.op, arrived.outcome, self.now) {
-                self.go_on(worker);
-                self.collect(worker);
+        let mut goes_on = false;
+        while !goes_on {
+            let Some(transport) = &mut self.transport else { return false };
+            let Some(at) = transport.run(until) else { return false };
+            self.now = self.now.max(at);
+            while let Some(arrived) = self.transport.as_mut().and_then(Transport::poll) {
+                let worker = arrived.worker;
+                if !matches!(arrived.outcome, Ok(Done::Copied | Done::Stored | Done::Probed(_))) {
+                    self.catch_up_with(worker);
+                }
+                let replica = &mut self.stations[worker.index()].replica;
+                if replica.op_done(arrived.op, arrived.outcome, self.now) {
+                    self.go_on(worker);
+                    self.collect(worker);
+                    goes_on = true;
+                }
             }
         }
         true
@@ -28,49 +36,39 @@ impl Cluster {
         if station.stretch.is_none() {
             self.wake(worker);
         } else if station.late_since.is_some() {
-            if !station.replica.awaits_loads() {
-                self.end_pass(worker);
-            }
+            self.end_pass(worker);
         } else {
             self.cut_stretch(worker);
         }
     }
 
-    /// Whether a worker's pass, all computed, has to wait for its loads; notes since when. Where that is over, its time
-    /// is told, and becomes part of the pass.
+    /// Whether a worker's pass, all computed, has to wait for its loads or stores; notes since when. Where that is over,
+    /// the time becomes part of the pass.
     pub(super) fn is_late(&mut self, worker: WorkerId) -> bool {
         let now = self.now;
         let station = &mut self.stations[worker.index()];
-        if station.replica.awaits_loads() {
+        let cause = station.replica.held_up(now);
+        if cause.is_some() {
             station.late_since.get_or_insert(now);
-            let cause = station.replica.load_stall();
-            station.stalled.get_or_insert((cause, now));
-            return true;
-        }
-        if let (Some(since), Some(stretch)) = (station.late_since.take(), &mut station.stretch) {
+            self.collect(worker);
+        } else if let (Some(since), Some(stretch)) = (station.late_since.take(), &mut station.stretch) {
             stretch.idle = now.since(since);
             stretch.first += stretch.idle;
-            self.tell_stall(worker);
         }
-        false
+        self.stands_still(worker, cause);
+        cause.is_some()
     }
 
-    /// An engine tried to start: whether it stands still, and for what, may have changed.
-    pub(super) fn note_stall(&mut self, worker: WorkerId) {
-        let station = &mut self.stations[worker.index()];
-        let cause = station.replica.stall();
-        if station.stalled.map(|(cause, _)| cause) == cause {
+    /// An engine stands still from now on, or does not.
+    pub(super) fn stands_still(&mut self, worker: WorkerId, cause: Option<Stall>) {
+        let now = self.now;
+        let stalled = &mut self.stations[worker.index()].stalled;
+        if stalled.map(|(cause, _)| cause) == cause {
             return;
         }
-        self.tell_stall(worker);
-        let now: Time = self.now;
-        self.stations[worker.index()].stalled = cause.map(|cause: Stall| (cause, now));
-    }
-
-    fn tell_stall(&mut self, worker: WorkerId) {
-        if let Some((cause, since)) = self.stations[worker.index()].stalled.take() {
-            let span = self.now.since(since);
-            self.events.push_back(Event::Stalled { worker, cause, span });
+        let before = core::mem::replace(stalled, cause.map(|cause| (cause, now)));
+        if let Some((cause, since)) = before {
+            self.events.push_back(Event::Stalled { worker, cause, span: now.since(since) });
         }
     }
 }

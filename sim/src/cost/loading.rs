@@ -7,9 +7,10 @@
 //! pairs_1024 = (duration(8,192 tokens, 2^31 pairs) - duration(8,192 tokens, 2^30 pairs)) / 2^20
 //! ```
 //!
-//! Loading a token takes its bytes over each way in turn, as [`transport`](crate::transport) moves them: from L1 over the
-//! host link; from L2 over the node's network as far as it lies elsewhere, through the daemon, and over the host link,
-//! after a lease and its release for each object. Nobody else is on the ways; [`kvcache`] counts those in.
+//! Loading a token takes its bytes over the slowest of its ways, as [`transport`](crate::transport) moves them: from L1 over
+//! the host link; from L2 over the node's network as far as it lies elsewhere, through the daemon, and over the host link,
+//! after a lease and its release for each object, so many of them at a time, where the last ones may be few. Nobody else is
+//! on the ways; [`kvcache`] counts those in.
 
 use super::catalogue::Gpu;
 use super::{CostModel, Shape};
@@ -54,11 +55,11 @@ fn of_pool(access: &PoolAccess, ways: &TransportConfig) -> TierCost {
         Backend::TieredStorage { .. } => (shards - 1.0) / shards,
         Backend::Redis => 1.0,
     };
-    let moving = elsewhere / ways.nic_bytes_per_s + 1.0 / access.bytes_per_s + 1.0 / ways.host_bytes_per_s;
+    let moving = (elsewhere / ways.nic_bytes_per_s).max(1.0 / access.bytes_per_s).max(1.0 / ways.host_bytes_per_s);
     // A lease and its release are two round trips of an object, so many of them at a time.
     let at_a_time = u64::from(access.in_flight.max(1)) * u64::from(access.pool.chunk.0.max(1));
     let asking = Span(2 * access.round_trip.0 / at_a_time);
-    TierCost { fixed: access.round_trip, per_token: per_token(ways, moving) + asking }
+    TierCost { fixed: access.round_trip * 2, per_token: per_token(ways, moving) + asking }
 }
 
 fn per_token(ways: &TransportConfig, seconds_per_byte: f64) -> Span {

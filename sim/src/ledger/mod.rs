@@ -53,6 +53,8 @@ pub struct Record {
     pub from_l1: Option<Tokens>,
     /// Prompt tokens that L2 gave at its first admission, likewise.
     pub from_l2: Option<Tokens>,
+    /// Prompt tokens that the engine computed. `None`: no token came out yet, or it was admitted more than once.
+    pub computed: Option<Tokens>,
     /// How often it was admitted.
     pub admissions: u32,
     /// When it was first admitted.
@@ -222,7 +224,11 @@ impl Ledger {
                 self.of_mut(request).preemptions += 1;
                 self.preemptions += 1;
             }
-            Output::FirstToken { request, at } => self.of_mut(request).first_token = Some(at),
+            Output::FirstToken { request, computed, at } => {
+                let record = self.of_mut(request);
+                record.first_token = Some(at);
+                record.computed = (record.admissions == 1).then_some(computed);
+            }
             Output::Resumed { before, at, .. } => self.gaps.add(at.since(before), 1),
             Output::Tokens { .. } => {}
             Output::Finished { request, at } => {
@@ -308,6 +314,9 @@ impl Ledger {
                 [Some(record.sent), Some(record.arrived), record.admitted, record.first_token, record.last_token];
             assert!(order.iter().all(Option::is_some) && order.is_sorted(), "a request's moments are in order");
             assert!(record.found() < Some(record.prompt), "the last prompt token is always computed");
+            let had = record.found().zip(record.computed).map(|(found, computed)| found + computed);
+            let once = had.is_none_or(|had| had == record.prompt);
+            assert!(once, "each prompt token is found, loaded or computed, once: {record:?}");
         }
     }
 }

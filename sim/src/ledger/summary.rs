@@ -59,11 +59,12 @@ pub struct TokensByTier {
     pub l1: u64,
     /// Loaded from the shared pool.
     pub l2: u64,
-    /// Computed.
+    /// Computed: as the engine counted it, or, of requests that were admitted more than once, what the tiers lacked.
     pub computed: u64,
 }
 
-/// Bytes that the ways between the tiers carried.
+/// Bytes that the ways between the tiers carried, until all that was under way had ended; of what was cut short, what had
+/// come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct BytesMoved {
     /// From hosts to GPUs: loads.
@@ -79,11 +80,11 @@ pub struct BytesMoved {
 /// Seconds that engines with work stood still, all engines together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct StallTimes {
-    /// The scheduler waited for the pool's answer.
+    /// The pool had not answered yet.
     pub lookup: f64,
-    /// A pass waited for L1 alone.
+    /// What was to be computed waited for L1 alone.
     pub load_l1: f64,
-    /// A pass waited for L2, and perhaps for L1 too.
+    /// What was to be computed waited for L2, and perhaps for L1 too.
     pub load_l2: f64,
     /// A copy off the device had to end.
     pub store: f64,
@@ -186,7 +187,7 @@ impl Ledger {
             tokens.l0 += u64::from(l0.0);
             tokens.l1 += u64::from(l1.0);
             tokens.l2 += u64::from(l2.0);
-            tokens.computed += u64::from((record.prompt - l0 - l1 - l2).0);
+            tokens.computed += u64::from(record.computed.unwrap_or(record.prompt - l0 - l1 - l2).0);
         }
         tokens
     }

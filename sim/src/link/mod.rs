@@ -123,6 +123,7 @@ impl Link {
         // Those under way up to now, of whom it is one, share what was done since.
         let attained = self.attained + fluid::share(at - self.since, self.queue.len() + 1);
         let delivered = (self.work(bytes) - (finish - attained)) / u128::from(self.per_byte);
+        self.moved += delivered;
         self.go_on(attained, at);
         Some(u64::try_from(delivered).expect("no more than its bytes"))
     }
@@ -134,7 +135,7 @@ impl Link {
         self.queue.len()
     }
 
-    /// Bytes of all transfers that ended; those cancelled do not count. 100 days at 10 TB/s need more than 64 bits.
+    /// Bytes of all transfers that ended, and what those brought that were cancelled. 100 days at 10 TB/s need more than 64 bits.
     #[must_use]
     pub const fn moved(&self) -> u128 {
         self.moved

@@ -12,6 +12,7 @@ impl Replica {
     /// # Panics
     /// Where no pass is in flight.
     pub fn ended(&mut self, now: Time) {
+        self.flight.as_mut().expect("a pass is in flight").done = true;
         self.take_landed(now);
         let flight = self.flight.take().expect("a pass is in flight");
         for place in 0..flight.chunks.len() {
@@ -35,11 +36,10 @@ impl Replica {
     fn end_chunk(&mut self, flight: &Batch, place: usize, now: Time) {
         let chunk = flight.chunks[place];
         let sequence = &self.sequences[chunk.sequence];
-        if sequence.request != chunk.request {
-            return; // cancelled, and its slot is another's
+        if sequence.request != chunk.request || sequence.phase == Phase::Gone {
+            return; // cancelled, and its slot perhaps another's
         }
-        let same_life = sequence.admissions == chunk.admission && sequence.hold.is_some();
-        if let (true, Some(hold)) = (same_life, sequence.hold) {
+        if let (true, Some(hold)) = (chunk.is_of(sequence), sequence.hold) {
             self.cache.commit(
                 sequence.request,
                 hold,
@@ -63,7 +63,7 @@ impl Replica {
         }
         let before = core::mem::replace(&mut sequence.last_token, now);
         self.outputs.push_back(if first {
-            Output::FirstToken { request, at: now }
+            Output::FirstToken { request, computed: chunk.fresh, at: now }
         } else {
             Output::Resumed { request, before, at: now }
         });
@@ -104,6 +104,7 @@ impl Replica {
         sequence.hold = None;
         sequence.load = None;
         sequence.cancelled = false;
+        sequence.phase = Phase::Gone;
         self.sequences.remove(id);
     }
 

@@ -27,6 +27,7 @@
 //! exactly the outcome of going pass by pass.
 
 use crate::cost::Shape;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
@@ -192,6 +193,8 @@ pub enum Output {
     FirstToken {
         /// Which.
         request: RequestId,
+        /// Prompt tokens computed since it was admitted last.
+        computed: Tokens,
         /// When.
         at: Time,
     },
@@ -238,9 +241,10 @@ pub struct Replica {
     decoders: Decoders,
     /// The head of `waiting` cannot start before something is released or becomes visible.
     blocked: bool,
-    flight: Option<Batch>,
-    next: Option<Batch>, // planned already, under async scheduling
-    spare: Vec<Batch>,
+    flight: Option<Box<Batch>>,
+    next: Option<Box<Batch>>, // planned already, under async scheduling
+    #[expect(clippy::vec_box, reason = "batches go from hand to hand as pointers")]
+    spare: Vec<Box<Batch>>,
     number: u64,
     outputs: VecDeque<Output>,
     moves: Moves,

@@ -3,9 +3,10 @@
 //! Planning counts as computed what it schedules, so that under async scheduling the next plan can be made before this
 //! one has run. What a pass really brought is told by [`Replica::ended`].
 
-use super::sequence::{Phase, SeqId};
+use super::sequence::{Phase, SeqId, Sequence};
 use super::{Output, Replica, Work};
 use crate::cost::Shape;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use kvcache::{Blocks, LoadMode, Looked, Offer, OpId, RequestId, Time, Tokens};
 
@@ -16,7 +17,17 @@ pub(super) struct Chunk {
     pub(super) request: RequestId,
     pub(super) admission: u32,
     pub(super) upto: Tokens,
+    /// Tokens computed since the admission, these included.
+    pub(super) fresh: Tokens,
     pub(super) last: bool,
+}
+
+impl Chunk {
+    /// Whether it still is a part of `sequence`: that may have been cancelled, its slot another's by now, or preempted.
+    pub(super) fn is_of(&self, sequence: &Sequence) -> bool {
+        let here = sequence.request == self.request && sequence.phase != Phase::Gone;
+        here && sequence.admissions == self.admission
+    }
 }
 
 /// A planned pass.
@@ -29,6 +40,10 @@ pub(super) struct Batch {
     pub(super) chunks: Vec<Chunk>,
     /// Somebody's last token comes out of it.
     pub(super) endings: bool,
+    /// All of it has run: from now on the cache may change.
+    pub(super) done: bool,
+    /// What it computed is on its way to the lower tiers.
+    pub(super) stored: bool,
     /// Somebody was taken out of it after it was planned: it runs once, as planned.
     pub(super) withdrawn: bool,
     /// Who was preempted to make room for it.
@@ -54,7 +69,7 @@ pub(super) enum Admitted {
 
 impl Replica {
     /// Plans the next pass, under async scheduling while another is in flight.
-    pub(super) fn schedule(&mut self, now: Time) -> Option<Batch> {
+    pub(super) fn schedule(&mut self, now: Time) -> Option<Box<Batch>> {
         if self.running.is_empty() && self.waiting.is_empty() {
             return None;
         }
@@ -137,7 +152,7 @@ impl Replica {
             let (computed, new) = match sequence.phase {
                 Phase::Decode(_) => (self.reserved(id), Tokens(1)),
                 Phase::Prefill => (sequence.computed, self.wanted(id, left)),
-                Phase::Ending { .. } | Phase::Waiting | Phase::Looking | Phase::Loading => {
+                Phase::Ending { .. } | Phase::Waiting | Phase::Looking | Phase::Loading | Phase::Gone => {
                     place += 1;
                     continue;
                 }
@@ -182,8 +197,8 @@ impl Replica {
             shape.pairs += count * cached + count * (count + 1) / 2;
             shape.prefill_context += cached + count;
         }
-        let (request, admission) = (sequence.request, sequence.admissions);
-        batch.chunks.push(Chunk { sequence: id, request, admission, upto, last });
+        let (request, admission, fresh) = (sequence.request, sequence.admissions, sequence.fresh);
+        batch.chunks.push(Chunk { sequence: id, request, admission, upto, fresh, last });
         if self.config.record_work {
             batch.work.chunks.push((request, from, new));
         }
@@ -403,14 +418,14 @@ impl Replica {
     }
 
     /// Keeps a batch's buffers for the next one.
-    pub(super) fn retire(&mut self, mut batch: Batch) {
+    pub(super) fn retire(&mut self, mut batch: Box<Batch>) {
         batch.chunks.clear();
         batch.preempted.clear();
         batch.strays.clear();
         batch.loads.clear();
         batch.work.chunks.clear();
         batch.work.decoding.clear();
-        (batch.endings, batch.withdrawn) = (false, false);
+        (batch.endings, batch.withdrawn, batch.done, batch.stored) = (false, false, false, false);
         self.spare.push(batch);
     }
 }

@@ -22,6 +22,8 @@ pub(super) enum Phase {
     Decode(Joined),
     /// Its last token is scheduled: it ends when the pass of this number does.
     Ending { pass: u64 },
+    /// It has ended; nothing that is under way is for it any more.
+    Gone,
 }
 
 #[derive(Debug)]

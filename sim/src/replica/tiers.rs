@@ -5,12 +5,15 @@
 //! * **Overlapped.** Who waits for an answer or a load steps out of the queue; others go on. Back at the head, it holds
 //!   its blocks already.
 //! * **Layerwise.** The pass begins at once and cannot end before its loads.
+//! * **Blocking stores** (LMCache's default). What a pass computed is copied off the device when it is done, before its
+//!   tokens come out: vLLM waits for its connector before it samples.
 //! * **Short.** Who was promised more than came gives up its blocks, keeps what came in the cache, and waits at the head
 //!   of the queue; lower tiers are not asked again for it. A pass that was planned with it runs as planned.
 
-use super::schedule::{Admitted, Batch};
+use super::schedule::{Admitted, Batch, Chunk};
 use super::sequence::{Phase, SeqId};
 use super::{EngineConfig, Output, Replica};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use kvcache::{
@@ -28,27 +31,33 @@ pub(super) struct Moves {
     /// Who waits for a load of its own.
     pub(super) loading: Vec<SeqId>,
     /// A pass that waits for its loads.
-    stalled: Option<Batch>,
+    stalled: Option<Box<Batch>>,
     /// Loads under way of the pass in flight, or of the one that waits, and whether they need L2.
     awaited: Vec<(OpId, bool)>,
     /// Who asked.
     asked: Vec<(OpId, SeqId)>,
-    /// Whose loads are under way.
-    loads: Vec<(OpId, SeqId)>,
+    loads: Vec<Loading>,
     /// Loads that ended while a pass was in flight: they take effect when that ends, as nothing may change the cache inside
     /// a stretch.
     landed: Vec<LoadEnd>,
     ops: VecDeque<(SeqId, Op)>,
 }
 
+/// A load under way, and whose it is, or was.
+#[derive(Clone, Copy, Debug)]
+struct Loading {
+    op: OpId,
+    id: SeqId,
+}
+
 /// Why an engine with work to do stands still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stall {
-    /// The scheduler waits for the pool's answer.
+    /// The pool has not answered yet for whom it might serve next.
     LookUp,
-    /// A pass waits for what it needs from L1.
+    /// What is to be computed next needs something from L1.
     LoadHost,
-    /// A pass waits for what it needs from L2, and perhaps from L1 too.
+    /// What is to be computed next needs something from L2, and perhaps from L1 too.
     LoadPool,
     /// A copy off the device must end.
     Store,
@@ -93,37 +102,70 @@ impl Replica {
         Some(Asked { op, objects, deadline: self.cache.deadline_of(op.id) })
     }
 
-    /// Why the engine stands still though it has work; `None`: it does not, or has none.
+    /// Why the engine, asked to start, stands still though it has work; `None`: it does not, or has none. Of several causes
+    /// the one that ends last for sure: what waits for a load has been looked up.
     #[must_use]
     pub fn stall(&self) -> Option<Stall> {
-        if self.flight.is_some() || (self.running.is_empty() && self.waiting.is_empty()) {
+        if self.flight.is_some() || self.sequences.live() == 0 {
             return None;
         }
-        if self.moves.store == StoreMode::Blocking && self.cache.copying() > 0 {
+        if self.waits_for_copies() {
             return Some(Stall::Store);
         }
-        if self.moves.stalled.is_some() && !self.moves.awaited.is_empty() {
-            return Some(self.load_stall());
+        if self.moves.asks_in_turn && self.moves.stalled.is_none() && !self.moves.asked.is_empty() {
+            return Some(Stall::LookUp);
         }
-        (self.moves.asks_in_turn && !self.moves.asked.is_empty()).then_some(Stall::LookUp)
+        if self.moves.loads.is_empty() {
+            return (!self.moves.asked.is_empty()).then_some(Stall::LookUp);
+        }
+        let from_pool = self.moves.loads.iter().any(|load| self.cache.needs_pool(load.op));
+        Some(if from_pool { Stall::LoadPool } else { Stall::LoadHost })
     }
 
-    /// Which tier the loads of a pass come from.
-    #[must_use]
-    pub fn load_stall(&self) -> Stall {
-        let needs_pool = self.moves.awaited.iter().any(|(_, pool)| *pool);
-        if needs_pool { Stall::LoadPool } else { Stall::LoadHost }
+    fn waits_for_copies(&self) -> bool {
+        self.moves.store == StoreMode::Blocking && self.cache.copying() > 0
     }
 
-    /// Whether the pass in flight cannot end yet: it needs what is still on its way.
-    #[must_use]
-    pub fn awaits_loads(&self) -> bool {
-        self.flight.is_some() && !self.moves.awaited.is_empty()
+    /// The pass in flight is computed: why it cannot end yet; `None`: it can. Asked again whenever something has come.
+    ///
+    /// # Panics
+    /// Where no pass is in flight.
+    pub fn held_up(&mut self, now: Time) -> Option<Stall> {
+        self.flight.as_mut().expect("a pass is in flight").done = true;
+        if !self.moves.awaited.is_empty() {
+            let from_pool = self.moves.awaited.iter().any(|(_, pool)| *pool);
+            return Some(if from_pool { Stall::LoadPool } else { Stall::LoadHost });
+        }
+        if self.moves.store == StoreMode::Blocking {
+            self.store_flight(now);
+        }
+        self.waits_for_copies().then_some(Stall::Store)
+    }
+
+    /// What the pass in flight computed goes on its way to the lower tiers.
+    fn store_flight(&mut self, now: Time) {
+        let flight = self.flight.as_mut().expect("a pass is in flight");
+        if core::mem::replace(&mut flight.stored, true) || flight.chunks.is_empty() {
+            return;
+        }
+        // Whose load came short has computed upon nothing.
+        self.take_landed(now);
+        let chunks = self.flight.as_ref().map_or(0, |flight| flight.chunks.len());
+        for place in 0..chunks {
+            let Some(chunk) = self.flight.as_ref().map(|flight| flight.chunks[place]) else { return };
+            let Self { sequences, cache, config, .. } = self;
+            let sequence = &sequences[chunk.sequence];
+            if let (true, Some(hold)) = (chunk.is_of(sequence), sequence.hold) {
+                let chain = sequence.chain(config.cache.block);
+                cache.store(chunk.request, hold, chain, sequence.prompt, chunk.upto, now);
+                self.take_ops(chunk.sequence);
+            }
+        }
     }
 
     /// The pass to start now, its loads under way.
-    pub(super) fn next_with_loads(&mut self, now: Time) -> Option<Batch> {
-        if self.moves.store == StoreMode::Blocking && self.cache.copying() > 0 {
+    pub(super) fn next_with_loads(&mut self, now: Time) -> Option<Box<Batch>> {
+        if self.waits_for_copies() {
             return None;
         }
         if let Some(batch) = self.moves.stalled.take() {
@@ -140,7 +182,7 @@ impl Replica {
         for &(op, id) in &batch.loads {
             self.cache.start_load(op, now);
             self.moves.awaited.push((op, self.cache.needs_pool(op)));
-            self.moves.loads.push((op, id));
+            self.moves.loads.push(Loading { op, id });
         }
         if let Some((_, id)) = batch.loads.first().copied() {
             self.take_ops_of_loads(id);
@@ -231,7 +273,7 @@ impl Replica {
     /// The same for loads, which are started together.
     fn take_ops_of_loads(&mut self, otherwise: SeqId) {
         while let Some(op) = self.cache.poll_op() {
-            let whose = self.moves.loads.iter().find(|(id, _)| *id == op.id).map_or(otherwise, |(_, id)| *id);
+            let whose = self.moves.loads.iter().find(|load| load.op == op.id).map_or(otherwise, |load| load.id);
             self.moves.ops.push_back((whose, op));
         }
     }
@@ -270,7 +312,7 @@ impl Replica {
         self.moves.loading.push(id);
         let op = self.sequences[id].load.expect("an offer that loads plans a load");
         self.cache.start_load(op, now);
-        self.moves.loads.push((op, id));
+        self.moves.loads.push(Loading { op, id });
         self.take_ops(id);
         Admitted::SteppedAside
     }
@@ -280,7 +322,8 @@ impl Replica {
         let Some(woken) = self.cache.op_done(op, outcome, now) else { return false };
         match woken {
             Woken::Copied => return self.moves.store == StoreMode::Blocking && self.cache.copying() == 0,
-            Woken::Room => {
+            Woken::Room(end) => {
+                self.load_of_the_preempted(&end, now);
                 self.forget_load(op);
                 self.look_again(|_| true);
             }
@@ -310,7 +353,7 @@ impl Replica {
 
     fn forget_load(&mut self, op: OpId) {
         self.moves.awaited.retain(|(other, _)| *other != op);
-        self.moves.loads.retain(|(other, _)| *other != op);
+        self.moves.loads.retain(|load| load.op != op);
     }
 
     /// Who waited for an answer comes back to the queue.
@@ -350,6 +393,26 @@ impl Replica {
         }
     }
 
+    /// A load ended whose sequence has let go of its blocks. Where that was preempted by the plan of the next pass while this
+    /// one still needs the load, its token comes out all the same, if all has come that it rests upon.
+    fn load_of_the_preempted(&mut self, end: &LoadEnd, now: Time) {
+        let Some(id) = self.moves.loads.iter().find(|load| load.op == end.op).map(|load| load.id) else { return };
+        let sequence = &mut self.sequences[id];
+        let Some(flight) = &mut self.flight else { return };
+        let is_its = |chunk: &Chunk| chunk.sequence == id && chunk.is_of(sequence);
+        if !flight.chunks.iter().any(is_its) {
+            return;
+        }
+        let LoadEnd { request, from_host: host, from_pool: pool, whole, .. } = *end;
+        if whole {
+            self.outputs.push_back(Output::Loaded { request, host, pool, whole, at: now });
+        } else {
+            flight.chunks.retain(|chunk| chunk.sequence != id);
+            flight.withdrawn = true;
+            sequence.emitted = sequence.emitted_before;
+        }
+    }
+
     /// The pass in flight is about to end: loads that landed meanwhile take effect.
     pub(super) fn take_landed(&mut self, now: Time) {
         let mut landed = core::mem::take(&mut self.moves.landed);
@@ -360,7 +423,9 @@ impl Replica {
     }
 
     fn load_ended(&mut self, end: LoadEnd, now: Time) {
-        let Some(&(_, id)) = self.moves.loads.iter().find(|(op, _)| *op == end.op) else { return };
+        let Some(id) = self.moves.loads.iter().find(|load| load.op == end.op).map(|load| load.id) else { return };
+        let at_rest = self.flight.as_ref().is_none_or(|flight| flight.done);
+        assert!(at_rest, "nothing changes the cache inside a stretch: what repeats has been planned with it");
         self.forget_load(end.op);
         self.look_again(|_| true);
         if self.sequences[id].load != Some(end.op) {

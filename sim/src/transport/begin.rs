@@ -1,7 +1,12 @@
-//! From an operation to its legs.
+//! From an operation to its parts.
 
-use super::{Asked, Due, Hop, PoolAccess, ProbeMode, Put, Task, Transit, Transport, What};
-use kvcache::{Blocks, Chain, Failed, OpId, Span, Time, Tokens, WorkerId};
+use super::transit::{Load, PoolBytes, Store};
+use super::{Asked, Part, PoolAccess, ProbeMode, Put, Reach, Task, Transit, Transport, What};
+use kvcache::{Blocks, Chain, Contact, Failed, OpId, Span, Time, Tokens, WorkerId};
+
+/// After so long without a sign of life, a request to the pool that nobody waits for is given up: the HTTP time-out of
+/// LMCache's client.
+const GIVEN_UP: Span = Span::from_secs(5);
 
 /// Who asks for what.
 #[derive(Clone, Copy)]
@@ -20,10 +25,10 @@ impl Transport {
         let order = Order { worker, op: asked.op.id, objects: asked.objects, deadline: asked.deadline };
         match asked.op.task {
             Task::Probe { from, to } => self.start_probe(order, from, to),
-            Task::Load { from, host, to, host_tokens, pool_tokens } => {
-                self.start_load(order, (from, host, to), (host_tokens, pool_tokens));
+            Task::Load { from, host, to, host_tokens, .. } => self.start_load(order, (from, host, to), host_tokens),
+            Task::Store { from, to, host, host_tokens, pool } => {
+                self.start_store(order, (from, host, to), host_tokens, pool);
             }
-            Task::Store { from, to, host_tokens, pool } => self.start_store(order, (from, to), host_tokens, pool),
         }
     }
 
@@ -31,131 +36,145 @@ impl Transport {
         u64::from(tokens.0) * self.config.token_bytes
     }
 
-    fn add_transit(&mut self, order: Order<'_>, what: What) -> u32 {
+    fn add(&mut self, order: Order<'_>, what: What) -> u32 {
         let Order { worker, op, .. } = order;
-        if let Some(index) = self.vacant_transits.pop() {
+        let began = self.now;
+        if let Some(index) = self.vacant.pop() {
             let slot = &mut self.transits[index as usize];
-            (slot.worker, slot.op, slot.what, slot.left) = (worker, op, what, 0);
+            (slot.worker, slot.op, slot.began, slot.what) = (worker, op, began, what);
             return index;
         }
-        self.transits.push(Transit { worker, op, what, left: 0, life: 0 });
+        self.transits.push(Transit { worker, op, began, what, under_way: 0, life: 0 });
         self.transits.len() as u32 - 1
-    }
-
-    fn send(&mut self, order: Order<'_>, what: What, hops: [Option<Hop>; 4]) {
-        let transit = self.add_transit(order, what);
-        let leg = self.add_leg(transit, hops);
-        self.go(leg);
-    }
-
-    /// The connection is refused: at the cost of a round trip.
-    fn refuse(&mut self, order: Order<'_>, round_trip: Span) {
-        self.send(order, What::Failed { failed: Failed::Unreachable }, [Some(Hop::Wait(round_trip)), None, None, None]);
     }
 
     fn start_probe(&mut self, order: Order<'_>, from: Blocks, to: Blocks) {
         let (Some(pool), Some(access)) = (&mut self.pool, self.config.pool) else { return };
         pool.timeout(self.now);
-        if !self.reachable {
-            return self.refuse(order, access.round_trip);
-        }
-        let upto = pool.probe(order.objects, from, to, self.now);
-        let (mut present, mut wait) = ((upto - from).0, access.probing((upto - from).0, upto < to));
-        if let Some(left) = order.deadline.map(|at| at.since(self.now)).filter(|left| *left < wait) {
-            // What is known by then is the answer.
-            present = access.known_after(left).min(present);
-            wait = left;
-        }
-        let upto = from + Blocks(present);
-        self.send(order, What::Probe { upto }, [Some(Hop::Wait(wait)), None, None, None]);
-    }
-
-    fn start_load(&mut self, order: Order<'_>, (from, host, to): (Blocks, Blocks, Blocks), tokens: (Tokens, Tokens)) {
-        let worker = order.worker;
-        let (mut lease, mut upto, mut elsewhere, mut leased) = (None, host, Tokens::ZERO, Tokens::ZERO);
-        let wanted = to > host;
-        if let (true, false, true, Some(access)) = (wanted, self.reachable, host == from, self.config.pool) {
-            return self.refuse(order, access.round_trip);
-        }
-        if let (true, true, Some(pool)) = (wanted, self.reachable, &mut self.pool) {
-            let ways = &self.ways;
-            let got = pool.lease(order.objects, host, to, self.now, |shard, tokens| {
-                leased += tokens;
-                if ways.is_elsewhere(worker, shard) {
-                    elsewhere += tokens;
+        let has = order.deadline.map_or(GIVEN_UP, |at| at.since(self.now));
+        let (what, wait) = match self.reach {
+            Reach::Refused => (What::Failed { failed: Failed::Unreachable }, access.round_trip),
+            Reach::Silent => (What::Failed { failed: Failed::TimedOut }, has),
+            // Not even the first answer is there by then.
+            Reach::Up if has < access.round_trip => (What::Failed { failed: Failed::TimedOut }, has),
+            Reach::Up => {
+                let upto = pool.probe(order.objects, from, to, self.now);
+                let (mut present, mut wait) = ((upto - from).0, access.probing((upto - from).0, upto < to));
+                if has < wait {
+                    // What is known by then is the answer.
+                    (present, wait) = (access.known_after(has).min(present), has);
                 }
-            });
-            if let Some((id, end)) = got {
-                (lease, upto) = (Some(id), end);
+                (What::Probe { upto: from + Blocks(present) }, wait)
             }
-        }
-        let object_bytes = self.bytes(order.objects.unit());
-        let what = What::Load { from, host, upto, lease, legs: [None, None], object_bytes };
-        let transit = self.add_transit(order, what);
-        let from_host = [Some(self.ways.onto_device(worker, self.bytes(tokens.0))), None, None, None];
-        let mut legs = [(host > from).then(|| self.add_leg(transit, from_host)), None];
-        if let (true, Some(access)) = (wanted, self.config.pool) {
-            let objects = (upto - host).0;
-            let from_pool = [
-                Some(Hop::Wait(access.leasing(objects))),
-                Some(self.ways.network(worker, self.bytes(elsewhere))),
-                Some(self.ways.pool(worker, self.bytes(leased))),
-                Some(self.ways.onto_device(worker, self.bytes(leased))),
-            ];
-            legs[1] = Some(self.add_leg(transit, from_pool));
-        }
-        let slot = &mut self.transits[transit as usize];
-        let life = slot.life;
-        if let What::Load { legs: known, .. } = &mut slot.what {
-            *known = legs;
-        }
-        if let Some(at) = order.deadline {
-            self.agenda.add(at, Due::Deadline { transit, life });
-        }
-        for leg in legs.into_iter().flatten() {
-            self.go(leg);
-        }
+        };
+        let transit = self.add(order, what);
+        self.wait(transit, wait);
     }
 
-    fn start_store(&mut self, order: Order<'_>, (from, to): (Blocks, Blocks), host_tokens: Tokens, to_pool: bool) {
-        let worker = order.worker;
-        let (mut put, mut new, mut elsewhere) = (Put::None, Tokens::ZERO, Tokens::ZERO);
-        let mut hops = [None; 4];
-        if let (true, Some(pool), Some(access)) = (to_pool, &mut self.pool, self.config.pool) {
-            hops[0] = Some(Hop::Wait(access.round_trip));
-            if self.reachable {
-                let ways = &self.ways;
-                let begun = pool.begin_put(order.objects, from, to, self.now, |shard, tokens| {
-                    new += tokens;
+    fn start_load(&mut self, order: Order<'_>, (from, host, to): (Blocks, Blocks, Blocks), host_tokens: Tokens) {
+        let (mut lease, mut upto, mut contact, mut asking) = (None, host, Contact::Unasked, None);
+        let (mut all, mut elsewhere) = (Tokens::ZERO, Tokens::ZERO);
+        if let (true, Some(pool), Some(access)) = (to > host, &mut self.pool, self.config.pool) {
+            (contact, asking) = match self.reach {
+                Reach::Up => (Contact::Answered, Some(access.leasing((to - host).0))),
+                Reach::Refused => (Contact::Refused, Some(access.round_trip)),
+                // Until the deadline cuts it short.
+                Reach::Silent => (Contact::Silent, Some(order.deadline.map_or(GIVEN_UP, |at| at.since(self.now)))),
+            };
+            if self.reach == Reach::Up {
+                let (ways, worker) = (&self.ways, order.worker);
+                let got = pool.lease(order.objects, host, to, self.now, |shard, tokens| {
+                    all += tokens;
                     if ways.is_elsewhere(worker, shard) {
                         elsewhere += tokens;
                     }
                 });
-                put = begun.put.map_or(Put::None, |put| Put::Begun(put, begun.end));
-                hops[1] = Some(self.ways.pool(worker, self.bytes(new)));
-                hops[2] = Some(self.ways.network(worker, self.bytes(elsewhere)));
-            } else {
-                // Whether L2 can be reached turns out only once L1 has its copy.
-                put = Put::Refused;
+                if let Some((id, end)) = got {
+                    (lease, upto) = (Some(id), end);
+                }
+                asking = Some(access.leasing((upto - host).0));
             }
         }
-        // What L1 has already and L2 has not must come off the device all the same, and the other way round.
-        let off = self.ways.off_device(worker, self.bytes(host_tokens.max(new)));
-        self.send(order, What::Store { put, hops, copied: false }, [Some(off), None, None, None]);
+        let pool = PoolBytes { all: self.bytes(all), elsewhere: self.bytes(elsewhere) };
+        let host_bytes = self.bytes(host_tokens);
+        let load = Load { from, host, upto, lease, contact, host_bytes, pool };
+        let transit = self.add(order, What::Load(load));
+        if let Some(at) = order.deadline {
+            self.agenda.deadline(at, transit, self.transits[transit as usize].life);
+        }
+        let ended = !self.carry(transit, Part::Host, host_bytes);
+        match asking {
+            Some(asking) => self.wait(transit, asking),
+            None if ended => self.complete(transit),
+            None => {}
+        }
+    }
+
+    fn start_store(
+        &mut self,
+        order: Order<'_>,
+        (from, host, to): (Blocks, Blocks, Blocks),
+        host_tokens: Tokens,
+        to_pool: bool,
+    ) {
+        let (mut put, mut new, mut elsewhere) = (Put::None, Tokens::ZERO, Tokens::ZERO);
+        if let (true, Some(pool)) = (to_pool, &mut self.pool) {
+            put = match self.reach {
+                Reach::Up => {
+                    let (ways, worker) = (&self.ways, order.worker);
+                    let begun = pool.begin_put(order.objects, from, to, self.now, |shard, tokens| {
+                        new += tokens;
+                        if ways.is_elsewhere(worker, shard) {
+                            elsewhere += tokens;
+                        }
+                    });
+                    begun.put.map_or(Put::None, |put| Put::Begun(put, begun.end))
+                }
+                Reach::Refused => Put::Failed(Failed::Unreachable),
+                Reach::Silent => Put::Failed(Failed::TimedOut),
+            };
+        }
+        // L2 gets from L1 what L1 has or gets; what found no room there comes off the device for L2 alone.
+        let apart = new.min(order.objects.tokens_before(to) - order.objects.tokens_before(host.max(from)));
+        let pool = PoolBytes { all: self.bytes(new), elsewhere: self.bytes(elsewhere) };
+        let transit = self.add(order, What::Store(Store { put, copied: false, pool }));
+        if !self.carry(transit, Part::Host, self.bytes(host_tokens + apart)) {
+            self.copied(transit);
+        }
+    }
+
+    /// A store has its copy in the host's memory: what becomes of it there?
+    pub(super) fn copied(&mut self, index: u32) {
+        let Some(access) = self.config.pool else { return self.complete(index) };
+        let transit = &mut self.transits[index as usize];
+        let What::Store(store) = &mut transit.what else { return };
+        store.copied = true;
+        let wait = match store.put {
+            Put::None => return self.complete(index),
+            Put::Failed(Failed::TimedOut) => GIVEN_UP,
+            Put::Begun(..) | Put::Failed(_) => access.round_trip,
+        };
+        self.tell_copied(index);
+        self.wait(index, wait);
     }
 }
 
 impl PoolAccess {
+    /// So many of them, at most 53 days: a time must hold it.
+    fn round_trips(&self, count: u64) -> Span {
+        Span(self.round_trip.0.saturating_mul(count).min(1 << 62))
+    }
+
     /// How long it takes to learn that `present` objects are there and, perhaps, that the next is not.
     ///
     /// `exists` is a lease and its release: two round trips; a miss is one, and what the daemon holds it for.
     fn probing(&self, present: u32, missed: bool) -> Span {
         let miss = if missed { self.round_trip + self.miss_wait } else { Span::ZERO };
         match self.probe {
-            ProbeMode::Sequential => self.round_trip * (2 * u64::from(present)) + miss,
+            ProbeMode::Sequential => self.round_trips(2 * u64::from(present)) + miss,
             ProbeMode::Batched => {
                 let rounds = u64::from(present).div_ceil(u64::from(self.in_flight.max(1)));
-                (self.round_trip * (2 * rounds)).max(miss)
+                self.round_trips(2 * rounds).max(miss)
             }
         }
     }
@@ -170,8 +189,12 @@ impl PoolAccess {
         (rounds.saturating_mul(at_a_time)).min(u64::from(u32::MAX)) as u32
     }
 
-    /// How long it takes to lease and release that many objects, `in_flight` at a time.
+    /// How long it takes to lease and release that many objects, `in_flight` at a time, each in two round trips; where there
+    /// is none, to learn that, which the daemon may hold back.
     fn leasing(&self, objects: u32) -> Span {
-        self.round_trip * (2 * u64::from(objects.max(1)).div_ceil(u64::from(self.in_flight.max(1))))
+        match objects {
+            0 => self.round_trip + self.miss_wait,
+            _ => self.round_trips(2 * u64::from(objects.div_ceil(self.in_flight.max(1)))),
+        }
     }
 }

@@ -4,36 +4,40 @@
 //! take no capacity:
 //!
 //! ```text
-//! load    L1:                                                              host link (in)
-//!         L2: round trips for leases -> node's network, if elsewhere -> pool -> host link (in)
-//! store       host link (out) -> L1 has it;  round trip -> pool -> node's network, if elsewhere -> L2 has it
+//! load    L1:                          host link (in)
+//!         L2: round trips for leases -> pool | node's network, as far as it lies elsewhere | host link (in)
+//! store       host link (out) -> L1 has it;  round trip -> pool | node's network, as far as it goes elsewhere -> L2 has it
 //! probe       round trips, and what a miss costs besides
 //! ```
+//!
+//! What is divided by `|` goes on at once: objects flow through, and the slowest way decides. (LMCache copies onto the
+//! device when all has come into the host: a load then takes the host link's time on top.)
 //!
 //! `tieredstorage`: a shard of the pool on every node, asked through the daemon of the worker's own node, which copies
 //! through shared memory; what lies on another node crosses the network of the worker's node first. Redis: one server,
 //! and every byte crosses both the node's network and the server's.
 //!
-//! Every operation that comes in is answered once, loads by their deadline at the latest: what has arrived by then
-//! counts, if it is a prefix.
+//! Every operation that comes in is answered once, loads by their deadline at the latest: what has come onto the device
+//! by then counts, if it is a prefix, and what has come into the host stays there.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use kvcache::{Blocks, Done, Failed, OpId, Pool, Task, Time, WorkerId};
+use kvcache::{Done, Failed, LeaseId, OpId, Pool, Span, Task, Time, WorkerId};
 
 use crate::link::{Link, TransferId};
 use crate::replica::Asked;
 
 mod config; // what the ways are like
-mod begin; // from an operation to its legs
+mod begin; // from an operation to its parts
 mod transit; // an operation under way
+mod cut; // a load whose time is over
 mod due; // what ends when
 
 pub use config::{PoolAccess, ProbeMode, TransportConfig};
 
 use due::{Agenda, Due};
-use transit::{Hop, Leg, Put, Transit, Ways, What};
+use transit::{Load, Part, Put, Store, Transit, Ways, What};
 
 /// An operation that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,19 @@ pub struct Arrived {
     pub outcome: Result<Done, Failed>,
 }
 
-/// Bytes that links have carried for transfers that ended.
+/// How the pool answers who begins to use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// It does.
+    #[default]
+    Up,
+    /// Connections are refused.
+    Refused,
+    /// Not at all.
+    Silent,
+}
+
+/// Bytes that links have carried; of what was cut short, what had come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// From hosts to GPUs.
@@ -65,15 +81,10 @@ pub struct Transport {
     config: TransportConfig,
     ways: Ways,
     links: Vec<Link>,
-    /// For which moment each link is in the agenda.
-    scheduled: Vec<Option<Time>>,
     pool: Option<Pool>,
-    /// Whether the pool can be reached at all.
-    reachable: bool,
+    reach: Reach,
     transits: Vec<Transit>,
-    vacant_transits: Vec<u32>,
-    legs: Vec<Leg>,
-    vacant_legs: Vec<u32>,
+    vacant: Vec<u32>,
     agenda: Agenda,
     arrived: VecDeque<Arrived>,
     now: Time,
@@ -87,16 +98,13 @@ impl Transport {
         let links: Vec<Link> = ways.rates(&config).map(Link::new).collect();
         Self {
             pool: config.pool.map(|access| Pool::new(access.pool)),
-            scheduled: vec![None; links.len()],
+            agenda: Agenda::new(links.len()),
             config,
             ways,
             links,
-            reachable: true,
+            reach: Reach::Up,
             transits: Vec::new(),
-            vacant_transits: Vec::new(),
-            legs: Vec::new(),
-            vacant_legs: Vec::new(),
-            agenda: Agenda::default(),
+            vacant: Vec::new(),
             arrived: VecDeque::new(),
             now: Time::ZERO,
         }
@@ -113,9 +121,9 @@ impl Transport {
         self.pool.as_mut()
     }
 
-    /// From now on the pool can be reached, or cannot: then operations fail that would begin to use it.
-    pub const fn set_reachable(&mut self, reachable: bool) {
-        self.reachable = reachable;
+    /// How the pool answers from now on. Operations under way go on.
+    pub const fn set_reach(&mut self, reach: Reach) {
+        self.reach = reach;
     }
 
     /// When something happens next.
@@ -124,24 +132,42 @@ impl Transport {
         if !self.arrived.is_empty() {
             return Some(self.now);
         }
-        let Self { agenda, scheduled, legs, transits, .. } = self;
-        agenda.earliest(|at, due| is_live(scheduled, legs, transits, at, due)).map(|(at, _)| at)
+        self.earliest().map(|(at, _)| at)
+    }
+
+    /// The earliest entry of the agenda that stands.
+    #[inline]
+    fn earliest(&mut self) -> Option<(Time, Due)> {
+        loop {
+            let (at, due) = self.agenda.earliest()?;
+            match due {
+                Due::Wait { transit, life } | Due::Deadline { transit, life }
+                    if self.transits[transit as usize].life != life =>
+                {
+                    self.agenda.pop();
+                }
+                _ => return Some((at, due)),
+            }
+        }
     }
 
     /// Time moves on, at most to `until`, to the first moment at which an operation has ended: gives that. Steps on the way
     /// there concern nobody else.
     pub fn run(&mut self, until: Time) -> Option<Time> {
         while self.arrived.is_empty() {
-            let Self { agenda, scheduled, legs, transits, .. } = self;
-            let earliest = agenda.earliest(|at, due| is_live(scheduled, legs, transits, at, due));
-            let (at, due) = earliest.filter(|(at, _)| *at <= until)?;
+            let (at, due) = self.earliest().filter(|(at, _)| *at <= until)?;
             assert!(at >= self.now, "time ran backwards");
             self.now = at;
-            self.agenda.remove_earliest();
             match due {
                 Due::Link(link) => self.finish_transfers(link),
-                Due::Wait { leg, .. } => self.go_on(leg),
-                Due::Deadline { transit, .. } => self.cut_short(transit),
+                Due::Wait { transit, .. } => {
+                    self.agenda.pop();
+                    self.waited(transit);
+                }
+                Due::Deadline { transit, .. } => {
+                    self.agenda.pop();
+                    self.cut_short(transit);
+                }
             }
         }
         Some(self.now)
@@ -164,157 +190,102 @@ impl Transport {
         }
     }
 
-    /// A link's next end may have changed.
-    fn reschedule(&mut self, link: u32) {
-        let next = self.links[link as usize].deadline();
-        if self.scheduled[link as usize] != next {
-            self.scheduled[link as usize] = next;
-            if let Some(at) = next {
-                self.agenda.add(at, Due::Link(link));
-            }
+    /// A part of an operation joins its link. Says whether it is under way: what is nothing has ended.
+    fn carry(&mut self, index: u32, part: Part, bytes: u64) -> bool {
+        if bytes == 0 {
+            return false;
         }
-    }
-
-    fn finish_transfers(&mut self, link: u32) {
-        self.scheduled[link as usize] = None;
-        while let Some(TransferId(leg)) = self.links[link as usize].finished(self.now) {
-            self.go_on(leg as u32);
-        }
-        self.reschedule(link);
-    }
-
-    /// A leg has done a hop.
-    fn go_on(&mut self, leg: u32) {
-        self.legs[leg as usize].at += 1;
-        self.go(leg);
-    }
-
-    /// A leg does its next hop; one that takes nothing is done at once.
-    fn go(&mut self, leg: u32) {
-        loop {
-            let way = &mut self.legs[leg as usize];
-            match way.hops.get(usize::from(way.at)).copied().flatten() {
-                None => return self.leg_done(leg),
-                Some(Hop::Wait(span)) if span > kvcache::Span::ZERO => {
-                    let (at, life) = (self.now + span, way.life);
-                    return self.agenda.add(at, Due::Wait { leg, life });
-                }
-                Some(Hop::Carry { link, bytes }) if bytes > 0 => {
-                    self.links[link as usize].begin(TransferId(u64::from(leg)), bytes, self.now);
-                    return self.reschedule(link);
-                }
-                Some(_) => way.at += 1,
-            }
-        }
-    }
-
-    fn add_leg(&mut self, transit: u32, hops: [Option<Hop>; 4]) -> u32 {
-        self.transits[transit as usize].left += 1;
-        if let Some(leg) = self.vacant_legs.pop() {
-            let slot = &mut self.legs[leg as usize];
-            (slot.transit, slot.hops, slot.at) = (transit, hops, 0);
-            return leg;
-        }
-        self.legs.push(Leg { transit, hops, at: 0, life: 0 });
-        self.legs.len() as u32 - 1
-    }
-
-    /// A leg's number may be given again; whatever the agenda says of its old life is void.
-    fn free_leg(&mut self, leg: u32) -> u32 {
-        let slot = &mut self.legs[leg as usize];
-        slot.life = slot.life.wrapping_add(1);
-        self.vacant_legs.push(leg);
-        slot.transit
-    }
-
-    fn leg_done(&mut self, leg: u32) {
-        let index = self.free_leg(leg);
         let transit = &mut self.transits[index as usize];
-        transit.left -= 1;
-        if let What::Load { legs, .. } = &mut transit.what {
-            legs.iter_mut().filter(|other| **other == Some(leg)).for_each(|other| *other = None);
+        transit.under_way |= part.bit();
+        let link = self.ways.link(transit.worker, part, matches!(transit.what, What::Store(_)));
+        self.links[link as usize].begin(number(index, part), bytes, self.now);
+        self.agenda.schedule(link, self.links[link as usize].deadline());
+        true
+    }
+
+    /// An operation waits.
+    fn wait(&mut self, index: u32, span: Span) {
+        if span == Span::ZERO {
+            return self.waited(index);
         }
-        let (worker, op) = (transit.worker, transit.op);
-        if let What::Store { put, hops, copied: copied @ false } = &mut transit.what {
-            *copied = true;
-            if !matches!(put, Put::None) {
-                let hops = *hops;
-                self.arrived.push_back(Arrived { worker, op, outcome: Ok(Done::Copied) });
-                let next = self.add_leg(index, hops);
-                return self.go(next);
-            }
+        let transit = &mut self.transits[index as usize];
+        transit.under_way |= Part::Wait.bit();
+        let at = Time(self.now.0.saturating_add(span.0));
+        self.agenda.wait(at, index, transit.life);
+    }
+
+    /// What an operation waited for is over: its transfers from or to the pool begin.
+    fn waited(&mut self, index: u32) {
+        let transit = &mut self.transits[index as usize];
+        transit.under_way &= !Part::Wait.bit();
+        let (pool, loads) = match transit.what {
+            What::Load(Load { pool, .. }) => (pool, true),
+            What::Store(Store { pool, .. }) => (pool, false),
+            What::Probe { .. } | What::Failed { .. } => return self.complete(index),
+        };
+        self.carry(index, Part::Network, pool.elsewhere);
+        self.carry(index, Part::Pool, pool.all);
+        if loads {
+            self.carry(index, Part::Onward, pool.all);
         }
-        if self.transits[index as usize].left == 0 {
+        if self.transits[index as usize].under_way == 0 {
             self.complete(index);
         }
     }
 
-    /// All legs of an operation have ended.
+    fn finish_transfers(&mut self, link: u32) {
+        while let Some(TransferId(number)) = self.links[link as usize].finished(self.now) {
+            let (index, bit) = ((number >> 3) as u32, 1 << (number & 7));
+            let transit = &mut self.transits[index as usize];
+            transit.under_way &= !bit;
+            match transit.what {
+                What::Store(Store { copied: false, .. }) => self.copied(index),
+                _ if transit.under_way == 0 => self.complete(index),
+                _ => {}
+            }
+        }
+        self.agenda.schedule(link, self.links[link as usize].deadline());
+    }
+
+    /// All parts of an operation have ended.
     fn complete(&mut self, index: u32) {
-        let now = self.now;
         let outcome = match self.transits[index as usize].what {
             What::Probe { upto } => Ok(Done::Probed(upto)),
             What::Failed { failed } => Err(failed),
-            What::Load { host, upto, lease, .. } => {
-                let live = lease.is_none_or(|lease| self.pool.as_ref().is_some_and(|pool| pool.is_live(lease, now)));
-                self.release(lease);
-                Ok(Done::Loaded(if live { upto } else { upto.min(host) }))
+            What::Load(Load { host, upto, lease, contact, .. }) => {
+                let upto = if self.end_lease(lease) { upto } else { upto.min(host) };
+                Ok(Done::Loaded { device: upto, host: upto, pool: contact })
             }
-            What::Store { put: Put::Refused, .. } => Err(Failed::Unreachable),
-            What::Store { put: Put::None, .. } => Ok(Done::Stored),
-            What::Store { put: Put::Begun(put, end), .. } => {
-                let ended = self.pool.as_mut().map(|pool| pool.end_put(put, end, now));
+            What::Store(Store { put: Put::Failed(failed), .. }) => Err(failed),
+            What::Store(Store { put: Put::None, .. }) => Ok(Done::Stored),
+            What::Store(Store { put: Put::Begun(put, end), .. }) => {
+                let ended = self.pool.as_mut().map(|pool| pool.end_put(put, end, self.now));
                 if ended == Some(Ok(())) { Ok(Done::Stored) } else { Err(Failed::Broken) }
             }
         };
         self.answer(index, outcome);
     }
 
-    fn release(&mut self, lease: Option<kvcache::LeaseId>) {
-        if let (Some(lease), Some(pool)) = (lease, &mut self.pool) {
-            // One that has expired meanwhile is released already.
-            let _ = pool.release(lease, self.now);
-        }
+    /// A lease has served. Says whether what was copied under it is what it should be.
+    fn end_lease(&mut self, lease: Option<LeaseId>) -> bool {
+        let (Some(lease), Some(pool)) = (lease, &mut self.pool) else { return true };
+        let live = pool.is_live(lease, self.now);
+        // One that has expired meanwhile is released already.
+        let _ = pool.release(lease, self.now);
+        live
+    }
+
+    fn tell_copied(&mut self, index: u32) {
+        let Transit { worker, op, .. } = self.transits[index as usize];
+        self.arrived.push_back(Arrived { worker, op, outcome: Ok(Done::Copied) });
     }
 
     fn answer(&mut self, index: u32, outcome: Result<Done, Failed>) {
         let transit = &mut self.transits[index as usize];
         transit.life = transit.life.wrapping_add(1);
+        transit.under_way = 0;
         self.arrived.push_back(Arrived { worker: transit.worker, op: transit.op, outcome });
-        self.vacant_transits.push(index);
-    }
-
-    /// A load's deadline: what has not arrived does not count.
-    fn cut_short(&mut self, index: u32) {
-        let What::Load { from, host, upto, lease, legs, object_bytes } = self.transits[index as usize].what else {
-            return;
-        };
-        let [host_leg, pool_leg] = legs;
-        let of_host = self.stop(host_leg, object_bytes);
-        let of_pool = self.stop(pool_leg, object_bytes);
-        self.release(lease);
-        let upto = match (of_host, of_pool) {
-            (Some(some), _) => (from + some).min(host).min(upto),
-            (None, Some(some)) => (host + some).min(upto),
-            (None, None) => upto,
-        };
-        self.transits[index as usize].left = 0;
-        self.answer(index, Ok(Done::Loaded(upto)));
-    }
-
-    /// Stops a leg, if it is under way: how many whole objects its last hop has delivered.
-    fn stop(&mut self, leg: Option<u32>, object_bytes: u64) -> Option<Blocks> {
-        let leg = leg?;
-        let Leg { hops, at, .. } = self.legs[leg as usize];
-        let last = hops.iter().flatten().count() == usize::from(at) + 1;
-        let mut delivered = 0;
-        if let Some(Hop::Carry { link, .. }) = hops[usize::from(at)] {
-            let bytes = self.links[link as usize].cancel(TransferId(u64::from(leg)), self.now);
-            delivered = if last { bytes.unwrap_or(0) } else { 0 };
-            self.reschedule(link);
-        }
-        self.free_leg(leg);
-        Some(Blocks((delivered / object_bytes.max(1)) as u32))
+        self.vacant.push(index);
     }
 
     /// Asserts every law. O(live state).
@@ -326,20 +297,19 @@ impl Transport {
         if let Some(pool) = &self.pool {
             pool.check();
         }
-        let under_way = self.transits.len() - self.vacant_transits.len();
-        let legs = self.legs.len() - self.vacant_legs.len();
+        let mut vacant = vec![false; self.transits.len()];
+        self.vacant.iter().for_each(|index| vacant[*index as usize] = true);
+        let mut parts = 0;
+        for (transit, vacant) in self.transits.iter().zip(&vacant) {
+            assert_eq!(*vacant, transit.under_way == 0, "what has no part under way has ended");
+            parts += (transit.under_way & !Part::Wait.bit()).count_ones() as usize;
+        }
         let carried: usize = self.links.iter().map(Link::active).sum();
-        assert!(carried <= legs, "each transfer is a leg's");
-        assert!(under_way <= legs, "what has no leg under way has ended");
+        assert_eq!(carried, parts, "each transfer is a part of an operation");
     }
 }
 
-/// Whether an entry of the agenda still stands.
-#[inline]
-fn is_live(scheduled: &[Option<Time>], legs: &[Leg], transits: &[Transit], at: Time, due: Due) -> bool {
-    match due {
-        Due::Link(link) => scheduled[link as usize] == Some(at),
-        Due::Wait { leg, life } => legs[leg as usize].life == life,
-        Due::Deadline { transit, life } => transits[transit as usize].life == life,
-    }
+/// A part's number on its link.
+const fn number(index: u32, part: Part) -> TransferId {
+    TransferId((index as u64) << 3 | part as u64)
 }

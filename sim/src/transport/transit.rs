@@ -1,36 +1,43 @@
-//! An operation under way, in legs of a few hops each.
+//! An operation under way, and the parts of it that are: transfers, and one wait at a time.
 
 use super::TransportConfig;
 use core::ops::Range;
-use kvcache::{Backend, Blocks, Failed, LeaseId, OpId, PutId, Span, WorkerId};
+use kvcache::{Backend, Blocks, Contact, Failed, LeaseId, OpId, PutId, Time, WorkerId};
 
-/// One step of a leg.
+/// A part of an operation. All parts of one stage are under way together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hop {
+pub(super) enum Part {
+    /// Between device and host: what L1 has, or what is stored.
+    Host,
+    /// Over the network of the worker's node.
+    Network,
+    /// In or out of the pool.
+    Pool,
+    /// What comes from the pool, onto the device.
+    Onward,
     /// Pure latency.
-    Wait(Span),
-    /// A transfer on a shared link.
-    Carry { link: u32, bytes: u64 },
+    Wait,
 }
 
-/// Hops one after the other.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Leg {
-    pub(super) transit: u32,
-    pub(super) hops: [Option<Hop>; 4],
-    pub(super) at: u8,
-    /// Tells the users of a number apart.
-    pub(super) life: u32,
+impl Part {
+    /// Those that take a link.
+    pub(super) const CARRIED: [Self; 4] = [Self::Host, Self::Network, Self::Pool, Self::Onward];
+
+    pub(super) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Transit {
     pub(super) worker: WorkerId,
-    pub(super) op: OpId,
-    pub(super) what: What,
-    /// Legs under way.
-    pub(super) left: u8,
+    /// Parts under way, by [`Part::bit`].
+    pub(super) under_way: u8,
+    /// Tells the users of a number apart.
     pub(super) life: u32,
+    pub(super) op: OpId,
+    pub(super) began: Time,
+    pub(super) what: What,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,26 +45,41 @@ pub(super) enum What {
     Probe {
         upto: Blocks,
     },
-    /// It will fail when its leg ends.
+    /// It will fail when its wait ends.
     Failed {
         failed: Failed,
     },
-    Load {
-        from: Blocks,
-        host: Blocks,
-        /// How far the lease reaches.
-        upto: Blocks,
-        lease: Option<LeaseId>,
-        /// From L1, and from L2.
-        legs: [Option<u32>; 2],
-        object_bytes: u64,
-    },
-    Store {
-        put: Put,
-        /// The way from the host to the pool.
-        hops: [Option<Hop>; 4],
-        copied: bool,
-    },
+    Load(Load),
+    Store(Store),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    pub(super) from: Blocks,
+    pub(super) host: Blocks,
+    /// How far the lease reaches.
+    pub(super) upto: Blocks,
+    pub(super) lease: Option<LeaseId>,
+    /// What is to be said of the pool, if the load ends by itself.
+    pub(super) contact: Contact,
+    /// Bytes to come from L1.
+    pub(super) host_bytes: u64,
+    pub(super) pool: PoolBytes,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Store {
+    pub(super) put: Put,
+    pub(super) copied: bool,
+    pub(super) pool: PoolBytes,
+}
+
+/// What moves to or from the pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PoolBytes {
+    pub(super) all: u64,
+    /// Those that cross the network.
+    pub(super) elsewhere: u64,
 }
 
 /// What becomes of a store once it is in the host's memory.
@@ -67,8 +89,8 @@ pub(super) enum Put {
     None,
     /// It goes into the pool, up to this object.
     Begun(PutId, Blocks),
-    /// The pool cannot be reached.
-    Refused,
+    /// The pool cannot be reached, which turns out then.
+    Failed(Failed),
 }
 
 /// Which link is which.
@@ -140,21 +162,15 @@ impl Ways {
         start..start + count
     }
 
-    pub(super) fn onto_device(&self, worker: WorkerId, bytes: u64) -> Hop {
-        Hop::Carry { link: self.in_links().start + u32::from(worker.0), bytes }
-    }
-
-    pub(super) fn off_device(&self, worker: WorkerId, bytes: u64) -> Hop {
-        Hop::Carry { link: self.out_links().start + u32::from(worker.0), bytes }
-    }
-
-    pub(super) fn network(&self, worker: WorkerId, bytes: u64) -> Hop {
-        Hop::Carry { link: self.nic_links().start + self.node(worker), bytes }
-    }
-
-    pub(super) fn pool(&self, worker: WorkerId, bytes: u64) -> Hop {
-        let server = if self.pool == PoolWays::Server { 0 } else { self.node(worker) };
-        Hop::Carry { link: self.pool_links().start + server, bytes }
+    /// The link that a part of an operation of `worker` takes.
+    pub(super) fn link(&self, worker: WorkerId, part: Part, stores: bool) -> u32 {
+        match part {
+            Part::Host if stores => self.out_links().start + u32::from(worker.0),
+            Part::Host | Part::Onward | Part::Wait => self.in_links().start + u32::from(worker.0),
+            Part::Network => self.nic_links().start + self.node(worker),
+            Part::Pool if self.pool == PoolWays::Server => self.pool_links().start,
+            Part::Pool => self.pool_links().start + self.node(worker),
+        }
     }
 
     /// Whether what lies on `shard` has to cross the network to reach `worker`.

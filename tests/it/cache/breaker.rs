@@ -77,7 +77,8 @@ fn calls_from_before_it_opened_count_too() {
 
 #[test]
 fn other_settings_are_kept() {
-    let mut breaker = Breaker::new(BreakerConfig { failures: 1, probe_every: Span::from_millis(10) });
+    let mut breaker =
+        Breaker::new(BreakerConfig { failures: 1, probe_every: Span::from_millis(10), ..BreakerConfig::default() });
     breaker.failed(Time::ZERO);
     assert!(!breaker.may_call(Time::ZERO + Span::from_millis(9)));
     assert!(breaker.may_call(Time::ZERO + Span::from_millis(10)));

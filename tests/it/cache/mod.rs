@@ -5,6 +5,7 @@
 mod model; // what one worker's cache should do, block by block
 mod mirror; // what an index can know from events alone
 mod prompts; // what the histories are about
+mod histories; // what they have in common
 mod worlds; // random histories, checked after every step
 mod stories; // the rules, one short story each
 mod host; // L1: against naive stores of objects

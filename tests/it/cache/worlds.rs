@@ -1,8 +1,8 @@
 //! Random histories. After every step, cache, model and mirror must agree on everything that can be asked.
 //!
-//! A failure names the world and the step; `worlds` with that one world runs it again. `PODLAB_SEEDS=n` lives through
-//! n times as many histories.
+//! A failure names the world and the step; `worlds` with that one world runs it again.
 
+use super::histories::{self, History, Seen, learn, rounds};
 use super::mirror::Mirror;
 use super::model::{Held, Model};
 use super::prompts::{Author, Chance, Cut, Prompt};
@@ -11,24 +11,6 @@ use std::collections::BTreeMap;
 
 const STEPS: u32 = 1500;
 const PROMPTS: usize = 12;
-
-#[derive(Debug)]
-#[expect(dead_code, reason = "read by whoever reads a failure")]
-struct Place {
-    seed: u64,
-    config: CacheConfig,
-    cut: Cut,
-    step: u32,
-    doing: &'static str,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed in {self:?}");
-        }
-    }
-}
 
 struct Request {
     prompt: Prompt,
@@ -51,17 +33,6 @@ struct World {
     seen: Seen,
 }
 
-/// What happened in a history: one in which nothing happens proves nothing.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    begun: u64,
-    hits: u64,       // blocks
-    refused: u64,    // for want of room
-    copies: u64,     // blocks
-    evicted: u64,    // blocks
-    unfinished: u64, // released with blocks that were never committed
-}
-
 impl World {
     fn new(seed: u64, config: CacheConfig, cut: Cut, longest: u32) -> Self {
         Self {
@@ -77,26 +48,10 @@ impl World {
         }
     }
 
-    fn step(&mut self) -> &'static str {
-        match self.chance.below(1000) {
-            0 => self.restart(),
-            1..150 => self.learn(),
-            150..450 => self.begin(),
-            450..550 => self.reserve(),
-            550..850 => self.commit(),
-            _ => self.release(),
-        }
-    }
-
     /// A prompt that nobody sent before; one that was known may be forgotten.
     fn learn(&mut self) -> &'static str {
         let prompt = self.author.write(&mut self.chance, &self.known);
-        if self.known.len() < PROMPTS {
-            self.known.push(prompt);
-        } else {
-            let forgotten = self.chance.below(PROMPTS as u32) as usize;
-            self.known[forgotten] = prompt;
-        }
+        learn(&mut self.known, prompt, PROMPTS, &mut self.chance);
         "learn"
     }
 
@@ -121,19 +76,19 @@ impl World {
         let upto = if self.chance.percent(50) { prompt.asked.max(start) } else { self.chance.within(start, most) };
         let (needed, available) = self.model.wants(&prompt.names, hits, self.blocks(upto));
         assert_eq!(self.cache.has_room(&found, Tokens(upto)), needed <= available, "room for a new request");
+        self.seen.when("refused", needed > available);
         match self.cache.begin(found, Tokens(upto)) {
             Err(refused) => {
                 let expected = NoRoom { needed: Blocks(needed), available: Blocks(available) };
                 assert!(needed > available, "refused in spite of room");
                 assert_eq!(refused, expected);
-                self.seen.refused += 1;
             }
             Ok(hold) => {
                 assert!(needed <= available, "begun without room");
                 let held = self.model.begin(&prompt.names, hits, self.blocks(upto));
                 let grows = self.chance.percent(30);
-                self.seen.begun += 1;
-                self.seen.hits += u64::from(hits);
+                self.seen.saw("begun", 1);
+                self.seen.saw("blocks hit", u64::from(hits));
                 self.requests.push(Request { prompt, hold, held, reserved: upto, computed: start, grows });
             }
         }
@@ -178,7 +133,7 @@ impl World {
         let pieces = if request.grows { request.prompt.pieces_upto(computed) } else { request.prompt.pieces.clone() };
         self.cache.commit(request.hold, Chain::new(&pieces, self.config.block), Tokens(computed));
         let copies = self.model.commit(&mut request.held, &request.prompt.names, computed / self.config.block.0);
-        self.seen.copies += copies;
+        self.seen.saw("copies", copies);
         request.computed = computed;
         "commit"
     }
@@ -187,7 +142,7 @@ impl World {
     fn release(&mut self) -> &'static str {
         let Some(index) = self.pick() else { return "release nothing" };
         let request = self.requests.swap_remove(index);
-        self.seen.unfinished += u64::from(request.computed < request.reserved);
+        self.seen.when("released unfinished", request.computed < request.reserved);
         self.cache.release(request.hold, Tokens(request.reserved));
         self.model.release(&request.held);
         "release"
@@ -197,14 +152,38 @@ impl World {
         while !self.requests.is_empty() {
             self.release();
         }
-        self.seen.evicted += self.model.evicted;
+        self.seen.saw("blocks evicted", self.model.evicted);
         self.cache.restart();
         self.model.restart();
         "restart"
     }
 
-    /// Cache, model and mirror agree.
-    fn compare(&mut self, thoroughly: bool) {
+    /// The mirror knows exactly what is resident: no piece more, no block less.
+    fn compare_mirror(&self) {
+        let mut upto = BTreeMap::new();
+        for (name, (piece, end)) in &self.author.ends {
+            if self.model.is_resident(*name) {
+                let known = upto.entry(*piece).or_insert(*end);
+                *known = (*known).max(*end);
+            }
+        }
+        assert_eq!(self.mirror.upto, upto, "the mirror's whole knowledge");
+    }
+}
+
+impl History for World {
+    fn step(&mut self) -> &'static str {
+        match self.chance.below(1000) {
+            0 => self.restart(),
+            1..150 => self.learn(),
+            150..450 => self.begin(),
+            450..550 => self.reserve(),
+            550..850 => self.commit(),
+            _ => self.release(),
+        }
+    }
+
+    fn compare(&mut self, step: u32) {
         let mut private = 0;
         for request in &self.requests {
             let counted = self.cache.private_of(request.hold, Tokens(request.reserved));
@@ -231,44 +210,26 @@ impl World {
                 assert_eq!(self.mirror.find(&prompt.pieces, self.config.block.0), resident, "what the mirror knows");
             }
         }
-        if thoroughly && self.config.events {
+        if step.is_multiple_of(64) && self.config.events {
             self.compare_mirror();
         }
-    }
-
-    /// The mirror knows exactly what is resident: no piece more, no block less.
-    fn compare_mirror(&self) {
-        let mut upto = BTreeMap::new();
-        for (name, (piece, end)) in &self.author.ends {
-            if self.model.is_resident(*name) {
-                let known = upto.entry(*piece).or_insert(*end);
-                *known = (*known).max(*end);
-            }
-        }
-        assert_eq!(self.mirror.upto, upto, "the mirror's whole knowledge");
     }
 }
 
 fn live(seed: u64, config: CacheConfig, cut: Cut, longest: u32) -> Seen {
     let mut world = World::new(seed, config, cut, longest);
-    let mut place = Place { seed, config, cut, step: 0, doing: "" };
-    for step in 0..STEPS {
-        (place.step, place.doing) = (step, "in the middle of it");
-        place.doing = world.step();
-        world.compare(step % 64 == 0);
-    }
-    world.seen.evicted += world.model.evicted;
+    histories::live((seed, config, cut), STEPS, &mut world);
+    world.seen.saw("blocks evicted", world.model.evicted);
     world.seen
 }
 
 /// The histories of one block size: pieces even and irregular, caches from hardly enough for one request to plenty,
 /// copies kept and merged, and a few without prefix caching or without events.
 fn worlds(block: u32, longest: u32, cuts: [Cut; 3]) {
-    let seeds = std::env::var("PODLAB_SEEDS").map_or(1, |seeds| seeds.parse().expect("PODLAB_SEEDS is a number"));
     let one = (longest + 120).div_ceil(block); // the longest request with its reply
-    for round in 0..seeds {
+    for round in 0..rounds() {
         let mut seed = 1_000_000 * u64::from(block) + 1000 * round;
-        let mut all = Vec::new();
+        let mut all = Seen::default();
         for cut in cuts {
             for capacity in [one + 1, 3 * one / 2, 3 * one, 10 * one] {
                 for duplicates in [Duplicates::Keep, Duplicates::Merge] {
@@ -280,7 +241,7 @@ fn worlds(block: u32, longest: u32, cuts: [Cut; 3]) {
                         events: true,
                     };
                     seed += 1;
-                    all.push(live(seed, config, cut, longest));
+                    all.add(&live(seed, config, cut, longest));
                     if capacity == 3 * one {
                         live(seed, CacheConfig { events: false, ..config }, cut, longest);
                         live(seed, CacheConfig { prefix_caching: false, ..config }, cut, longest);
@@ -288,12 +249,7 @@ fn worlds(block: u32, longest: u32, cuts: [Cut; 3]) {
                 }
             }
         }
-        let counts: [fn(&Seen) -> u64; 6] =
-            [|s| s.begun, |s| s.hits, |s| s.refused, |s| s.copies, |s| s.evicted, |s| s.unfinished];
-        for of in counts {
-            let total: u64 = all.iter().map(of).sum();
-            assert!(total > 1000, "too little happens in these histories: {all:?}");
-        }
+        all.check(6, 1000);
     }
 }
 

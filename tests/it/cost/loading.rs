@@ -43,15 +43,16 @@ fn coefficients_by_hand() {
     let Costs { new_token, pairs_1024, host, pool } = of(PoolConfig::tiered_storage(1000, 4, 1 << 30));
     assert_eq!((new_token, pairs_1024), (Span::from_micros(3), Span::from_nanos(5)));
     assert_eq!(host, TierCost { fixed: Span::ZERO, per_token: Span::from_micros(1) });
-    // Host 1,000 ns, daemon 250, network 500 for three nodes of four; two round trips for 256 tokens, eight at a time.
+    // The slowest of host 1,000 ns, daemon 250, network 500 for three nodes of four; two round trips for 256 tokens, eight at
+    // a time, and up to two more.
     let asking = Span(2_000_000_000 / 2048);
-    let expected = Span::from_nanos(1000 + 250 + 375) + asking;
-    assert_eq!(pool, TierCost { fixed: Span::from_millis(1), per_token: expected });
+    assert_eq!(pool, TierCost { fixed: Span::from_millis(2), per_token: Span::from_nanos(1000) + asking });
     // All of a Redis is elsewhere; a pool of one node never is.
-    let redis = of(PoolConfig::redis(1000, 1 << 30)).pool;
-    assert_eq!(redis.per_token, Span::from_nanos(1000 + 250 + 500) + asking);
-    let alone = of(PoolConfig::tiered_storage(1000, 1, 1 << 30)).pool;
-    assert_eq!(alone.per_token, Span::from_nanos(1000 + 250) + asking);
+    let slow =
+        |pool: PoolConfig| costs(&Linear, &TransportConfig { nic_bytes_per_s: 0.5e9, ..ways(pool) }).pool.per_token;
+    assert_eq!(slow(PoolConfig::redis(1000, 1 << 30)), Span::from_nanos(2000) + asking);
+    assert_eq!(slow(PoolConfig::tiered_storage(1000, 4, 1 << 30)), Span::from_nanos(1500) + asking);
+    assert_eq!(slow(PoolConfig::tiered_storage(1000, 1, 1 << 30)), Span::from_nanos(1000) + asking);
     let none = costs(&Linear, &TransportConfig { pool: None, ..ways(PoolConfig::redis(1000, 1 << 30)) });
     assert_eq!(none.pool, TierCost::default());
 }

@@ -3,7 +3,7 @@
 use driver::endpoint::{Endpoint, Warning};
 use driver::experiment::{Assembled, Case, Experiment, Load, Source, Tiers, tiers_of};
 use driver::failure::Failure;
-use kvcache::{Backend, Choice, Eviction, HostConfig, LoadMode, PoolConfig, Span, StoreMode, Tokens};
+use kvcache::{Backend, BreakerConfig, Choice, Eviction, HostConfig, LoadMode, PoolConfig, Span, StoreMode, Tokens};
 use router::Strategy;
 use sim::transport::{PoolAccess, ProbeMode};
 
@@ -167,6 +167,7 @@ fn every_setting_of_the_pool_arrives() {
         ("l2.probe", "batched"),
         ("l2.in_flight", "100"),
         ("l2.lease_ttl", "10s"),
+        ("l2.put_ttl", "20s"),
         ("l2.watermark", "0.8"),
         ("l2.evict", "0.1"),
         ("l2.ttl", "10min"),
@@ -176,14 +177,17 @@ fn every_setting_of_the_pool_arrives() {
     assert_eq!((pool.chunk, pool.shards, pool.shard_bytes), (Tokens(64), 7, 1_000_000_000_000));
     assert_eq!(pool.backend, Backend::TieredStorage { watermark: 800, evict: 100 });
     assert_eq!(
-        (pool.eviction, pool.lease_ttl, pool.ttl),
-        (Eviction::Fifo, Span::from_secs(10), Some(Span::from_secs(600)))
+        (pool.eviction, pool.lease_ttl, pool.put_ttl, pool.ttl),
+        (Eviction::Fifo, Span::from_secs(10), Span::from_secs(20), Some(Span::from_secs(600)))
     );
     assert_eq!(
         (access.bytes_per_s, access.round_trip, access.miss_wait),
         (2e9, Span::from_millis(2), Span::from_secs(1))
     );
     assert_eq!((access.probe, access.in_flight), (ProbeMode::Batched, 100));
+    let breaker = [("l2.breaker_failures", "5"), ("l2.breaker_probe", "2s"), ("l2.silence", "20ms")];
+    let expected = BreakerConfig { failures: 5, probe_every: Span::from_secs(2), silence: Span::from_millis(20) };
+    assert_eq!(resolved(&[], &breaker).engine.tiers.map(|tiers| tiers.breaker), Some(expected));
     let rates = resolved(&[], &[("l1.bandwidth", "10GB/s"), ("l2.nic", "100Gbit/s")]).transport;
     assert_eq!(rates.map(|ways| (ways.host_bytes_per_s, ways.nic_bytes_per_s)), Some((80e9, 12.5e9)));
     // One Redis has the size in all, and no watermark.

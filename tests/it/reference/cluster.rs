@@ -191,7 +191,11 @@ fn note(records: &mut [Record], told: &Output) {
             }
         }
         Output::Preempted { request } => records[request.0 as usize].preemptions += 1,
-        Output::FirstToken { request, at } => records[request.0 as usize].first_token = Some(at),
+        Output::FirstToken { request, computed, at } => {
+            let record = &mut records[request.0 as usize];
+            record.first_token = Some(at);
+            record.computed = (record.admissions == 1).then_some(computed);
+        }
         Output::Finished { request, at } => {
             let record = &mut records[request.0 as usize];
             (record.last_token, record.status) = (Some(at), Status::Completed);

@@ -22,6 +22,8 @@ struct Sequence {
     held: Held,
     /// Tokens with KV, once all planned passes have ended.
     computed: u32,
+    /// Those that were there when it was admitted last.
+    found: u32,
     /// Tokens of the reply that are out once all planned passes have ended.
     promised: u32,
     /// Tokens of the reply that are out.
@@ -49,6 +51,8 @@ struct Part {
     life: u32,
     from: u32,
     new: u32,
+    /// Tokens of its sequence that were there when that was admitted.
+    found: u32,
     decodes: bool,
     samples: bool,
 }
@@ -107,6 +111,7 @@ impl Engine {
             output: output.0,
             held: Held::default(),
             computed: 0,
+            found: 0,
             promised: 0,
             emitted: 0,
             last_token: Time::ZERO,
@@ -165,7 +170,7 @@ impl Engine {
     fn part(&self, sequence: usize, pass: &Pass, from: u32, new: u32) -> Part {
         let of = &self.sequences[sequence];
         let decodes = of.sampled.is_some_and(|sampled| sampled + 1 == pass.number);
-        Part { sequence, life: of.life, from, new, decodes, samples: from + new == of.total() }
+        Part { sequence, life: of.life, from, new, found: of.found, decodes, samples: from + new == of.total() }
     }
 
     /// Whoever runs gets its share, in order of admission. Says whether somebody was preempted.
@@ -249,7 +254,7 @@ impl Engine {
             self.waiting.pop_front();
             self.running.push(id);
             let sequence = &mut self.sequences[id];
-            (sequence.held, sequence.computed) = (held, cached);
+            (sequence.held, sequence.computed, sequence.found) = (held, cached, cached);
             sequence.life += 1;
             self.told.push(Output::Admitted { request: sequence.request, cached: Tokens(cached), at: now });
             pass.parts.push(self.part(id, pass, cached, new));
@@ -313,7 +318,7 @@ impl Engine {
                 self.commit(part.sequence, part.from + part.new);
             }
             if part.samples {
-                self.emit(part.sequence, now);
+                self.emit(part.sequence, part.from + part.new - part.found, now);
             }
         }
         let ended: Vec<usize> = self.running.iter().copied().filter(|id| self.is_complete(*id)).collect();
@@ -329,10 +334,10 @@ impl Engine {
         self.sequences[id].emitted == self.sequences[id].output
     }
 
-    fn emit(&mut self, id: usize, now: Time) {
+    fn emit(&mut self, id: usize, computed: u32, now: Time) {
         let sequence = &mut self.sequences[id];
         if sequence.emitted == 0 {
-            self.told.push(Output::FirstToken { request: sequence.request, at: now });
+            self.told.push(Output::FirstToken { request: sequence.request, computed: Tokens(computed), at: now });
         } else {
             self.gaps.push(now.since(sequence.last_token));
         }

@@ -13,7 +13,7 @@ use router::{Api, Strategy};
 use sim::cluster::{Arrival, Cluster, Event};
 use sim::cost::{CostModel, Segment, Shape};
 use sim::replica::Output;
-use sim::transport::ProbeMode;
+use sim::transport::{ProbeMode, Reach};
 use std::collections::{BTreeMap, BTreeSet};
 
 struct Linear;
@@ -167,6 +167,7 @@ impl History {
                     Output::Preempted { .. } => self.seen.preempted += 1,
                     Output::FirstToken { request, .. } => {
                         assert!(self.begun.insert(request), "{request}: a first token comes once");
+                        assert!(self.live.contains_key(&request), "{request}: nothing comes after its end");
                     }
                     _ => {}
                 },
@@ -194,11 +195,11 @@ impl History {
 
     fn disturb(&mut self) {
         let now = self.cluster.now();
-        let reachable = self.chance.percent(70);
+        let reach = self.chance.of(&[Reach::Up, Reach::Up, Reach::Refused, Reach::Silent]);
         let shard = self.chance.below(3) as u16;
         let lose = self.chance.percent(30);
         let Some(transport) = self.cluster.transport_mut() else { return };
-        transport.set_reachable(reachable);
+        transport.set_reach(reach);
         if let Some(pool) = transport.pool_mut().filter(|pool| shard < pool.config().shards) {
             if lose {
                 pool.lose_shard(shard, now);

@@ -1,7 +1,6 @@
 //! Random histories. After every step, cache and model must agree on everything that can be asked.
-//!
-//! `PODLAB_SEEDS=n` lives through n times as many histories.
 
+use super::super::histories::{self, History, Seen, learn, rounds};
 use super::super::prompts::{Author, Chance, Cut, Prompt};
 use super::model::{Holding, Model, Object};
 use kvcache::{Blocks, Chain, Eviction, HostCache, HostConfig, HostPin, HostWrite, Tokens};
@@ -18,43 +17,10 @@ struct Setting {
     tails: bool,
 }
 
-#[derive(Debug)]
-#[expect(dead_code, reason = "read by whoever reads a failure")]
-struct Place {
-    setting: Setting,
-    step: u32,
-    doing: &'static str,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed in {self:?}");
-        }
-    }
-}
-
 enum Theirs {
     Pin(HostPin),
     Write(HostWrite),
 }
-
-/// What happened in a history: one in which nothing happens proves nothing.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    hits: u64,      // objects pinned
-    holes: u64,     // pins of a tail whose head was gone
-    tails: u64,     // pins that end in a partial object
-    written: u64,   // reservations that had something to write
-    partial: u64,   // published in part
-    abandoned: u64, // not published at all
-    short: u64,     // reservations cut short for want of room
-    evicted: u64,   // tokens
-    orphans: u64,   // given back after the worker restarted
-}
-
-/// What must happen often enough.
-type Count = (&'static str, fn(&Seen) -> u64);
 
 struct World {
     setting: Setting,
@@ -81,24 +47,9 @@ impl World {
         }
     }
 
-    fn step(&mut self) -> &'static str {
-        match self.chance.below(1000) {
-            0..3 => self.clear(),
-            3..150 => self.learn(),
-            150..400 => self.pin(),
-            400..650 => self.reserve(),
-            _ => self.give_back(),
-        }
-    }
-
     fn learn(&mut self) -> &'static str {
         let prompt = self.author.write(&mut self.chance, &self.known);
-        if self.known.len() < PROMPTS {
-            self.known.push(prompt);
-        } else {
-            let forgotten = self.chance.below(PROMPTS as u32) as usize;
-            self.known[forgotten] = prompt;
-        }
+        learn(&mut self.known, prompt, PROMPTS, &mut self.chance);
         "learn"
     }
 
@@ -135,9 +86,11 @@ impl World {
         let pin = Theirs::Pin(self.cache.pin(chain, blocks(from), end));
         let end = end.0 as usize;
         self.held.push((pin, self.model.pin(&objects, from, end), false));
-        self.seen.hits += (end - from) as u64;
-        self.seen.holes += u64::from(end > from && self.model.find(&objects, 0, end) < from);
-        self.seen.tails += u64::from(end > prompt.names.len());
+        self.seen.saw("objects hit", (end - from) as u64);
+        self.seen.when("pin without the head", end > from && self.model.find(&objects, 0, end) < from);
+        if self.setting.config.chunk > Tokens(1) {
+            self.seen.when("pin with a tail", end > prompt.names.len());
+        }
         "pin"
     }
 
@@ -150,8 +103,8 @@ impl World {
             (blocks(holding.end), holding.new),
             "end, new tokens"
         );
-        self.seen.written += u64::from(holding.new > 0);
-        self.seen.short += u64::from(holding.end < to);
+        self.seen.when("something to write", holding.new > 0);
+        self.seen.when("cut short for want of room", holding.end < to);
         self.held.push((Theirs::Write(write), holding, false));
         "reserve"
     }
@@ -162,7 +115,7 @@ impl World {
         }
         let index = self.chance.below(self.held.len() as u32) as usize;
         let (theirs, holding, orphan) = self.held.swap_remove(index);
-        self.seen.orphans += u64::from(orphan);
+        self.seen.when("given back after a restart", orphan);
         match theirs {
             Theirs::Pin(pin) => {
                 self.cache.unpin(pin);
@@ -176,8 +129,8 @@ impl World {
                     4 => usize::MAX >> 33,
                     _ => holding.end,
                 };
-                self.seen.abandoned += u64::from(upto == 0 && holding.new > 0);
-                self.seen.partial += u64::from(upto > 0 && upto < holding.end && holding.new > 0);
+                self.seen.when("not published", upto == 0 && holding.new > 0);
+                self.seen.when("published in part", upto > 0 && upto < holding.end && holding.new > 0);
                 self.cache.publish(write, blocks(upto));
                 self.model.give_back(&holding, upto);
                 "publish"
@@ -191,8 +144,24 @@ impl World {
         self.held.iter_mut().for_each(|(_, _, orphan)| *orphan = true);
         "clear"
     }
+}
 
-    fn compare(&mut self) {
+fn blocks(count: usize) -> Blocks {
+    Blocks(count as u32)
+}
+
+impl History for World {
+    fn step(&mut self) -> &'static str {
+        match self.chance.below(1000) {
+            0..3 => self.clear(),
+            3..150 => self.learn(),
+            150..400 => self.pin(),
+            400..650 => self.reserve(),
+            _ => self.give_back(),
+        }
+    }
+
+    fn compare(&mut self, _: u32) {
         self.cache.check();
         assert_eq!(self.cache.usage(), self.model.usage(), "what is where");
         assert_eq!(self.cache.evicted(), self.model.evicted, "evicted tokens");
@@ -211,29 +180,19 @@ impl World {
     }
 }
 
-fn blocks(count: usize) -> Blocks {
-    Blocks(count as u32)
-}
-
 fn live(setting: Setting) -> Seen {
     let mut world = World::new(setting);
-    let mut place = Place { setting, step: 0, doing: "" };
-    for step in 0..STEPS {
-        (place.step, place.doing) = (step, "in the middle of it");
-        place.doing = world.step();
-        world.compare();
-    }
-    world.seen.evicted = world.model.evicted;
+    histories::live(setting, STEPS, &mut world);
+    world.seen.saw("tokens evicted", world.model.evicted);
     world.seen
 }
 
 /// Chunks of one size: pieces even and irregular, from hardly enough for one prompt to plenty, with and without partial
 /// tails, eviction on demand and in the background.
 fn worlds(eviction: Eviction, chunk: u32, longest: u32, cuts: [Cut; 2]) {
-    let seeds = std::env::var("PODLAB_SEEDS").map_or(1, |seeds| seeds.parse().expect("PODLAB_SEEDS is a number"));
-    for round in 0..seeds {
+    for round in 0..rounds() {
         let mut seed = 1_000_000 * u64::from(chunk) + 1000 * round;
-        let mut all = Vec::new();
+        let mut all = Seen::default();
         for cut in cuts {
             for percent in [70_u64, 130, 300, 1000] {
                 for (tails, watermark) in [(false, 1000), (true, 1000), (true, 800)] {
@@ -247,25 +206,11 @@ fn worlds(eviction: Eviction, chunk: u32, longest: u32, cuts: [Cut; 2]) {
                         seed: 0,
                     };
                     seed += 1;
-                    all.push(live(Setting { seed, config, cut, longest, tails }));
+                    all.add(&live(Setting { seed, config, cut, longest, tails }));
                 }
             }
         }
-        let counts: [Count; 9] = [
-            ("hits", |s| s.hits),
-            ("holes", |s| s.holes),
-            ("tails", |s| s.tails),
-            ("written", |s| s.written),
-            ("partial", |s| s.partial),
-            ("abandoned", |s| s.abandoned),
-            ("short", |s| s.short),
-            ("evicted", |s| s.evicted),
-            ("orphans", |s| s.orphans),
-        ];
-        for (what, of) in counts.into_iter().filter(|(what, _)| *what != "tails" || chunk > 1) {
-            let total: u64 = all.iter().map(of).sum();
-            assert!(total > 50, "too little of {what} in these histories: {all:?}");
-        }
+        all.check(if chunk > 1 { 9 } else { 8 }, 50);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Random histories. After every step, pool and model must agree on everything that can be asked.
 //!
-//! A failure names the world and the step. `PODLAB_SEEDS=n` lives through n times as many histories.
+//! A failure names the world and the step.
 
 use super::model::{self, Model, Place};
+use crate::cache::histories::{self, History, learn, rounds};
 use crate::cache::model::Name;
 use crate::cache::prompts::{Author, Chance, Cut, Prompt};
 use kvcache::{
@@ -14,23 +15,6 @@ use std::collections::BTreeMap;
 const STEPS: u32 = 1000;
 const PROMPTS: usize = 10;
 const CHUNK: Tokens = Tokens(4);
-
-#[derive(Debug)]
-#[expect(dead_code, reason = "read by whoever reads a failure")]
-struct At {
-    seed: u64,
-    config: PoolConfig,
-    step: u32,
-    doing: &'static str,
-}
-
-impl Drop for At {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed in {self:?}");
-        }
-    }
-}
 
 struct World {
     pool: Pool,
@@ -75,30 +59,6 @@ impl World {
         }
     }
 
-    fn step(&mut self) -> &'static str {
-        self.pass_time();
-        match self.chance.below(1000) {
-            0..50 => self.learn(),
-            50..280 => self.lease(),
-            280..530 => self.release(),
-            530..700 => self.begin_put(),
-            700..930 => self.end_put(),
-            930..960 => {
-                self.pool.timeout(self.now);
-                self.model.timeout(self.now);
-                "timeout"
-            }
-            960..975 => self.lose_shard(),
-            975..985 => {
-                let shard = self.any_shard();
-                self.pool.restore_shard(shard);
-                self.model.restore_shard(shard);
-                "restore a shard"
-            }
-            _ => self.lose_object(),
-        }
-    }
-
     /// Mostly a little; now and then to a deadline, or to the last moment before it.
     fn pass_time(&mut self) {
         self.now += match self.chance.below(10) {
@@ -117,12 +77,7 @@ impl World {
         for (name, index) in prompt.names.iter().zip(0..) {
             self.chains.entry(*name).or_insert_with(|| (prompt.pieces.clone(), index));
         }
-        if self.known.len() < PROMPTS {
-            self.known.push(prompt);
-        } else {
-            let forgotten = self.chance.below(PROMPTS as u32) as usize;
-            self.known[forgotten] = prompt;
-        }
+        learn(&mut self.known, prompt, PROMPTS, &mut self.chance);
         "learn"
     }
 
@@ -264,8 +219,34 @@ impl World {
         }
         assert!(self.model.owed.values().all(|tokens| *tokens == 0), "something else went: {:?}", self.model.owed);
     }
+}
 
-    fn compare(&mut self) {
+impl History for World {
+    fn step(&mut self) -> &'static str {
+        self.pass_time();
+        match self.chance.below(1000) {
+            0..50 => self.learn(),
+            50..280 => self.lease(),
+            280..530 => self.release(),
+            530..700 => self.begin_put(),
+            700..930 => self.end_put(),
+            930..960 => {
+                self.pool.timeout(self.now);
+                self.model.timeout(self.now);
+                "timeout"
+            }
+            960..975 => self.lose_shard(),
+            975..985 => {
+                let shard = self.any_shard();
+                self.pool.restore_shard(shard);
+                self.model.restore_shard(shard);
+                "restore a shard"
+            }
+            _ => self.lose_object(),
+        }
+    }
+
+    fn compare(&mut self, _: u32) {
         // What ends by itself is not told to those who only look.
         self.pool.timeout(self.now);
         self.model.timeout(self.now);
@@ -302,12 +283,7 @@ impl World {
 
 fn live(seed: u64, config: PoolConfig, seen: &mut Seen) {
     let mut world = World::new(seed, config);
-    let mut at = At { seed, config, step: 0, doing: "nothing" };
-    for step in 0..STEPS {
-        at.step = step;
-        at.doing = world.step();
-        world.compare();
-    }
+    histories::live((seed, config), STEPS, &mut world);
     let counts = world.pool.counts();
     seen.steps += u64::from(STEPS);
     seen.hits += counts.hits;
@@ -321,9 +297,8 @@ fn live(seed: u64, config: PoolConfig, seen: &mut Seen) {
 
 /// Histories of pools with so many shards, which hold so many objects in all.
 fn worlds(eviction: Eviction, ttl: Option<Span>, pools: &[(u16, u64)], seeds: u64) -> Seen {
-    let times = std::env::var("PODLAB_SEEDS").map_or(1, |times| times.parse().expect("a number"));
     let mut seen = Seen::default();
-    for seed in 0..seeds * times {
+    for seed in 0..seeds * rounds() {
         let (shards, objects) = pools[seed as usize % pools.len()];
         let backend = match seed / 3 % 3 {
             0 => Backend::Redis,

@@ -93,6 +93,9 @@ impl Pair {
         let place = self.chance.below(self.requests.len() as u32) as usize;
         let Request { prompt, tiered, alone, reserved } = &self.requests[place];
         let (chain, asked) = (prompt.chain(Tokens(self.block)), Tokens(prompt.asked));
+        if self.chance.percent(30) {
+            self.tiered.store(RequestId(1), *tiered, chain, asked, Tokens(*reserved), self.now);
+        }
         self.tiered.commit(RequestId(1), *tiered, chain, asked, Tokens(*reserved), self.now);
         self.alone.commit(*alone, chain, Tokens(*reserved));
         // What goes down goes slowly: some stores are always under way.

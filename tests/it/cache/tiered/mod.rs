@@ -2,8 +2,12 @@
 //! lower tiers it must be the worker's cache and nothing else; stories say the rules by hand.
 
 mod model; // all tiers, with lists where the cache has trees
-mod settings; // which caches, and what must happen to them
+mod choice; // load, or compute again: every end is weighed
+mod settings; // which caches
 mod worlds; // random histories, checked after every step
-mod requests; // what can befall a request, and an operation
+mod requests; // what can befall a request
+mod operations; // what can become of an operation
 mod alone; // where nothing moves, it is the worker's cache
+mod stage; // where short stories are played
 mod stories; // the rules, one short story each
+mod outages; // stories of a pool that is short, refuses, or says nothing

@@ -1,11 +1,9 @@
-//! What can befall a request, and what can become of an operation.
+//! What can befall a request.
 
-use super::super::model::Held;
-use super::model::tokens_of;
+use super::model::{Ask, tokens_of};
 use super::worlds::{Holds, Request, Waits, World};
 use kvcache::{
-    Blocks, ChainBuilder, Choice, Done, Failed, Inquiry, LoadEnd, Looked, NoRoom, Offer, Op, OpId, Piece, RequestId,
-    Task, Tokens, Woken,
+    Blocks, ChainBuilder, HostCache, Inquiry, Looked, NoRoom, Offer, Op, OpId, Piece, RequestId, Task, Tokens,
 };
 use std::rc::Rc;
 
@@ -16,30 +14,40 @@ impl World {
     }
 
     /// The pieces of a request as far as the cache is shown them.
-    fn pieces(&self, place: usize, upto: u32) -> Vec<Piece> {
+    pub(super) fn pieces(&self, place: usize, upto: u32) -> Vec<Piece> {
         let Request { known, grows, .. } = &self.requests[place];
         if *grows { known.prompt.pieces_upto(upto) } else { known.prompt.pieces.clone() }
     }
 
-    /// The youngest request has its question asked early.
-    pub(super) fn ask_ahead(&mut self) {
-        let place = self.requests.len() - 1;
+    /// A request has its question asked ahead of its turn, if there is one to ask, and nothing else comes of it.
+    pub(super) fn ask_ahead(&mut self, place: usize) {
         let pieces = self.pieces(place, self.requests[place].total);
         let chain = self.chain_of(&pieces);
         let request = &mut self.requests[place];
-        let (prompt, total) = (Tokens(request.known.prompt.asked), Tokens(request.total));
+        let known = Rc::clone(&request.known);
+        let (prompt, total) = (Tokens(known.prompt.asked), Tokens(request.total));
+        let known_before = request.inquiry;
+        let before = (self.cache.counts(), self.cache.usage(), self.cache.host().map(HostCache::usage));
         self.cache.ask_ahead(request.id, chain, prompt, total, &mut request.inquiry, self.now);
-        // Who cannot go on without the answer asks when its turn comes.
-        if self.cache.tiers().is_some_and(|tiers| tiers.pool && tiers.choice != Choice::Always) {
-            let known = Rc::clone(&request.known);
-            self.model.look_up(request.ask(&known), &mut request.expected, self.now);
-            self.seen.when("asked ahead", matches!(request.inquiry, Inquiry::Asked { .. }));
-        }
+        let after = (self.cache.counts(), self.cache.usage(), self.cache.host().map(HostCache::usage));
+        assert_eq!(after, before, "a question asked ahead changes nothing else");
+        let questions = self.model.ops.len();
+        let ask = request.ask(&known);
+        self.seen.when("asked ahead during another's load", self.model.waits_for_another(ask, request.expected));
+        self.model.ask_ahead(ask, &mut request.expected, self.now);
+        let asked = request.inquiry != known_before;
+        self.seen.when("asked ahead", asked);
+        self.seen.when("asked ahead in vain", self.cache.tiers().is_some() && !asked);
+        self.seen.when("asked ahead what is known", !asked && known_before != Inquiry::New);
+        assert_eq!(self.model.ops.len() - questions, usize::from(asked), "what comes out is the question");
     }
 
     /// Somebody who waits is looked at, and begins if that can be.
     pub(super) fn look(&mut self) -> &'static str {
         let Some(place) = self.pick(|request| request.holds.is_none()) else { return "look for nobody" };
+        if self.chance.percent(10) {
+            self.ask_ahead(place);
+        }
         let pieces = self.pieces(place, self.requests[place].total);
         let chain = self.chain_of(&pieces);
         let request = &mut self.requests[place];
@@ -69,11 +77,11 @@ impl World {
         let needed = upto.div_ceil(self.setting.cache.block.0);
         let (needed, available) = self.model.device.wants(&known.prompt.names, expected.found, needed);
         assert_eq!(self.cache.has_room(&offer, Tokens(upto)), needed <= available, "room for a new request");
+        self.seen.when("refused", needed > available);
         match self.cache.begin(request.id, chain, &offer, Tokens(upto), self.now) {
             Err(refused) => {
                 assert!(needed > available, "refused in spite of room");
                 assert_eq!(refused, NoRoom { needed: Blocks(needed), available: Blocks(available) });
-                self.seen.saw("refused", 1);
                 return "begin in vain";
             }
             Ok(admission) => {
@@ -82,7 +90,7 @@ impl World {
                 assert_eq!(admission.load, seat.load.map(OpId), "the load of an admission");
                 let waits = admission.load.map_or(Waits::Nothing, Waits::ToStart);
                 let (hold, computed) = (admission.hold, expected.device);
-                request.holds = Some(Holds { hold, seat, reserved: upto, computed, waits });
+                request.holds = Some(Holds { hold, seat, reserved: upto, computed, stored: 0, waits });
             }
         }
         let prefix = self.model.host.as_ref().map_or(0, |host| host.find(ask.objects, 0, expected.from));
@@ -118,9 +126,7 @@ impl World {
         let all = self.cache.available().tokens(self.setting.cache.block);
         let admission = self.cache.begin(id, chain, &offer, all, self.now).expect("nobody else wants them");
         self.cache.release(admission.hold, all);
-        let mut held = Held::default();
-        self.model.device.take(&mut held, self.model.device.available());
-        self.model.device.release(&held);
+        self.model.flood();
         "flood"
     }
 
@@ -144,17 +150,24 @@ impl World {
         "reserve"
     }
 
-    /// Somebody's load starts, or a pass of it ends.
+    /// Somebody's load starts, or a pass of it has computed something, or ends.
     pub(super) fn advance(&mut self) -> &'static str {
         let ready =
             |request: &Request| request.holds.as_ref().is_some_and(|holds| !matches!(holds.waits, Waits::ForLoad(_)));
         let Some(place) = self.pick(ready) else { return "advance nobody" };
         let holds = self.requests[place].holds.as_mut().expect("it was picked for that");
-        if let Waits::ToStart(op) = holds.waits {
-            self.cache.start_load(op, self.now);
-            self.model.start(op.0, self.now);
-            holds.waits = Waits::ForLoad(op);
-            return "start a load";
+        match holds.waits {
+            Waits::ToStart(op) => {
+                self.cache.start_load(op, self.now);
+                self.model.start(op.0, self.now);
+                holds.waits = Waits::ForLoad(op);
+                return "start a load";
+            }
+            Waits::ToCommit => {
+                self.commit(place);
+                return "commit what was stored";
+            }
+            Waits::Nothing | Waits::ForLoad(_) => {}
         }
         let most = holds.reserved;
         let computed = if self.chance.percent(50) { most } else { self.chance.within(holds.computed, most) };
@@ -162,27 +175,76 @@ impl World {
             return "compute nothing";
         }
         holds.computed = computed;
+        if self.chance.percent(30) {
+            // Some engines store first: all there is, or a part; now and then in the middle of the pass.
+            let upto = if self.chance.percent(80) { computed } else { self.chance.within(0, computed) };
+            self.store(place, upto);
+            if self.chance.percent(60) {
+                return "store";
+            }
+        }
+        self.commit(place);
+        "commit"
+    }
+
+    /// The pass has computed so much that is stored, and has not ended.
+    fn store(&mut self, place: usize, upto: u32) {
+        let pieces = self.pieces(place, self.requests[place].holds.as_ref().map_or(0, |holds| holds.computed));
+        let chain = self.chain_of(&pieces);
+        let request = &mut self.requests[place];
+        let known = Rc::clone(&request.known);
+        let ask = request.ask(&known);
+        let holds = request.holds.as_mut().expect("it was picked for that");
+        let before = self.cache.usage();
+        self.cache.store(request.id, holds.hold, chain, Tokens(ask.prompt), Tokens(upto), self.now);
+        assert_eq!(self.cache.usage(), before, "nothing is told to the device");
+        let ops = self.model.ops.len();
+        self.model.store(&mut holds.seat, ask, upto, self.now);
+        self.seen.when("store before the pass ended", self.model.ops.len() > ops);
+        (holds.waits, holds.stored) = (Waits::ToCommit, upto);
+        self.saw_store(ops, ask);
+    }
+
+    /// The pass ends.
+    fn commit(&mut self, place: usize) {
+        let computed = self.requests[place].holds.as_ref().map_or(0, |holds| holds.computed);
         let pieces = self.pieces(place, computed);
         let chain = self.chain_of(&pieces);
         let request = &mut self.requests[place];
         let known = Rc::clone(&request.known);
         let ask = request.ask(&known);
         let holds = request.holds.as_mut().expect("it was picked for that");
-        let prompt = Tokens(ask.prompt);
-        self.cache.commit(request.id, holds.hold, chain, prompt, Tokens(computed), self.now);
+        self.cache.commit(request.id, holds.hold, chain, Tokens(ask.prompt), Tokens(computed), self.now);
+        let ops = self.model.ops.len();
         let copies = self.model.commit(&mut holds.seat, ask, computed, self.now);
-        self.seen.saw("copies", copies);
-        if let Some(Op { task: Task::Store { to, .. }, .. }) = self.model.ops.last() {
-            let stored = tokens_of(ask.objects, to.0 as usize);
-            self.seen.when("store of a reply", stored > ask.prompt);
-            self.seen.when("store of a tail", !stored.is_multiple_of(self.setting.chunk()));
+        if holds.waits == Waits::ToCommit {
+            let more = self.model.ops.len() > ops;
+            assert!(!more || holds.stored < computed, "what was stored is not stored again");
+            self.seen.when("commit stored nothing more", !more);
+            self.seen.when("commit stored the rest", more);
         }
-        "commit"
+        holds.waits = Waits::Nothing;
+        self.seen.saw("copies", copies);
+        self.saw_store(ops, ask);
+    }
+
+    /// Which store came out, if one did, behind so many operations.
+    fn saw_store(&mut self, ops: usize, ask: Ask<'_>) {
+        let Some(Op { task: Task::Store { from, to, host, .. }, .. }) = self.model.ops.get(ops) else { return };
+        let stored = tokens_of(ask.objects, to.0 as usize);
+        self.seen.when("store of a reply", stored > ask.prompt);
+        self.seen.when("store of a tail", !stored.is_multiple_of(self.setting.chunk()));
+        self.seen.when("store of which L1 takes a part", from < host && host < to);
+        self.seen.when("store of which L1 takes nothing", self.model.host.is_some() && from == host);
+        self.seen.when("store without L1", self.model.host.is_none());
     }
 
     /// Finished, preempted, or cancelled, whatever it waits for.
     pub(super) fn release(&mut self) -> &'static str {
-        let Some(place) = self.pick(|_| true) else { return "release nothing" };
+        // Mostly not in the middle of a load: of those there are to be many.
+        let any = self.ending || self.chance.percent(30);
+        let waits = |request: &Request| request.holds.as_ref().is_some_and(Holds::waits_for_a_load);
+        let Some(place) = self.pick(|request| any || !waits(request)) else { return "release nothing" };
         let request = &mut self.requests[place];
         let Some(holds) = request.holds.take() else {
             self.seen.when("cancelled with a question open", matches!(request.inquiry, Inquiry::Asked { .. }));
@@ -190,13 +252,14 @@ impl World {
             return "cancel";
         };
         let is_late = |op: u64| self.model.load(OpId(op)).0.is_some();
-        let given_up = holds.waits == Waits::Nothing && holds.seat.load.is_some_and(is_late);
+        let given_up = matches!(holds.waits, Waits::Nothing | Waits::ToCommit) && holds.seat.load.is_some_and(is_late);
         self.seen.when("let go of a planned load", matches!(holds.waits, Waits::ToStart(_)));
         self.seen.when("let go during a load", matches!(holds.waits, Waits::ForLoad(_)));
         self.seen.when("let go of a load given up", given_up);
+        self.seen.when("let go before the pass ended", holds.waits == Waits::ToCommit);
         self.cache.release(holds.hold, Tokens(holds.reserved));
         self.model.release(holds.seat);
-        if self.chance.percent(50) {
+        if self.chance.percent(70) {
             self.requests.swap_remove(place);
             return "finish";
         }
@@ -210,157 +273,5 @@ impl World {
         (request.inquiry, request.expected) = (next, next);
         self.seen.when("preempted with a reply begun", request.total > asked);
         "preempt"
-    }
-
-    /// An operation ends: one that is under way, or once more, or one that nobody knows.
-    pub(super) fn answer(&mut self) -> &'static str {
-        let chance = self.chance.below(100);
-        if chance < 8 && !self.past.is_empty() {
-            let op = self.past[self.chance.below(self.past.len() as u32) as usize];
-            self.seen.saw("a second outcome", 1);
-            self.end_in_vain(op);
-            return "answer twice";
-        }
-        if chance < 11 {
-            let planned = self.requests.iter().find_map(|request| match request.holds.as_ref()?.waits {
-                Waits::ToStart(op) => Some(op),
-                _ => None,
-            });
-            self.seen.when("outcome of a load not started", planned.is_some());
-            self.end_in_vain(planned.unwrap_or(OpId(u64::MAX)));
-            return "answer nobody";
-        }
-        if self.pending.is_empty() {
-            return "answer nothing";
-        }
-        let place = self.chance.below(self.pending.len() as u32) as usize;
-        let Op { id, task, .. } = self.pending[place];
-        let outcome = self.outcome(task);
-        let woken = self.cache.op_done(id, outcome, self.now);
-        assert_eq!(woken, self.model.op_done(id, outcome, self.now), "what {outcome:?} of {task:?} means");
-        let goes_on = matches!(task, Task::Store { pool: true, .. }) && outcome == Ok(Done::Copied);
-        if !goes_on {
-            self.pending.swap_remove(place);
-            self.past.push(id);
-        }
-        self.saw_outcome(task, outcome, woken);
-        match woken {
-            Some(Woken::Answered { op, upto, .. }) => self.take_answer(op, upto),
-            Some(Woken::Loaded(end)) => self.loaded(end),
-            Some(Woken::Copied | Woken::Room) | None => {}
-        }
-        "answer"
-    }
-
-    fn end_in_vain(&mut self, op: OpId) {
-        let outcome = [Ok(Done::Loaded(Blocks(9))), Ok(Done::Copied), Ok(Done::Stored), Err(Failed::Unreachable)]
-            [self.chance.below(4) as usize];
-        assert_eq!(self.cache.op_done(op, outcome, self.now), None, "what nobody waits for");
-        assert_eq!(self.model.op_done(op, outcome, self.now), None);
-    }
-
-    fn outcome(&mut self, task: Task) -> Result<Done, Failed> {
-        if self.chance.percent(self.setting.outage) {
-            return Err(Failed::Unreachable);
-        }
-        match (self.chance.below(20), task) {
-            (0, _) => Err(Failed::Broken),
-            (1, _) => Ok([Done::Probed(Blocks(2)), Done::Loaded(Blocks(2)), Done::Stored, Done::Copied]
-                [self.chance.below(4) as usize]),
-            (2..7, Task::Probe { from, to } | Task::Load { from, to, .. }) => {
-                // Somewhere, and a little outside.
-                let upto = Blocks(self.chance.within(from.0.saturating_sub(1), to.0 + 1));
-                Ok(if matches!(task, Task::Probe { .. }) { Done::Probed(upto) } else { Done::Loaded(upto) })
-            }
-            (_, Task::Probe { to, .. }) => Ok(Done::Probed(to)),
-            (_, Task::Load { to, .. }) => Ok(Done::Loaded(to)),
-            (2..5, Task::Store { .. }) => Ok(Done::Stored),
-            (_, Task::Store { .. }) => Ok(Done::Copied),
-        }
-    }
-
-    fn saw_outcome(&mut self, task: Task, outcome: Result<Done, Failed>, woken: Option<Woken>) {
-        match task {
-            Task::Load { .. } => {
-                let end = if let Some(Woken::Loaded(end)) = woken { Some(end) } else { None };
-                self.seen.when("load failed", outcome.is_err());
-                self.seen.when("load whole", end.is_some_and(|end| end.whole));
-                self.seen.when("load short", end.is_some_and(|end| !end.whole && outcome.is_ok()));
-                self.seen.when("load for one who left", woken == Some(Woken::Room));
-                self.seen.when("load after its deadline", woken.is_none());
-            }
-            Task::Store { pool, .. } => {
-                self.seen.when("copy ended", woken == Some(Woken::Copied));
-                self.seen.when("store ended in the pool", pool && woken.is_none());
-                self.seen.when("store failed", outcome.is_err());
-            }
-            Task::Probe { .. } => self.seen.when("question failed", outcome.is_err()),
-        }
-    }
-
-    /// The answer of the pool finds its request, or does not; once, or twice.
-    fn take_answer(&mut self, op: OpId, upto: Option<Blocks>) {
-        let stray = OpId(op.0 + 1);
-        for request in &mut self.requests {
-            for op in [stray, op, op] {
-                let mut after = request.expected;
-                if let Inquiry::Asked { op: asked, from } = request.expected
-                    && asked == op
-                {
-                    after = Inquiry::Known { from, upto: upto.unwrap_or(from) };
-                }
-                let is_stray = op == stray && after != request.expected;
-                if is_stray || self.chance.percent(5) {
-                    continue;
-                }
-                let waited = request.inquiry.answer(op, upto);
-                assert_eq!(waited, after != request.expected, "whether it was the answer waited for");
-                request.expected = after;
-                self.seen.when("an answer came", waited);
-            }
-        }
-    }
-
-    /// A load ended, or was given up: mostly what came is told to the device, mostly the request goes on.
-    fn loaded(&mut self, end: LoadEnd) {
-        let waits_for_it =
-            |request: &Request| request.holds.as_ref().is_some_and(|holds| holds.waits == Waits::ForLoad(end.op));
-        let place = self.requests.iter().position(waits_for_it).expect("only who waits is woken");
-        assert_eq!(self.requests[place].id, end.request, "whose load it was");
-        let pieces = self.pieces(place, self.requests[place].total);
-        let chain = self.chain_of(&pieces);
-        let request = &mut self.requests[place];
-        let known = Rc::clone(&request.known);
-        let ask = request.ask(&known);
-        let holds = request.holds.as_mut().expect("it waits with its blocks");
-        holds.waits = Waits::Nothing;
-        if self.model.load(end.op).0.is_none() {
-            holds.seat.load = None;
-        }
-        if self.chance.percent(90) {
-            self.cache.commit_loaded(holds.hold, chain, end.got);
-            self.model.commit_loaded(&mut holds.seat, ask, end.got.0);
-            holds.computed = holds.computed.max(end.got.0);
-        }
-        if !end.whole && self.chance.percent(50) {
-            let holds = request.holds.take().expect("it waits with its blocks");
-            self.seen.when("let go of a load given up", holds.seat.load.is_some());
-            self.cache.release(holds.hold, Tokens(holds.reserved));
-            self.model.release(holds.seat);
-            (request.inquiry, request.expected) = (Inquiry::Closed, Inquiry::Closed);
-            self.seen.saw("closed after a short load", 1);
-        }
-    }
-
-    pub(super) fn give_up_late_loads(&mut self) {
-        let mut ends = Vec::new();
-        while let Some(end) = self.cache.timeout(self.now) {
-            ends.push(end);
-        }
-        ends.sort_by_key(|end| end.op);
-        assert_eq!(ends, self.model.timeout(self.now), "loads given up");
-        assert!(self.cache.deadline().is_none_or(|at| at > self.now), "after that, none is late");
-        self.seen.saw("load given up", ends.len() as u64);
-        ends.into_iter().for_each(|end| self.loaded(end));
     }
 }

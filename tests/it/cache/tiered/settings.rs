@@ -1,11 +1,10 @@
-//! Which caches live through histories, and what must happen to them there.
+//! Which caches live through histories.
 
 use super::super::prompts::{Chance, Cut};
 use kvcache::{
     Blocks, BreakerConfig, CacheConfig, Choice, Costs, Deadline, Duplicates, Eviction, HostConfig, LoadMode, Span,
     StoreMode, TierConfig, TierCost, Tokens,
 };
-use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
@@ -52,10 +51,14 @@ impl Setting {
             save_unfull_chunk: chance.percent(60),
             save_decode_cache: chance.percent(35),
             min_retrieve: Tokens([0, 0, 0, chunk, 2 * chunk + 1][chance.below(5) as usize]),
-            deadline: Deadline { base: Span(u64::from(chance.within(5, 60))), per_1k: Span(1500) },
-            breaker: BreakerConfig { failures: 2, probe_every: Span(60) },
+            deadline: Deadline { base: Span(u64::from(chance.within(1, 30))), per_1k: Span(1500) },
+            breaker: BreakerConfig {
+                failures: 2,
+                probe_every: Span(60),
+                silence: Span(u64::from(chance.within(5, 150))),
+            },
         };
-        let outage = [0, 3, 30][chance.below(3) as usize];
+        let outage = [0, 6, 35][chance.below(3) as usize];
         Self { seed, cache, tiers: (seed % 24 != 23).then_some(tiers), cut, longest, outage }
     }
 
@@ -80,38 +83,11 @@ fn host_of(chance: &mut Chance, chunk: u32, longest: u32) -> HostConfig {
 }
 
 /// Where loading is about as dear as computing.
-fn costs(chance: &mut Chance) -> Costs {
+pub(super) fn costs(chance: &mut Chance) -> Costs {
     Costs {
         new_token: Span(u64::from(chance.within(0, 6))),
         pairs_1024: Span(u64::from(chance.within(0, 60))),
         host: TierCost { fixed: Span(u64::from(chance.below(20))), per_token: Span(u64::from(chance.below(3))) },
         pool: TierCost { fixed: Span(u64::from(chance.below(40))), per_token: Span(u64::from(chance.within(0, 4))) },
-    }
-}
-
-/// How often what happened: histories in which nothing happens prove nothing.
-#[derive(Debug, Default)]
-pub(super) struct Seen(BTreeMap<&'static str, u64>);
-
-impl Seen {
-    pub(super) fn saw(&mut self, what: &'static str, count: u64) {
-        *self.0.entry(what).or_default() += count;
-    }
-
-    pub(super) fn when(&mut self, what: &'static str, happened: bool) {
-        self.saw(what, u64::from(happened));
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        for (what, count) in &other.0 {
-            self.saw(what, *count);
-        }
-    }
-
-    /// Asserts that everything which anybody counted happened at least so often.
-    pub(super) fn check(&self, least: u64) {
-        for (what, count) in &self.0 {
-            assert!(*count >= least, "too little of {what} in these histories: {self:?}");
-        }
     }
 }

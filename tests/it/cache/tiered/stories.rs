@@ -1,249 +1,7 @@
-//! The rules, one short story each. A block holds 4 tokens, an object two blocks: 8 tokens. A letter is a piece of one
-//! block; a number after it says another length; what stands behind `|` is the reply: `ab6|c` is a prompt of ten tokens
-//! and four tokens of reply.
-//!
-//! `start x ab` looks x up and begins if it can: `x 0+8` says that nothing is on the device and 8 tokens will be
-//! loaded. Operations are told as they come out: `#2 load 0..1..3 8+16` brings object 0 from L1 and objects 1 and 2
-//! from L2, 8 and 16 tokens; `#3 store 0..1 8 pool` is new to L1 with 8 tokens and goes to L2.
+//! The rules, one short story each.
 
-use kvcache::{
-    Blocks, BreakerConfig, CacheConfig, Chain, ChainBuilder, Choice, Deadline, Done, Duplicates, Eviction, Failed,
-    HoldId, HostConfig, Inquiry, LoadEnd, LoadMode, Looked, OpId, Piece, RequestId, Span, StoreMode, Task, TierConfig,
-    TieredCache, Time, Tokens, Woken, WorkerCache,
-};
-use std::collections::BTreeMap;
-
-const BLOCK: Tokens = Tokens(4);
-
-/// 8 blocks of device, 48 tokens of host: six objects.
-fn tiers() -> TierConfig {
-    TierConfig {
-        chunk: Tokens(8),
-        host: Some(HostConfig {
-            capacity: 48,
-            token_bytes: 1,
-            chunk: Tokens(8),
-            eviction: Eviction::Lru,
-            watermark: 1000,
-            evict: 0,
-            seed: 0,
-        }),
-        pool: false,
-        load: LoadMode::Overlapped,
-        store: StoreMode::Overlapped,
-        choice: Choice::Always,
-        save_unfull_chunk: false,
-        save_decode_cache: false,
-        min_retrieve: Tokens::ZERO,
-        deadline: Deadline { base: Span::from_secs(1), per_1k: Span::ZERO },
-        breaker: BreakerConfig { failures: 2, probe_every: Span::from_secs(5) },
-    }
-}
-
-fn both() -> TierConfig {
-    TierConfig { pool: true, ..tiers() }
-}
-
-fn pool() -> TierConfig {
-    TierConfig { host: None, ..both() }
-}
-
-#[derive(Default)]
-struct Request {
-    id: RequestId,
-    pieces: Vec<Piece>,
-    prompt: Tokens,
-    inquiry: Inquiry,
-    holds: Option<(HoldId, Tokens)>,
-}
-
-impl Request {
-    fn new(id: u64, text: &str) -> Self {
-        let mut builder = ChainBuilder::new();
-        let mut prompt = None;
-        let mut rest = text;
-        while let Some(letter) = rest.chars().next() {
-            let digits = rest[1..].bytes().take_while(u8::is_ascii_digit).count();
-            if letter == '|' {
-                prompt = builder.pieces().last().map(|piece| piece.end);
-            } else {
-                builder.push(u64::from(u32::from(letter)), Tokens(rest[1..=digits].parse().unwrap_or(BLOCK.0)));
-            }
-            rest = &rest[1 + digits..];
-        }
-        let pieces = builder.pieces().to_vec();
-        let prompt = prompt.unwrap_or_else(|| Chain::new(&pieces, BLOCK).tokens());
-        Self { id: RequestId(id), pieces, prompt, ..Self::default() }
-    }
-
-    fn chain(&self) -> Chain<'_> {
-        Chain::new(&self.pieces, BLOCK)
-    }
-}
-
-/// A stage: a cache, requests by name, and what is written down.
-struct Stage {
-    cache: TieredCache,
-    requests: BTreeMap<String, Request>,
-    now: Time,
-    said: Vec<String>,
-}
-
-impl Stage {
-    fn play(&mut self, line: &str) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words[..] {
-            ["start", who, prompt] => {
-                let request = Request::new(who.as_bytes()[0].into(), prompt);
-                self.requests.insert(who.to_owned(), request);
-                self.start(who);
-            }
-            ["start", who] => self.start(who),
-            ["compute", who] => self.compute(who, self.requests[who].prompt),
-            ["compute", who, upto] => self.compute(who, Tokens(upto.parse().expect("tokens"))),
-            ["end", who] => self.end(who),
-            ["run", who, prompt] => {
-                self.play(&format!("start {who} {prompt}"));
-                self.play(&format!("compute {who}"));
-                self.end(who);
-            }
-            ["flood"] => self.flood(),
-            ["wait", seconds] => self.now += Span::from_secs(seconds.parse().expect("seconds")),
-            ["late"] => {
-                while let Some(end) = self.cache.timeout(self.now) {
-                    self.loaded(end);
-                }
-            }
-            ["usage"] => self.usage(),
-            [op, ref outcome @ ..] => self.tell(op, outcome),
-            [] => {}
-        }
-        self.tell_ops();
-        self.cache.check();
-    }
-
-    fn say(&mut self, what: String) {
-        self.said.push(what);
-    }
-
-    fn start(&mut self, who: &str) {
-        let request = self.requests.get_mut(who).expect("who starts again has started before");
-        let (id, prompt, chain) = (request.id, request.prompt, Chain::new(&request.pieces, BLOCK));
-        let looked = self.cache.look_up(id, chain, prompt, prompt, &mut request.inquiry, self.now);
-        let Looked::Ready(offer) = looked else { return self.say(format!("{who} waits")) };
-        let said = match self.cache.begin(id, chain, &offer, chain.tokens(), self.now) {
-            Err(refused) => format!("{who} {refused}"),
-            Ok(admission) => {
-                request.holds = Some((admission.hold, chain.tokens()));
-                if let Some(op) = admission.load {
-                    self.cache.start_load(op, self.now);
-                }
-                format!("{who} {}+{}", offer.device().0, (offer.cached() - offer.device()).0)
-            }
-        };
-        self.say(said);
-    }
-
-    fn compute(&mut self, who: &str, upto: Tokens) {
-        let request = &self.requests[who];
-        let (hold, _) = request.holds.expect("it has begun");
-        self.cache.commit(request.id, hold, request.chain(), request.prompt, upto, self.now);
-        self.tell_ops();
-    }
-
-    fn end(&mut self, who: &str) {
-        let request = self.requests.get_mut(who).expect("a request that was started");
-        if let Some((hold, reserved)) = request.holds.take() {
-            self.cache.release(hold, reserved);
-        }
-    }
-
-    /// All idle blocks are evicted.
-    fn flood(&mut self) {
-        let request = Request::new(0, "!1");
-        let (one, mut closed) = (Tokens(1), Inquiry::Closed);
-        let looked = self.cache.look_up(request.id, request.chain(), one, one, &mut closed, self.now);
-        let Looked::Ready(offer) = looked else { panic!("it waits for nothing") };
-        let all = self.cache.available().tokens(BLOCK);
-        let begun =
-            self.cache.begin(request.id, request.chain(), &offer, all, self.now).expect("it takes what there is");
-        self.cache.release(begun.hold, all);
-    }
-
-    fn tell_ops(&mut self) {
-        while let Some(op) = self.cache.poll_op() {
-            let task = match op.task {
-                Task::Probe { from, to } => format!("probe {}..{}", from.0, to.0),
-                Task::Load { from, host, to, host_tokens, pool_tokens } => {
-                    format!("load {}..{}..{} {}+{}", from.0, host.0, to.0, host_tokens.0, pool_tokens.0)
-                }
-                Task::Store { from, to, host_tokens, pool } => {
-                    format!("store {}..{} {}{}", from.0, to.0, host_tokens.0, if pool { " pool" } else { "" })
-                }
-            };
-            self.say(format!("#{} {task}", op.id.0));
-        }
-    }
-
-    fn tell(&mut self, op: &str, outcome: &[&str]) {
-        let op = OpId(op.strip_prefix('#').and_then(|op| op.parse().ok()).expect("#number"));
-        let count = |number: &str| Blocks(number.parse().expect("objects"));
-        let outcome = match *outcome {
-            ["has", upto] => Ok(Done::Probed(count(upto))),
-            ["brought", upto] => Ok(Done::Loaded(count(upto))),
-            ["copied"] => Ok(Done::Copied),
-            ["stored"] => Ok(Done::Stored),
-            ["unreachable"] => Err(Failed::Unreachable),
-            ["broken"] => Err(Failed::Broken),
-            _ => panic!("nobody knows how an operation ends so: {outcome:?}"),
-        };
-        match self.cache.op_done(op, outcome, self.now) {
-            None => self.say("nothing".to_owned()),
-            Some(Woken::Copied) => self.say("copied".to_owned()),
-            Some(Woken::Room) => self.say("room".to_owned()),
-            Some(Woken::Loaded(end)) => self.loaded(end),
-            Some(Woken::Answered { request, op, upto }) => {
-                let asked = self.requests.values_mut().find(|other| other.id == request).expect("it is here");
-                assert!(asked.inquiry.answer(op, upto), "it waits for the answer");
-            }
-        }
-    }
-
-    fn loaded(&mut self, end: LoadEnd) {
-        let (who, request) = self.requests.iter().find(|(_, other)| other.id == end.request).expect("it is here");
-        let (hold, _) = request.holds.expect("it waits with its blocks");
-        self.cache.commit_loaded(hold, request.chain(), end.got);
-        let whole = if end.whole { "" } else { " short" };
-        let said = format!("{who} got {} of it {}+{}{whole}", end.got.0, end.from_host.0, end.from_pool.0);
-        self.say(said);
-    }
-
-    fn usage(&mut self) {
-        let usage = self.cache.usage();
-        let kept = self.cache.kept_for_loads();
-        let device = format!("device {} {} {} {}", usage.free.0, usage.private.0, usage.held.0, usage.idle.0);
-        let host = self.cache.host().map_or_else(String::new, |host| {
-            let usage = host.usage();
-            format!(" host {} {} {}", usage.ready, usage.pending, usage.pinned)
-        });
-        self.say(format!("{device} kept {}{host}", kept.0));
-    }
-}
-
-fn check(tiers: TierConfig, story: &str, expected: &str) {
-    let config = CacheConfig {
-        capacity: Blocks(8),
-        block: BLOCK,
-        prefix_caching: true,
-        duplicates: Duplicates::Keep,
-        events: false,
-    };
-    let cache = TieredCache::new(WorkerCache::new(config), Some(tiers));
-    let mut stage = Stage { cache, requests: BTreeMap::new(), now: Time::ZERO, said: Vec::new() };
-    story.split(';').for_each(|line| stage.play(line));
-    let clean = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(stage.said.join(", "), clean(expected), "{story}");
-}
+use super::stage::{both, check, pool, tiers};
+use kvcache::{Choice, Costs, Eviction, HostConfig, Span, TierConfig, TierCost, Tokens};
 
 #[test]
 fn cold() {
@@ -277,8 +35,8 @@ fn a_hit_in_the_host() {
     // The device has three blocks of it: object 1 is loaded whole, though half of it is there, and gains 4 tokens.
     check(
         tiers(),
-        "run x abcde; #1 copied; flood; run y abc; start z abcde; #3 brought 2; compute z",
-        "x 0+0, #1 store 0..2 16, copied, y 0+8, #2 load 0..1..1 8+0, z 12+4, #3 load 1..2..2 8+0, z got 16 of it 4+0",
+        "run x abcde; #1 copied; flood; start y abc; #2 brought 1; compute y; end y; start z abcde; #3 brought 2; compute z",
+        "x 0+0, #1 store 0..2 16, copied, y 0+8, #2 load 0..1..1 8+0, y got 8 of it 8+0, z 12+4, #3 load 1..2..2 8+0, z got 16 of it 4+0",
     );
 }
 
@@ -401,7 +159,7 @@ fn a_store_never_waits_for_room() {
     check(
         small,
         "start x abcdef; compute x; usage; #1 copied; usage; end x; flood; start y abcdef",
-        "x 0+0, #1 store 0..3 16, device 2 0 6 0 kept 0 host 0 16 0, copied, device 2 0 6 0 kept 0 host 16 0 0,
+        "x 0+0, #1 store 0..3 16 upto 2, device 2 0 6 0 kept 0 host 0 16 0, copied, device 2 0 6 0 kept 0 host 16 0 0,
          y 0+16, #2 load 0..2..2 16+0",
     );
     // Room for none, and nowhere else to go: nothing is done. With a pool, the store goes there.
@@ -426,18 +184,6 @@ fn replies_are_stored_where_they_are_to_be() {
 }
 
 #[test]
-fn a_pool_that_cannot_be_reached_is_left_alone() {
-    // Two failures open the breaker for five seconds; then one question is let through, and its answer closes it.
-    check(
-        pool(),
-        "start x abc; #1 unreachable; start x; compute x; #2 unreachable; start y def; end y; wait 5; start z ghi;
-         start v jkl; #3 has 0; start w mno",
-        "x waits, #1 probe 0..1, x 0+0, #2 store 0..1 0 pool, copied, y 0+0, z waits, #3 probe 0..1, v 0+0,
-         w waits, #4 probe 0..1",
-    );
-}
-
-#[test]
 fn too_little_is_not_worth_a_load() {
     let picky = TierConfig { min_retrieve: Tokens(9), ..tiers() };
     check(
@@ -445,6 +191,92 @@ fn too_little_is_not_worth_a_load() {
         "run x abcdef; #1 copied; flood; start y abc; end y; start z abcde",
         "x 0+0, #1 store 0..3 24, copied, y 0+0, z 0+16, #2 load 0..2..2 16+0",
     );
+    // L1 has object 0: too little alone, though it would gain 80 ps. Two objects would still gain 48 ps, three 16 ps: all
+    // are loaded, or where that gains nothing, none. Nobody wants more of L2 only to get over a threshold.
+    let dear = |per_token: u64| {
+        let pool = TierCost { fixed: Span(0), per_token: Span(per_token) };
+        let costs = Costs { new_token: Span(10), pool, ..Costs::default() };
+        TierConfig { pool: true, choice: Choice::ByCost(costs), ..picky }
+    };
+    let story = "start x ab; compute x; end x; #1 copied; #1 stored; flood; start y abcdefg";
+    let begin = "x 0+0, #1 store 0..1 8 pool, copied, nothing";
+    let all = format!("{begin}, y waits, #2 probe 1..3, y 0+24, #3 load 0..1..3 8+16");
+    check(dear(14), &format!("{story}; #2 has 3; start y"), &all);
+    check(dear(15), story, &format!("{begin}, y 0+0"));
+}
+
+#[test]
+fn a_store_may_come_before_the_end_of_its_pass() {
+    // What was stored is not stored again; what was not, is.
+    check(
+        tiers(),
+        "start x abcde; store x 8; #1 copied; usage; compute x; usage; end x; flood; start y abcde",
+        "x 0+0, #1 store 0..1 8, copied, device 3 5 0 0 kept 0 host 8 0 0, #2 store 1..2 8,
+         device 3 0 5 0 kept 0 host 8 8 0, y 0+8, #3 load 0..1..1 8+0",
+    );
+    check(
+        tiers(),
+        "start x abcde; store x 20; store x 20; compute x; #1 copied; usage",
+        "x 0+0, #1 store 0..2 16, copied, device 3 0 5 0 kept 0 host 16 0 0",
+    );
+    // Its request may go before the pass ends: L1 has what the device has not.
+    check(
+        tiers(),
+        "start x abcde; store x 20; end x; #1 copied; usage; start y abcde",
+        "x 0+0, #1 store 0..2 16, copied, device 8 0 0 0 kept 0 host 16 0 0, y 0+16, #2 load 0..2..2 16+0",
+    );
+}
+
+/// x has a block on the device and waits for the two objects that L1 has.
+const AWAITED: &str = "start w abcde; compute w; #1 copied; end w; flood; start v a; compute v; end v; start x abcde";
+
+#[test]
+#[should_panic(expected = "only what has come is committed")]
+fn what_is_still_to_come_is_not_committed() {
+    check(tiers(), &format!("{AWAITED}; compute x 5"), "");
+}
+
+#[test]
+#[should_panic(expected = "only what has come is committed")]
+fn what_is_still_to_come_is_not_stored() {
+    check(tiers(), &format!("{AWAITED}; store x 20"), "");
+}
+
+#[test]
+fn what_has_come_is_committed() {
+    let begin = "w 0+0, #1 store 0..2 16, copied, v 0+0, x 4+12, #2 load 0..2..2 16+0";
+    // What the device had is there whatever comes; so is what was computed once nobody waits any more.
+    check(tiers(), &format!("{AWAITED}; compute x 4; usage"), &format!("{begin}, device 3 4 1 0 kept 0 host 16 0 16"));
+    check(
+        tiers(),
+        &format!("{AWAITED}; wait 1; late; compute x; usage"),
+        &format!("{begin}, x got 4 of it 0+0 short, device 3 0 5 0 kept 0 host 16 0 16"),
+    );
+}
+
+#[test]
+fn a_question_asked_ahead_is_all_there_is() {
+    let costs = Costs { new_token: Span(1000), ..Costs::default() };
+    let by_cost = TierConfig { choice: Choice::ByCost(costs), ..both() };
+    // Asked once: when its turn comes, the answer is there, or waited for.
+    check(by_cost, "ahead x abcde; start x; #1 has 2; start x", "#1 probe 0..2, x waits, x 0+16, #2 load 0..0..2 0+16");
+    // While another loads the same, there is nothing to ask; who cannot do without the answer, or has no pool, asks nothing.
+    check(
+        by_cost,
+        "ahead x abcde; #1 has 2; start x; ahead y abcde; #2 brought 2; start y",
+        "#1 probe 0..2, x 0+16, #2 load 0..0..2 0+16, x got 16 of it 0+16, y 16+0",
+    );
+    check(both(), "ahead x abcde", "");
+    check(TierConfig { pool: false, ..by_cost }, "ahead x abcde", "");
+}
+
+#[test]
+fn a_pool_that_never_had_anything_is_still_asked_where_much_is_to_be_gained() {
+    let costs = Costs { new_token: Span(1000), ..Costs::default() };
+    let by_cost = TierConfig { choice: Choice::ByCost(costs), ..pool() };
+    let story: Vec<_> = (1..=40).map(|op| format!("start x abc; #{op} has 0; start x; end x")).collect();
+    let expected: Vec<_> = (1..=40).map(|op| format!("x waits, #{op} probe 0..1, x 0+0")).collect();
+    check(by_cost, &story.join(";"), &expected.join(", "));
 }
 
 #[test]
@@ -462,4 +294,23 @@ fn the_host_is_told_the_time() {
                  #3 store 0..1 8, copied, v 0+0, #4 store 0..1 8, copied,";
     check(aging, &story(600), &format!("{begin} u 0+0, t 0+7, #5 load 0..1..1 8+0"));
     check(aging, &story(1), &format!("{begin} u 0+7, #5 load 0..1..1 8+0, t 0+0"));
+    // What is stored is there when it is copied, ten minutes after it was sent on its way: a had two uses two minutes ago.
+    check(
+        aging,
+        "start w cd; compute w; wait 480; run x ab; #2 copied; flood; start y ab; #3 brought 1; end y; wait 120; #1 copied;
+         end w; run v ef; #4 copied; flood; start u ab; start t cd",
+        "w 0+0, #1 store 0..1 8, x 0+0, #2 store 0..1 8, copied, y 0+7, #3 load 0..1..1 8+0, y got 7 of it 7+0, copied,
+         v 0+0, #4 store 0..1 8, copied, u 0+0, t 0+7, #5 load 0..1..1 8+0",
+    );
+    // A load is a use when it ends: then c has not been used for five minutes, however the dice fall.
+    for seed in 0..8 {
+        aging.host = aging.host.map(|host| HostConfig { seed, ..host });
+        check(
+            aging,
+            "run x ab; #1 copied; flood; start y ab; wait 300; run w cd; #3 copied; wait 300; #2 brought 1; end y; flood;
+             run v ef; #4 copied; flood; start u ab; start t cd",
+            "x 0+0, #1 store 0..1 8, copied, y 0+7, #2 load 0..1..1 8+0, w 0+0, #3 store 0..1 8, copied,
+             y got 7 of it 7+0, v 0+0, #4 store 0..1 8, copied, u 0+7, #5 load 0..1..1 8+0, t 0+0",
+        );
+    }
 }

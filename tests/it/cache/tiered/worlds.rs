@@ -1,40 +1,23 @@
 //! Random histories. After every step, cache and model must agree on everything that can be asked, and every operation
 //! that comes out must be the one expected.
 //!
-//! A failure names the setting and the step. `PODLAB_SEEDS=n` lives through n times as many histories.
+//! A failure names the setting and the step.
 
+use super::super::histories::{self, History, Seen, learn, rounds};
 use super::super::host::model::Object;
 use super::super::mirror::Mirror;
 use super::super::model::Names;
 use super::super::prompts::{Author, Chance, Prompt};
 use super::model::{Ask, Model, Seat, tokens_of};
-use super::settings::{Seen, Setting};
-use kvcache::{
-    Blocks, BreakerState, Chain, HoldId, Inquiry, Op, OpId, RequestId, Span, TieredCache, Time, Tokens, WorkerCache,
-};
+use super::settings::Setting;
+use kvcache::{Blocks, Chain, HoldId, Inquiry, Op, OpId, RequestId, Span, TieredCache, Time, Tokens, WorkerCache};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 const STEPS: u32 = 1200;
-const WORLDS: u64 = 320;
+const WORLDS: u64 = 480;
 const PROMPTS: usize = 16;
 const REQUESTS: usize = 10;
-
-#[derive(Debug)]
-#[expect(dead_code, reason = "read by whoever reads a failure")]
-struct Place {
-    setting: Setting,
-    step: u32,
-    doing: &'static str,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed in {self:?}");
-        }
-    }
-}
 
 /// A prompt with its reply, and the objects that lower tiers know it by.
 pub(super) struct Known {
@@ -48,6 +31,8 @@ pub(super) enum Waits {
     Nothing,
     ToStart(OpId),
     ForLoad(OpId),
+    /// For its pass to end, which has stored something already.
+    ToCommit,
 }
 
 pub(super) struct Holds {
@@ -55,7 +40,15 @@ pub(super) struct Holds {
     pub(super) seat: Seat,
     pub(super) reserved: u32,
     pub(super) computed: u32,
+    /// What was stored before the pass ended.
+    pub(super) stored: u32,
     pub(super) waits: Waits,
+}
+
+impl Holds {
+    pub(super) fn waits_for_a_load(&self) -> bool {
+        matches!(self.waits, Waits::ToStart(_) | Waits::ForLoad(_))
+    }
 }
 
 pub(super) struct Request {
@@ -94,6 +87,8 @@ pub(super) struct World {
     pub(super) chance: Chance,
     pub(super) seen: Seen,
     open: bool,
+    /// Everybody is to go.
+    pub(super) ending: bool,
 }
 
 impl World {
@@ -114,20 +109,7 @@ impl World {
             chance: Chance::new(setting.seed),
             seen: Seen::default(),
             open: false,
-        }
-    }
-
-    fn step(&mut self) -> &'static str {
-        match self.chance.below(100) {
-            0..3 => self.learn(),
-            3..18 => self.arrive(),
-            18..38 => self.look(),
-            38 => self.reserve(),
-            39 => self.flood(),
-            40..58 => self.advance(),
-            58..80 => self.answer(),
-            80..94 => self.release(),
-            _ => self.wait(),
+            ending: false,
         }
     }
 
@@ -143,12 +125,7 @@ impl World {
             assert_eq!(objects.objects(), Blocks(count as u32), "objects of a prompt");
             assert_eq!(objects.tokens_before(objects.objects()), Tokens(tokens), "tokens of its objects");
         }
-        if self.known.len() < PROMPTS {
-            self.known.push(known);
-        } else {
-            let forgotten = self.chance.below(PROMPTS as u32) as usize;
-            self.known[forgotten] = known;
-        }
+        learn(&mut self.known, known, PROMPTS, &mut self.chance);
         "learn"
     }
 
@@ -181,7 +158,7 @@ impl World {
         let id = RequestId(self.arrivals);
         self.requests.push(Request { id, known, inquiry: new, expected: new, total, grows, holds: None });
         if self.chance.percent(40) {
-            self.ask_ahead();
+            self.ask_ahead(self.requests.len() - 1);
         }
         "arrive"
     }
@@ -194,19 +171,6 @@ impl World {
             self.give_up_late_loads();
         }
         "wait"
-    }
-
-    fn compare(&mut self) {
-        let mut ops = Vec::new();
-        while let Some(op) = self.cache.poll_op() {
-            ops.push(op);
-        }
-        assert_eq!(ops, core::mem::take(&mut self.model.ops), "what is to be done");
-        self.pending.extend(ops);
-        self.compare_device();
-        self.compare_host();
-        self.compare_waiting();
-        self.cache.check();
     }
 
     fn compare_device(&mut self) {
@@ -271,8 +235,7 @@ impl World {
         }
         let mut names = BTreeSet::new();
         assert!(self.model.under_way().all(|name| names.insert(name)), "an object is loaded once");
-        let open = self.model.breaker.as_ref().map(kvcache::Breaker::state);
-        let open = open.is_some_and(|state| !matches!(state, BreakerState::Closed { .. }));
+        let open = !self.model.is_closed();
         self.seen.when("breaker opened", open && !self.open);
         self.seen.when("breaker closed", !open && self.open);
         self.open = open;
@@ -280,13 +243,14 @@ impl World {
 
     /// Everything ends, and nothing is left.
     fn end(&mut self) {
+        self.ending = true;
         while !self.requests.is_empty() {
             self.release();
         }
-        self.compare();
+        self.compare(STEPS);
         while !self.pending.is_empty() {
             self.answer();
-            self.compare();
+            self.compare(STEPS);
         }
         assert!(self.model.is_idle(), "nothing moves");
         let usage = self.cache.usage();
@@ -304,26 +268,49 @@ impl World {
     }
 }
 
+impl History for World {
+    fn step(&mut self) -> &'static str {
+        match self.chance.below(100) {
+            0..3 => self.learn(),
+            3..16 => self.arrive(),
+            16..36 => self.look(),
+            36 => self.reserve(),
+            37..43 => self.flood(),
+            43..60 => self.advance(),
+            60..79 => self.answer(),
+            79..91 => self.release(),
+            _ => self.wait(),
+        }
+    }
+
+    fn compare(&mut self, _: u32) {
+        let mut ops = Vec::new();
+        while let Some(op) = self.cache.poll_op() {
+            ops.push(op);
+        }
+        assert_eq!(ops, core::mem::take(&mut self.model.ops), "what is to be done");
+        self.pending.extend(ops);
+        self.compare_device();
+        self.compare_host();
+        self.compare_waiting();
+        self.cache.check();
+    }
+}
+
 fn live(setting: Setting) -> Seen {
     let mut world = World::new(setting);
-    let mut place = Place { setting, step: 0, doing: "" };
-    for step in 0..STEPS {
-        (place.step, place.doing) = (step, "in the middle of it");
-        place.doing = world.step();
-        world.compare();
-    }
+    let _place = histories::live(setting, STEPS, &mut world);
     world.end();
     world.seen
 }
 
 fn worlds(first: u64) {
-    let seeds = std::env::var("PODLAB_SEEDS").map_or(1, |seeds| seeds.parse().expect("PODLAB_SEEDS is a number"));
-    for round in 0..seeds {
+    for round in 0..rounds() {
         let mut all = Seen::default();
         for seed in first..first + WORLDS {
             all.add(&live(Setting::numbered(1000 * round + seed)));
         }
-        all.check(100);
+        all.check(69, 20);
     }
 }
 

@@ -1,0 +1,47 @@
+//! A load whose time is over: what has come counts, as far as it is a prefix.
+
+use super::transit::{Load, PoolBytes};
+use super::{Part, Transport, What, number};
+use kvcache::{Blocks, Contact, Done};
+
+impl Transport {
+    /// A load's deadline: what is on its way does not come any more.
+    ///
+    /// Objects flow in order, each over all its ways: of a part that has brought so much of its bytes, so much of the
+    /// objects have come.
+    pub(super) fn cut_short(&mut self, index: u32) {
+        let transit = &self.transits[index as usize];
+        let What::Load(Load { from, host, upto, lease, contact, host_bytes, pool }) = transit.what else { return };
+        let asking = transit.under_way & Part::Wait.bit() != 0;
+        let lasted = self.now.since(transit.began);
+        let [of_host, network, of_pool, onward] = Part::CARRIED.map(|part| self.stop(index, part));
+        let live = self.end_lease(lease);
+        let part_of = |objects: Blocks, came: Option<u64>, all: u64| match came {
+            None => objects,
+            Some(bytes) => Blocks((u128::from(objects.0) * u128::from(bytes) / u128::from(all.max(1))) as u32),
+        };
+        let PoolBytes { all, elsewhere } = pool;
+        let promised = if asking || !live { Blocks::ZERO } else { upto - host };
+        let in_host = part_of(promised, network, elsewhere).min(part_of(promised, of_pool, all));
+        let onto_device = in_host.min(part_of(promised, onward, all));
+        let device = match of_host {
+            Some(_) => from + part_of(host - from, of_host, host_bytes),
+            None => host + onto_device,
+        };
+        let heard = self.config.pool.is_none_or(|access| lasted >= access.round_trip);
+        let contact = if asking && contact == Contact::Answered && !heard { Contact::Silent } else { contact };
+        self.answer(index, Ok(Done::Loaded { device, host: host + in_host, pool: contact }));
+    }
+
+    /// Stops a part, if it is under way: the bytes that it has brought.
+    fn stop(&mut self, index: u32, part: Part) -> Option<u64> {
+        let transit = &self.transits[index as usize];
+        if transit.under_way & part.bit() == 0 {
+            return None;
+        }
+        let link = self.ways.link(transit.worker, part, false);
+        let bytes = self.links[link as usize].cancel(number(index, part), self.now);
+        self.agenda.schedule(link, self.links[link as usize].deadline());
+        bytes
+    }
+}

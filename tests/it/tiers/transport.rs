@@ -1,0 +1,240 @@
+//! The ways between the tiers alone: what an operation brings, and what a load brings that is cut short.
+//!
+//! A chunk of 256 tokens has 256,000 bytes. The ways carry 1 GB/s unless a test slows one of them down: 0.256 ms a chunk.
+
+use super::world::{TOKEN_BYTES, pool};
+use kvcache::{
+    Blocks, Chain, ChainBuilder, Contact, Done, Failed, Op, OpId, RequestId, Span, Task, Time, Tokens, WorkerId,
+};
+use sim::replica::Asked;
+use sim::transport::{Arrived, PoolAccess, Reach, Transport, TransportConfig};
+
+const FIRST: WorkerId = WorkerId(0);
+const SECOND: WorkerId = WorkerId(1);
+
+fn ways() -> TransportConfig {
+    TransportConfig {
+        token_bytes: TOKEN_BYTES,
+        host_bytes_per_s: 1e9,
+        nic_bytes_per_s: 1e9,
+        workers_per_node: 1,
+        pool: Some(PoolAccess { bytes_per_s: 1e9, round_trip: Span::from_micros(100), ..pool(2, 1 << 30) }),
+    }
+}
+
+struct Stage {
+    transport: Transport,
+    chain: ChainBuilder,
+    next: u64,
+    now: Time,
+}
+
+impl Stage {
+    /// A prompt of eight chunks, of which the pool has all.
+    fn new(config: TransportConfig) -> Self {
+        let mut chain = ChainBuilder::new();
+        chain.push(7, Tokens(8 * 256));
+        let mut stage = Self { transport: Transport::new(config, 2), chain, next: 0, now: Time::ZERO };
+        stage.start(FIRST, Self::store(), None);
+        assert_eq!(stage.outcomes(), [Ok(Done::Copied), Ok(Done::Stored)]);
+        stage
+    }
+
+    fn store() -> Task {
+        Task::Store { from: Blocks(0), to: Blocks(8), host: Blocks(8), host_tokens: Tokens(8 * 256), pool: true }
+    }
+
+    /// So many chunks from L1, and the rest of eight from L2.
+    fn load(host: u32) -> Task {
+        let (host_tokens, pool_tokens) = (Tokens(256 * host), Tokens(256 * (8 - host)));
+        Task::Load { from: Blocks(0), host: Blocks(host), to: Blocks(8), host_tokens, pool_tokens }
+    }
+
+    fn start(&mut self, worker: WorkerId, task: Task, within: Option<Span>) -> OpId {
+        self.next += 1;
+        let op = Op { id: OpId(self.next), request: RequestId(0), task };
+        let objects = Chain::new(self.chain.pieces(), Tokens(256));
+        self.transport.start(worker, Asked { op, objects, deadline: within.map(|span| self.now + span) }, self.now);
+        self.transport.check();
+        op.id
+    }
+
+    fn all(&mut self) -> Vec<Arrived> {
+        let mut arrived = Vec::new();
+        while let Some(due) = self.transport.due() {
+            self.now = self.transport.run(due).unwrap_or(due);
+            arrived.extend(std::iter::from_fn(|| self.transport.poll()));
+            self.transport.check();
+        }
+        arrived
+    }
+
+    fn outcomes(&mut self) -> Vec<Result<Done, Failed>> {
+        self.all().into_iter().map(|arrived| arrived.outcome).collect()
+    }
+
+    /// What a load by the second worker brings by its deadline.
+    fn brings(mut self, host: u32, within: Span) -> Result<Done, Failed> {
+        self.start(SECOND, Self::load(host), Some(within));
+        let outcomes = self.outcomes();
+        assert_eq!(outcomes.len(), 1, "one answer to one load");
+        let pool = self.transport.pool().expect("there is one");
+        assert_eq!((pool.usage(0).pinned, pool.usage(1).pinned), (0, 0), "the lease is given back");
+        outcomes[0]
+    }
+}
+
+const fn loaded(device: u32, host: u32, pool: Contact) -> Result<Done, Failed> {
+    Ok(Done::Loaded { device: Blocks(device), host: Blocks(host), pool })
+}
+
+/// Leases take 0.4 ms (eight of them, four at a time, two round trips each). A way of 0.1 GB/s then carries a chunk in
+/// 2.56 ms: by 13.3 ms five of eight are there. The network carries what lies on the other node alone.
+#[test]
+fn a_load_cut_short_brings_what_its_slowest_way_has_carried() {
+    let five = Span::from_micros(400 + 5 * 2560 + 100);
+    let with = |change: &dyn Fn(&mut TransportConfig)| {
+        let mut config = ways();
+        change(&mut config);
+        Stage::new(config)
+    };
+    let slow_pool = with(&|ways| ways.pool.as_mut().expect("there is one").bytes_per_s = 1e8);
+    assert_eq!(slow_pool.brings(0, five), loaded(5, 5, Contact::Answered));
+    let slow_link = with(&|ways| ways.host_bytes_per_s = 1e8);
+    assert_eq!(slow_link.brings(0, five), loaded(5, 8, Contact::Answered), "all has come into the host");
+    // Of eight chunks so many lie on the first node, for the second worker elsewhere.
+    let whole = Stage::new(ways());
+    let mut spread = [0, 0];
+    let objects = Chain::new(whole.chain.pieces(), Tokens(256));
+    let mut pool = Stage::new(ways()).transport;
+    let pool = pool.pool_mut().expect("there is one");
+    let leased = pool.lease(objects, Blocks(0), Blocks(8), Time(1 << 50), |shard, tokens| {
+        spread[usize::from(shard)] += tokens.0 / 256;
+    });
+    assert!(leased.is_some() && spread[0] > 1 && spread[1] > 1, "some here, some there: {spread:?}");
+    let half = Span::from_micros(400 + 2560 * u64::from(spread[0]) / 2 + 1);
+    let slow_network = with(&|ways| ways.nic_bytes_per_s = 1e8);
+    assert_eq!(
+        slow_network.brings(0, half),
+        loaded(4, 4, Contact::Answered),
+        "half of what lies elsewhere, half of all"
+    );
+}
+
+#[test]
+fn a_load_cut_short_ends_where_its_part_from_l1_does() {
+    // Five chunks from L1 and three from L2 share the host link from 0.2 ms on; through the pool come two of the three.
+    let stage = Stage::new(ways());
+    assert_eq!(stage.brings(5, Span::from_micros(200 + 2 * 256 + 10)), loaded(1, 7, Contact::Answered));
+    // L1's part has come, and of the other one chunk, through the pool's bottleneck.
+    let mut config = ways();
+    config.pool.as_mut().expect("there is one").bytes_per_s = 1e8;
+    let stage = Stage::new(config);
+    assert_eq!(stage.brings(5, Span::from_micros(200 + 2560 + 10)), loaded(6, 6, Contact::Answered));
+}
+
+#[test]
+fn a_load_whose_leases_were_not_there_in_time_has_brought_nothing_from_l2() {
+    // 0.3 ms: after one round trip somebody has answered.
+    assert_eq!(Stage::new(ways()).brings(0, Span::from_micros(300)), loaded(0, 0, Contact::Answered));
+    assert_eq!(Stage::new(ways()).brings(0, Span::from_micros(99)), loaded(0, 0, Contact::Silent));
+    // Leases for seven chunks take 0.4 ms, one chunk from L1 0.256 ms.
+    assert_eq!(Stage::new(ways()).brings(1, Span::from_micros(390)), loaded(1, 1, Contact::Answered));
+}
+
+#[test]
+fn what_was_cut_short_under_a_lease_that_has_expired_does_not_count() {
+    let mut config = ways();
+    config.host_bytes_per_s = 1e8;
+    config.pool.as_mut().expect("there is one").pool.lease_ttl = Span::from_millis(5);
+    assert_eq!(Stage::new(config).brings(0, Span::from_millis(6)), loaded(0, 0, Contact::Answered));
+}
+
+#[test]
+fn what_comes_from_l1_comes_though_l2_is_out_of_reach() {
+    for (reach, contact) in [(Reach::Refused, Contact::Refused), (Reach::Silent, Contact::Silent)] {
+        let mut stage = Stage::new(ways());
+        stage.transport.set_reach(reach);
+        assert_eq!(stage.brings(5, Span::from_millis(50)), loaded(5, 5, contact));
+        let mut stage = Stage::new(ways());
+        stage.transport.set_reach(reach);
+        assert_eq!(stage.brings(0, Span::from_millis(50)), loaded(0, 0, contact));
+    }
+}
+
+#[test]
+fn who_asks_in_vain_learns_why() {
+    let probe = Task::Probe { from: Blocks(0), to: Blocks(8) };
+    for (reach, within, expected, micros) in [
+        (Reach::Up, 3_000_000, Ok(Done::Probed(Blocks(8))), 1600),
+        (Reach::Up, 700, Ok(Done::Probed(Blocks(3))), 700),
+        (Reach::Up, 99, Err(Failed::TimedOut), 99),
+        (Reach::Refused, 3_000_000, Err(Failed::Unreachable), 100),
+        (Reach::Silent, 3_000_000, Err(Failed::TimedOut), 3_000_000),
+    ] {
+        let mut stage = Stage::new(ways());
+        stage.transport.set_reach(reach);
+        let began = stage.now;
+        stage.start(SECOND, probe, Some(Span::from_micros(within)));
+        assert_eq!(stage.outcomes(), [expected]);
+        assert_eq!(stage.now.since(began), Span::from_micros(micros), "{reach:?} within {within} us");
+    }
+}
+
+#[test]
+fn a_store_learns_only_after_its_copy_that_l2_is_out_of_reach() {
+    // The copy takes 2.048 ms.
+    let refused = (Reach::Refused, Failed::Unreachable, 2048 + 100);
+    for (reach, failed, micros) in [refused, (Reach::Silent, Failed::TimedOut, 2048 + 5_000_000)] {
+        let mut stage = Stage::new(ways());
+        stage.transport.set_reach(reach);
+        let began = stage.now;
+        stage.start(SECOND, Stage::store(), None);
+        assert_eq!(stage.outcomes(), [Ok(Done::Copied), Err(failed)]);
+        assert_eq!(stage.now.since(began), Span::from_micros(micros));
+    }
+}
+
+/// What L1 took is copied once, for both; what found no room there comes off the device for L2 alone.
+#[test]
+fn a_store_copies_what_it_must() {
+    for (host, host_tokens, to_pool, copied) in [
+        (8, 8 * 256, true, 8),
+        (5, 5 * 256, true, 8),
+        (5, 0, true, 3),
+        (0, 0, true, 8),
+        (5, 5 * 256, false, 5),
+        (8, 0, true, 0),
+    ] {
+        let mut stage = Stage { transport: Transport::new(ways(), 2), ..Stage::new(ways()) };
+        let (host, host_tokens) = (Blocks(host), Tokens(host_tokens));
+        stage.start(FIRST, Task::Store { from: Blocks(0), to: Blocks(8), host, host_tokens, pool: to_pool }, None);
+        assert_eq!(stage.outcomes().last(), Some(&Ok(Done::Stored)));
+        assert_eq!(stage.transport.moved().device_to_host, 256_000 * copied, "{host:?} {host_tokens:?} {to_pool}");
+    }
+}
+
+#[test]
+fn at_one_moment_links_go_by_number_and_deadlines_last() {
+    let mut stage = Stage::new(ways());
+    // Both end after 0.256 ms: whoever began first, the first worker is told first.
+    let one = Task::Load {
+        from: Blocks(0),
+        host: Blocks(1),
+        to: Blocks(1),
+        host_tokens: Tokens(256),
+        pool_tokens: Tokens(0),
+    };
+    for (one_first, deadline) in [(false, 256), (true, 256), (false, 1000)] {
+        let (first, second) = if one_first { (FIRST, SECOND) } else { (SECOND, FIRST) };
+        stage.start(first, one, Some(Span::from_micros(deadline)));
+        stage.start(second, one, Some(Span::from_micros(deadline)));
+        let arrived = stage.all();
+        let workers: Vec<WorkerId> = arrived.iter().map(|arrived| arrived.worker).collect();
+        assert_eq!(workers, [FIRST, SECOND]);
+        assert!(
+            arrived.iter().all(|arrived| arrived.outcome == loaded(1, 1, Contact::Unasked)),
+            "in time: {arrived:?}"
+        );
+    }
+}
