@@ -5,6 +5,9 @@
 //! seeded by the key names shards one by one, and a shard ranks by when it is named first. The first one named that is
 //! up has the key, mostly the very first; so the place costs the same with any number of shards. Those not named in
 //! [`TURNS`] turns rank last, by a draw for each: that is asked only where nearly all shards are down.
+//!
+//! Who wants to grow makes a pool of as many shards as there may be, with the others down. Two pools made for different
+//! numbers of shards rank alike only where these round up to the same power of two.
 
 use crate::chain::{BlockKey, mix};
 use alloc::vec;

@@ -306,6 +306,10 @@ impl Cluster {
 
     fn hand_over(&mut self, worker: WorkerId, arrival: &Arrival<'_>) {
         let now = self.now;
+        if self.transport.is_some() {
+            // It may be looked up at once, ahead of its turn.
+            self.catch_up_with(worker);
+        }
         let station = &mut self.stations[worker.index()];
         let matters = station.replica.would_look_at_arrival();
         if let Err(refused) =
@@ -430,7 +434,8 @@ impl Cluster {
         let Self { stations, router, events, transport, .. } = self;
         let replica = &mut stations[worker.index()].replica;
         if let Some(transport) = transport {
-            while let Some(asked) = replica.poll_op() {
+            while replica.has_op() {
+                let asked = replica.poll_op().expect("there is one");
                 transport.start(worker, asked, now);
             }
         }

@@ -11,7 +11,9 @@ impl Cluster {
     pub(super) fn end_moves(&mut self, until: Time) -> bool {
         let mut goes_on = false;
         while !goes_on {
-            let Some(transport) = &mut self.transport else { return false };
+            let Some(transport) = self.transport.as_mut().filter(|transport| transport.stirs_by(until)) else {
+                return false;
+            };
             let Some(at) = transport.run(until) else { return false };
             self.now = self.now.max(at);
             while let Some(arrived) = self.transport.as_mut().and_then(Transport::poll) {

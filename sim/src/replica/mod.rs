@@ -38,6 +38,7 @@ mod finish; // what a pass that ended leaves behind
 mod schedule; // who takes part in the next pass
 mod sequence; // one request
 mod tiers; // loads and stores: who waits for what
+mod came; // what becomes of them when it has come
 
 use decoders::Decoders;
 use schedule::Batch;

@@ -82,7 +82,8 @@ impl Replica {
         } else {
             budget -= self.serve_running_in_order(&mut batch, budget, now);
         }
-        if batch.preempted.is_empty() {
+        // Who found no room finds none before something has changed, and is not looked up again: inside a stretch nobody is.
+        if batch.preempted.is_empty() && !self.blocked {
             self.admit(&mut batch, budget, now);
         }
         batch.steady = self.decoders.count;

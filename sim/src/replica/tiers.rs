@@ -10,44 +10,42 @@
 //! * **Short.** Who was promised more than came gives up its blocks, keeps what came in the cache, and waits at the head
 //!   of the queue; lower tiers are not asked again for it. A pass that was planned with it runs as planned.
 
-use super::schedule::{Admitted, Batch, Chunk};
+use super::schedule::{Admitted, Batch};
 use super::sequence::{Phase, SeqId};
 use super::{EngineConfig, Output, Replica};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use kvcache::{
-    Chain, Done, Failed, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId, RequestId, StoreMode, Time, Tokens, Woken,
-};
+use kvcache::{Chain, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId, StoreMode, Time, Tokens};
 
 /// What is under way between the device and the lower tiers.
 #[derive(Debug)]
 pub(super) struct Moves {
     pub(super) mode: LoadMode,
-    store: StoreMode,
-    asks_in_turn: bool,
+    pub(super) store: StoreMode,
+    pub(super) asks_in_turn: bool,
     /// Who waits for an answer of the pool, or for another's load of the same prefix.
     pub(super) looking: Vec<SeqId>,
     /// Who waits for a load of its own.
     pub(super) loading: Vec<SeqId>,
     /// A pass that waits for its loads.
-    stalled: Option<Box<Batch>>,
+    pub(super) stalled: Option<Box<Batch>>,
     /// Loads under way of the pass in flight, or of the one that waits, and whether they need L2.
-    awaited: Vec<(OpId, bool)>,
+    pub(super) awaited: Vec<(OpId, bool)>,
     /// Who asked.
-    asked: Vec<(OpId, SeqId)>,
-    loads: Vec<Loading>,
+    pub(super) asked: Vec<(OpId, SeqId)>,
+    pub(super) loads: Vec<Loading>,
     /// Loads that ended while a pass was in flight: they take effect when that ends, as nothing may change the cache inside
     /// a stretch.
-    landed: Vec<LoadEnd>,
+    pub(super) landed: Vec<LoadEnd>,
     ops: VecDeque<(SeqId, Op)>,
 }
 
 /// A load under way, and whose it is, or was.
 #[derive(Clone, Copy, Debug)]
-struct Loading {
-    op: OpId,
-    id: SeqId,
+pub(super) struct Loading {
+    pub(super) op: OpId,
+    pub(super) id: SeqId,
 }
 
 /// Why an engine with work to do stands still.
@@ -94,6 +92,13 @@ impl Moves {
 }
 
 impl Replica {
+    /// Whether there is an operation that nobody was told of yet.
+    #[inline]
+    #[must_use]
+    pub fn has_op(&self) -> bool {
+        !self.moves.ops.is_empty()
+    }
+
     /// The next operation that nobody was told of yet.
     pub fn poll_op(&mut self) -> Option<Asked<'_>> {
         let (id, op) = self.moves.ops.pop_front()?;
@@ -150,6 +155,7 @@ impl Replica {
         }
         // Whose load came short has computed upon nothing.
         self.take_landed(now);
+        assert!(self.moves.landed.is_empty(), "what is stored rests upon what has come");
         let chunks = self.flight.as_ref().map_or(0, |flight| flight.chunks.len());
         for place in 0..chunks {
             let Some(chunk) = self.flight.as_ref().map(|flight| flight.chunks[place]) else { return };
@@ -315,206 +321,5 @@ impl Replica {
         self.moves.loads.push(Loading { op, id });
         self.take_ops(id);
         Admitted::SteppedAside
-    }
-
-    /// An operation ended, somehow. Says whether that may change what the engine does next.
-    pub fn op_done(&mut self, op: OpId, outcome: Result<Done, Failed>, now: Time) -> bool {
-        let Some(woken) = self.cache.op_done(op, outcome, now) else { return false };
-        match woken {
-            Woken::Copied => return self.moves.store == StoreMode::Blocking && self.cache.copying() == 0,
-            Woken::Room(end) => {
-                self.load_of_the_preempted(&end, now);
-                self.forget_load(op);
-                self.look_again(|_| true);
-            }
-            Woken::Answered { op, upto, .. } => {
-                let Some(place) = self.moves.asked.iter().position(|(asked, _)| *asked == op) else { return true };
-                let (_, id) = self.moves.asked.swap_remove(place);
-                if self.sequences[id].inquiry.answer(op, upto) {
-                    self.look_again(|looking| looking == id);
-                }
-            }
-            Woken::Loaded(end) => self.load_lands(end, now),
-        }
-        self.blocked = false;
-        true
-    }
-
-    /// Loads whose deadline has passed are given up, as if nothing had come. Says whether there was one.
-    pub fn timeout(&mut self, now: Time) -> bool {
-        let mut any = false;
-        while let Some(end) = self.cache.timeout(now) {
-            self.load_lands(end, now);
-            self.blocked = false;
-            any = true;
-        }
-        any
-    }
-
-    fn forget_load(&mut self, op: OpId) {
-        self.moves.awaited.retain(|(other, _)| *other != op);
-        self.moves.loads.retain(|load| load.op != op);
-    }
-
-    /// Who waited for an answer comes back to the queue.
-    pub(super) fn look_again(&mut self, whom: impl Fn(SeqId) -> bool) {
-        let mut place = 0;
-        while place < self.moves.looking.len() {
-            let id = self.moves.looking[place];
-            if whom(id) {
-                self.moves.looking.remove(place);
-                self.come_back(id);
-            } else {
-                place += 1;
-            }
-        }
-    }
-
-    /// Who stepped aside waits again, where it would be if it had not: by order of arrival, behind those who were
-    /// preempted and wait at the head.
-    fn come_back(&mut self, id: SeqId) {
-        self.sequences[id].phase = Phase::Waiting;
-        let request = self.sequences[id].request;
-        let came_later = |other: &SeqId| {
-            let other = &self.sequences[*other];
-            let preempted = other.admissions > 0 && other.hold.is_none();
-            !preempted && other.request > request
-        };
-        let place = self.waiting.iter().position(came_later).unwrap_or(self.waiting.len());
-        self.waiting.insert(place, id);
-    }
-
-    fn load_lands(&mut self, end: LoadEnd, now: Time) {
-        self.moves.awaited.retain(|(op, _)| *op != end.op);
-        if self.flight.is_some() {
-            self.moves.landed.push(end);
-        } else {
-            self.load_ended(end, now);
-        }
-    }
-
-    /// A load ended whose sequence has let go of its blocks. Where that was preempted by the plan of the next pass while this
-    /// one still needs the load, its token comes out all the same, if all has come that it rests upon.
-    fn load_of_the_preempted(&mut self, end: &LoadEnd, now: Time) {
-        let Some(id) = self.moves.loads.iter().find(|load| load.op == end.op).map(|load| load.id) else { return };
-        let sequence = &mut self.sequences[id];
-        let Some(flight) = &mut self.flight else { return };
-        let is_its = |chunk: &Chunk| chunk.sequence == id && chunk.is_of(sequence);
-        if !flight.chunks.iter().any(is_its) {
-            return;
-        }
-        let LoadEnd { request, from_host: host, from_pool: pool, whole, .. } = *end;
-        if whole {
-            self.outputs.push_back(Output::Loaded { request, host, pool, whole, at: now });
-        } else {
-            flight.chunks.retain(|chunk| chunk.sequence != id);
-            flight.withdrawn = true;
-            sequence.emitted = sequence.emitted_before;
-        }
-    }
-
-    /// The pass in flight is about to end: loads that landed meanwhile take effect.
-    pub(super) fn take_landed(&mut self, now: Time) {
-        let mut landed = core::mem::take(&mut self.moves.landed);
-        for end in landed.drain(..) {
-            self.load_ended(end, now);
-        }
-        self.moves.landed = landed;
-    }
-
-    fn load_ended(&mut self, end: LoadEnd, now: Time) {
-        let Some(id) = self.moves.loads.iter().find(|load| load.op == end.op).map(|load| load.id) else { return };
-        let at_rest = self.flight.as_ref().is_none_or(|flight| flight.done);
-        assert!(at_rest, "nothing changes the cache inside a stretch: what repeats has been planned with it");
-        self.forget_load(end.op);
-        self.look_again(|_| true);
-        if self.sequences[id].load != Some(end.op) {
-            return; // it let go of its blocks after the load had ended
-        }
-        let LoadEnd { request, from_host: host, from_pool: pool, whole, .. } = end;
-        self.outputs.push_back(Output::Loaded { request, host, pool, whole, at: now });
-        let sequence = &mut self.sequences[id];
-        debug_assert_eq!(sequence.request, request, "a load belongs to a sequence that is here");
-        sequence.load = None;
-        let hold = sequence.hold.expect("who is loaded for holds blocks");
-        self.cache.commit_loaded(hold, self.sequences[id].chain(self.config.cache.block), end.got);
-        if let Some(place) = self.moves.loading.iter().position(|other| *other == id) {
-            self.moves.loading.remove(place);
-            self.come_back(id);
-            if !whole {
-                self.let_go(id);
-            }
-        } else if !whole {
-            self.take_back(id, now);
-        }
-    }
-
-    /// Nobody runs, and the head of the queue finds no room beside others who wait with blocks in hand: the last of them
-    /// lets go of its own. Says whether there was one.
-    pub(super) fn make_room_among_waiting(&mut self) -> bool {
-        if !self.running.is_empty() {
-            return false;
-        }
-        let Some(place) =
-            (1..self.waiting.len()).rev().find(|place| self.sequences[self.waiting[*place]].hold.is_some())
-        else {
-            return false;
-        };
-        let id = self.waiting[place];
-        let inquiry = self.sequences[id].inquiry;
-        self.let_go(id);
-        self.sequences[id].inquiry = inquiry;
-        true
-    }
-
-    /// A waiting sequence gives up its blocks; lower tiers are not asked for it again.
-    fn let_go(&mut self, id: SeqId) {
-        let sequence = &mut self.sequences[id];
-        let hold = sequence.hold.take().expect("it holds blocks");
-        self.cache.release(hold, sequence.computed);
-        sequence.computed = Tokens::ZERO;
-        sequence.inquiry = Inquiry::Closed;
-    }
-
-    /// A sequence that was planned with more than came goes back to the head of the queue, out of every plan.
-    fn take_back(&mut self, id: SeqId, now: Time) {
-        self.withdraw(id);
-        let decoded = matches!(self.sequences[id].phase, Phase::Decode(_));
-        self.stop_decoding(id, now);
-        self.running.retain(|other| *other != id);
-        self.prefilling.retain(|other| *other != id);
-        if decoded {
-            self.refresh_next_end();
-        }
-        for batch in [&mut self.flight, &mut self.moves.stalled].into_iter().flatten() {
-            batch.chunks.retain(|chunk| chunk.sequence != id);
-            batch.strays.retain(|stray| *stray != id);
-            batch.withdrawn = true;
-        }
-        self.let_go(id);
-        let sequence = &mut self.sequences[id];
-        sequence.emitted = sequence.emitted_before;
-        if sequence.cancelled {
-            // Its client has gone: nobody will compute it.
-            let request = sequence.request;
-            self.forget(id);
-            self.outputs.push_back(Output::Cancelled { request });
-            return;
-        }
-        sequence.phase = Phase::Waiting;
-        self.waiting.push_front(id);
-    }
-
-    /// Takes a sequence that takes no part in passes out of wherever it waits.
-    pub(super) fn stop_waiting(&mut self, request: RequestId) -> Option<SeqId> {
-        let is_it = |id: &SeqId| self.sequences[*id].request == request;
-        if let Some(place) = self.waiting.iter().position(is_it) {
-            return self.waiting.remove(place);
-        }
-        if let Some(place) = self.moves.looking.iter().position(is_it) {
-            return Some(self.moves.looking.remove(place));
-        }
-        let place = self.moves.loading.iter().position(is_it)?;
-        Some(self.moves.loading.remove(place))
     }
 }

@@ -68,6 +68,12 @@ impl Agenda {
         self.heap.push(Reverse((at, packed(1, transit, life))));
     }
 
+    /// When the earliest entry is due, be it void; the end of time where there is none.
+    #[inline]
+    pub(super) fn earliest_at(&self) -> Time {
+        self.heap.peek().map_or(self.links[1], |Reverse((at, _))| self.links[1].min(*at))
+    }
+
     /// The earliest entry; a wait or a deadline may be void.
     #[inline]
     pub(super) fn earliest(&self) -> Option<(Time, Due)> {

@@ -6,7 +6,7 @@
 //! ```text
 //! load    L1:                          host link (in)
 //!         L2: round trips for leases -> pool | node's network, as far as it lies elsewhere | host link (in)
-//! store       host link (out) -> L1 has it;  round trip -> pool | node's network, as far as it goes elsewhere -> L2 has it
+//! store       host link (out) -> L1 has it -> pool | node's network, as far as it goes elsewhere -> L2 has it
 //! probe       round trips, and what a miss costs besides
 //! ```
 //!
@@ -133,6 +133,12 @@ impl Transport {
             return Some(self.now);
         }
         self.earliest().map(|(at, _)| at)
+    }
+
+    /// Whether something may happen by `until`.
+    #[inline]
+    pub(crate) fn stirs_by(&self, until: Time) -> bool {
+        !self.arrived.is_empty() || self.agenda.earliest_at() <= until
     }
 
     /// The earliest entry of the agenda that stands.

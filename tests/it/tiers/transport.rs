@@ -195,6 +195,15 @@ fn a_store_learns_only_after_its_copy_that_l2_is_out_of_reach() {
     }
 }
 
+#[test]
+fn a_store_takes_its_copy_and_then_its_slowest_way() {
+    // Eight chunks: 2.048 ms off the device; then as long through the pool, while some of them cross the network.
+    let mut stage = Stage { transport: Transport::new(ways(), 2), now: Time::ZERO, ..Stage::new(ways()) };
+    stage.start(FIRST, Stage::store(), None);
+    assert_eq!(stage.outcomes(), [Ok(Done::Copied), Ok(Done::Stored)]);
+    assert_eq!(stage.now.since(Time::ZERO), Span::from_micros(2048 + 2048));
+}
+
 /// What L1 took is copied once, for both; what found no room there comes off the device for L2 alone.
 #[test]
 fn a_store_copies_what_it_must() {

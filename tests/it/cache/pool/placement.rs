@@ -74,6 +74,27 @@ fn only_the_keys_of_a_lost_shard_move() {
     }
 }
 
+/// Down to the last one, and up again: also where nearly all are down, each step moves the keys of one shard.
+#[test]
+fn shards_go_and_come_one_by_one() {
+    let keys = &keys()[..20_000];
+    let mut pool = pool(40, 9);
+    // In no order that means anything: 7 and 40 have no common factor.
+    let order: Vec<u16> = (0..40).map(|n| n * 7 % 40).collect();
+    let mut spreads = vec![spread(&pool, keys)];
+    for (gone, lost) in order[..39].iter().enumerate() {
+        pool.lose_shard(*lost, Time::ZERO);
+        let (before, after) = (&spreads[gone], spread(&pool, keys));
+        assert_even(&after, &order[gone + 1..]);
+        assert!(before.iter().zip(&after).all(|(before, after)| before == after || *before == Some(*lost)));
+        spreads.push(after);
+    }
+    for (gone, back) in order[..39].iter().enumerate().rev() {
+        pool.restore_shard(*back);
+        assert_eq!(spread(&pool, keys), spreads[gone], "each comes back to its own keys");
+    }
+}
+
 #[test]
 fn a_new_shard_takes_only_its_own_keys() {
     let keys = keys();
