@@ -20,8 +20,9 @@ pub struct BreakerConfig {
 }
 
 impl Default for BreakerConfig {
-    /// Those of LMCache's client of `tieredstorage`, but for the silence: its time-out of 5 s is longer than any load may
-    /// last. A second is what every load may last at least.
+    /// Those of LMCache's client of `tieredstorage`, but for the silence. That client gives up a lease after 1.5 s and a put
+    /// after 5 s; here a load of few tokens is over after a second already. It counts requests, of which a load or a store
+    /// makes one for each object; here an operation counts once.
     fn default() -> Self {
         Self { failures: 3, probe_every: Span::from_secs(5), silence: Span::from_secs(1) }
     }
@@ -104,6 +105,12 @@ impl Breaker {
             BreakerState::Closed { .. } => None,
             BreakerState::Open { probe_at: due } | BreakerState::HalfOpen { until: due } => Some(due),
         }
+    }
+
+    /// Whether it lets every call through.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.state, BreakerState::Closed { .. })
     }
 
     /// What it does with calls now.

@@ -27,7 +27,7 @@ pub struct Stretch {
     pub prefill: Span,
     /// How long its decoders waited before it: the engine stood still.
     pub waited: Span,
-    /// How long the first pass, all computed, waited for its loads: part of `first`.
+    /// How long the first pass, all computed, waited for its loads or stores: part of `first`.
     pub idle: Span,
 }
 

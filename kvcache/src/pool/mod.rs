@@ -269,6 +269,9 @@ impl Pool {
     }
 
     /// A shard is back, empty.
+    ///
+    /// # Panics
+    /// Where the pool has no such shard, as in [`Pool::lose_shard`].
     pub fn restore_shard(&mut self, shard: u16) {
         self.places.bring_up(shard);
     }

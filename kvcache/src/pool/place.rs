@@ -26,6 +26,7 @@ const NOBODY: u16 = u16::MAX;
 #[derive(Debug)]
 pub(super) struct Places {
     seed: u64,
+    shards: u16,
     named: Vec<u16>, // by what a generator names: a power of two, of which the first ones are shards
     up: Vec<u16>,    // shards that are up, in order
 }
@@ -35,7 +36,7 @@ impl Places {
         let mut named = vec![NOBODY; usize::from(shards).next_power_of_two()];
         let up: Vec<u16> = (0..shards).collect();
         named[..up.len()].copy_from_slice(&up);
-        Self { seed: mix(seed, 0x706f_6f6c), named, up }
+        Self { seed: mix(seed, 0x706f_6f6c), shards, named, up }
     }
 
     /// The shard for `key`, given that any is up. O(1) where most are, O(shards) where few are.
@@ -65,11 +66,15 @@ impl Places {
         named.or_else(|| self.up.iter().copied().max_by_key(draw)).expect("a shard is up")
     }
 
+    /// # Panics
+    /// Where there is no such shard, as in the others below.
     pub(super) fn is_up(&self, shard: u16) -> bool {
+        assert!(shard < self.shards, "a pool of {} shards has no shard {shard}", self.shards);
         self.named[usize::from(shard)] != NOBODY
     }
 
     pub(super) fn take_down(&mut self, shard: u16) {
+        assert!(shard < self.shards, "a pool of {} shards has no shard {shard}", self.shards);
         self.up.retain(|up| *up != shard);
         self.named[usize::from(shard)] = NOBODY;
     }

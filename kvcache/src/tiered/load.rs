@@ -193,15 +193,14 @@ impl TieredCache {
         let end = load.end(tiers.config.chunk, upto);
         tiers.tell_host(now);
         tiers.give_back(load, in_host);
+        if !given_up {
+            tiers.count(&end, promised);
+        }
         if let Some(reserved) = left {
             self.device.release(hold, reserved);
             return Some(Woken::Room(end));
         }
-        if given_up {
-            return None;
-        }
-        tiers.count(&end, promised);
-        Some(Woken::Loaded(end))
+        (!given_up).then_some(Woken::Loaded(end))
     }
 
     /// Gives up the loads whose deadline has passed, one a call. Their requests go on without; what is under way keeps

@@ -266,8 +266,10 @@ impl Tiers {
             return Some(host);
         }
         match *inquiry {
-            // What L1 has lost since the question was asked, nobody asked about.
-            Inquiry::Known { from, upto } => return Some(if from <= host { upto.min(end) } else { host }),
+            // Who is left alone is not loaded from either. What L1 has lost since the question was asked, nobody asked about.
+            Inquiry::Known { from, upto } => {
+                return Some(if from <= host && self.breaker.is_closed() { upto.min(end) } else { host });
+            }
             Inquiry::Asked { .. } => return None,
             Inquiry::Closed => return Some(host),
             Inquiry::New => {}

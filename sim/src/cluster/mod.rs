@@ -127,7 +127,7 @@ struct Station {
     free_since: Time,
     /// Why it stands still, and since when.
     stalled: Option<(Stall, Time)>,
-    /// Since when its pass, all computed, has waited for its loads.
+    /// Since when its pass, all computed, has waited for its loads or stores.
     late_since: Option<Time>,
 }
 
@@ -158,7 +158,7 @@ impl Cluster {
     /// Where the engine's settings contradict each other.
     ///
     /// # Panics
-    /// Where the engine has lower tiers and there is no transport.
+    /// Where the engine has lower tiers, or an L2, and the transport has none.
     pub fn new(
         workers: u16,
         engine: EngineConfig,
@@ -167,6 +167,8 @@ impl Cluster {
         transport: Option<TransportConfig>,
     ) -> Result<Self, InvalidEngine> {
         assert!(engine.tiers.is_none() || transport.is_some(), "what is below the device must be reached somehow");
+        let wants_pool = engine.tiers.is_some_and(|tiers| tiers.pool);
+        assert!(!wants_pool || transport.is_some_and(|ways| ways.pool.is_some()), "an L2 must be reached somehow");
         let mut engine = engine;
         engine.cache.events = router.listens_to_cache();
         let station = || {

@@ -96,6 +96,12 @@ impl Histogram {
         self.sum += (u128::from(first) + u128::from(last)) * u128::from(steps) / 2 * u128::from(times);
     }
 
+    /// All samples together, in picoseconds.
+    #[must_use]
+    pub const fn sum(&self) -> u128 {
+        self.sum
+    }
+
     /// The mean, rounded down to a picosecond; `None` of nothing.
     #[must_use]
     pub fn mean(&self) -> Option<Span> {

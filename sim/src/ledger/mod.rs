@@ -178,7 +178,7 @@ impl Ledger {
             }
             Event::Output { output, .. } => self.enter_output(output, now),
             Event::Ran { worker, stretch, .. } => {
-                // Waiting for loads is part of the gap before a token, but keeps no engine busy.
+                // Waiting for loads and stores is part of the gap before a token, but keeps no engine busy.
                 let occupied = stretch.lasts(stretch.passes) - stretch.idle;
                 self.busy[worker.index()] += occupied;
                 self.prefill += u128::from(stretch.prefill.0);
@@ -308,6 +308,10 @@ impl Ledger {
         if unfinished == 0 && nobody_left_early {
             let gaps: u64 = completed().map(|record| u64::from(record.output.0) - 1).sum();
             assert_eq!(self.gaps.count(), gaps, "every token after the first follows a gap");
+            let between =
+                |record: &Record| record.last_token.zip(record.first_token).map(|(last, first)| last.since(first));
+            let spans: u128 = completed().filter_map(between).map(|span| u128::from(span.0)).sum();
+            assert_eq!(self.gaps.sum(), spans, "gaps fill the time from the first token to the last");
         }
         for record in completed() {
             let order =

@@ -29,17 +29,6 @@ impl Replica {
         true
     }
 
-    /// Loads whose deadline has passed are given up, as if nothing had come. Says whether there was one.
-    pub fn timeout(&mut self, now: Time) -> bool {
-        let mut any = false;
-        while let Some(end) = self.cache.timeout(now) {
-            self.load_lands(end, now);
-            self.blocked = false;
-            any = true;
-        }
-        any
-    }
-
     fn forget_load(&mut self, op: OpId) {
         self.moves.awaited.retain(|(other, _)| *other != op);
         self.moves.loads.retain(|load| load.op != op);
@@ -97,6 +86,7 @@ impl Replica {
             self.outputs.push_back(Output::Loaded { request, host, pool, whole, at: now });
         } else {
             flight.chunks.retain(|chunk| chunk.sequence != id);
+            flight.strays.retain(|stray| *stray != id);
             flight.withdrawn = true;
             sequence.emitted = sequence.emitted_before;
             sequence.inquiry = Inquiry::Closed;
@@ -135,7 +125,7 @@ impl Replica {
                 self.let_go(id);
             }
         } else if !whole {
-            self.take_back(id, now);
+            self.take_back(id);
         }
     }
 
@@ -167,10 +157,10 @@ impl Replica {
     }
 
     /// A sequence that was planned with more than came goes back to the head of the queue, out of every plan.
-    fn take_back(&mut self, id: SeqId, now: Time) {
+    fn take_back(&mut self, id: SeqId) {
         self.withdraw(id);
         let decoded = matches!(self.sequences[id].phase, Phase::Decode(_));
-        self.stop_decoding(id, now);
+        self.stop_decoding(id);
         self.running.retain(|other| *other != id);
         self.prefilling.retain(|other| *other != id);
         if decoded {

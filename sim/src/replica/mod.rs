@@ -247,6 +247,8 @@ pub struct Replica {
     #[expect(clippy::vec_box, reason = "batches go from hand to hand as pointers")]
     spare: Vec<Box<Batch>>,
     number: u64,
+    /// When the pass before ended.
+    ended_at: Time,
     outputs: VecDeque<Output>,
     moves: Moves,
 }
@@ -292,6 +294,7 @@ impl Replica {
             next: None,
             spare: Vec::new(),
             number: 0,
+            ended_at: Time::ZERO,
             outputs: VecDeque::new(),
             moves: Moves::new(&config),
         })

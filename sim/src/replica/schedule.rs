@@ -307,7 +307,7 @@ impl Replica {
     /// pass planned from now on runs after it. A pass planned but not started does not.
     pub(super) fn give_up_blocks(&mut self, id: SeqId, now: Time) {
         let decoded = matches!(self.sequences[id].phase, Phase::Decode(_));
-        let passes = self.stop_decoding(id, now);
+        let passes = self.stop_decoding(id);
         if decoded {
             // The caller took it out of `running` already.
             self.refresh_next_end();
@@ -336,7 +336,7 @@ impl Replica {
     }
 
     /// A decoder decodes no more; gives the passes it took part in since it joined.
-    pub(super) fn stop_decoding(&mut self, id: SeqId, now: Time) -> Tokens {
+    pub(super) fn stop_decoding(&mut self, id: SeqId) -> Tokens {
         let sequence = &mut self.sequences[id];
         let Phase::Decode(joined) = sequence.phase else { return Tokens::ZERO };
         let passes = self.decoders.leave(sequence.computed, joined);
@@ -345,8 +345,9 @@ impl Replica {
         if let Some(flight) = &mut self.flight {
             // Under async scheduling its latest token is still on its way: the end of the flight stamps it.
             flight.strays.push(id);
-        } else {
-            sequence.last_token = now;
+        } else if passes > Tokens::ZERO {
+            // The engine may have stood still since its last pass ended.
+            sequence.last_token = self.ended_at;
         }
         passes
     }

@@ -52,8 +52,7 @@ pub(super) struct Sequence {
     pub(super) load: Option<OpId>,
     /// Tokens emitted when it was admitted last.
     pub(super) emitted_before: Tokens,
-    /// Of what it was admitted with last: found in a tier, and computed.
-    pub(super) found: Tokens,
+    /// Tokens computed since it was admitted last.
     pub(super) fresh: Tokens,
 }
 
@@ -99,7 +98,6 @@ impl Sequences {
             inquiry: Inquiry::New,
             load: None,
             emitted_before: Tokens::ZERO,
-            found: Tokens::ZERO,
             fresh: Tokens::ZERO,
         };
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {

@@ -301,7 +301,7 @@ impl Replica {
         (sequence.hold, sequence.load) = (Some(admission.hold), admission.load);
         sequence.admissions += 1;
         sequence.emitted_before = sequence.emitted;
-        (sequence.computed, sequence.found, sequence.fresh) = (offer.cached(), offer.cached(), Tokens::ZERO);
+        (sequence.computed, sequence.fresh) = (offer.cached(), Tokens::ZERO);
         let request = sequence.request;
         self.outputs.push_back(Output::Admitted { request, cached: offer.device(), at: now });
     }

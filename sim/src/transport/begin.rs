@@ -4,8 +4,7 @@ use super::transit::{Load, PoolBytes, Store};
 use super::{Asked, Part, PoolAccess, ProbeMode, Put, Reach, Task, Transit, Transport, What};
 use kvcache::{Blocks, Chain, Contact, Failed, OpId, Span, Time, Tokens, WorkerId};
 
-/// After so long without a sign of life, a request to the pool that nobody waits for is given up: the HTTP time-out of
-/// LMCache's client.
+/// After so long without a sign of life, a put is given up: the HTTP time-out of LMCache's client.
 const GIVEN_UP: Span = Span::from_secs(5);
 
 /// Who asks for what.
@@ -49,7 +48,10 @@ impl Transport {
     }
 
     fn start_probe(&mut self, order: Order<'_>, from: Blocks, to: Blocks) {
-        let (Some(pool), Some(access)) = (&mut self.pool, self.config.pool) else { return };
+        let (Some(pool), Some(access)) = (&mut self.pool, self.config.pool) else {
+            let transit = self.add(order, What::Failed { failed: Failed::Broken });
+            return self.complete(transit);
+        };
         pool.timeout(self.now);
         let has = order.deadline.map_or(GIVEN_UP, |at| at.since(self.now));
         let (what, wait) = match self.reach {
@@ -76,7 +78,7 @@ impl Transport {
         let (mut all, mut elsewhere) = (Tokens::ZERO, Tokens::ZERO);
         if let (true, Some(pool), Some(access)) = (to > host, &mut self.pool, self.config.pool) {
             (contact, asking) = match self.reach {
-                Reach::Up => (Contact::Answered, Some(access.leasing((to - host).0))),
+                Reach::Up => (Contact::Answered, None),
                 Reach::Refused => (Contact::Refused, Some(access.round_trip)),
                 // Until the deadline cuts it short.
                 Reach::Silent => (Contact::Silent, Some(order.deadline.map_or(GIVEN_UP, |at| at.since(self.now)))),
@@ -92,12 +94,13 @@ impl Transport {
                 if let Some((id, end)) = got {
                     (lease, upto) = (Some(id), end);
                 }
-                asking = Some(access.leasing((upto - host).0));
+                asking = Some(access.leasing((upto - host).0, upto < to));
             }
         }
         let pool = PoolBytes { all: self.bytes(all), elsewhere: self.bytes(elsewhere) };
         let host_bytes = self.bytes(host_tokens);
-        let load = Load { from, host, upto, lease, contact, host_bytes, pool };
+        let object_bytes = self.bytes(order.objects.unit());
+        let load = Load { from, host, upto, lease, contact, object_bytes, pool };
         let transit = self.add(order, What::Load(load));
         if let Some(at) = order.deadline {
             self.agenda.deadline(at, transit, self.transits[transit as usize].life);
@@ -134,8 +137,10 @@ impl Transport {
                 Reach::Silent => Put::Failed(Failed::TimedOut),
             };
         }
-        // L2 gets from L1 what L1 has or gets; what found no room there comes off the device for L2 alone.
-        let apart = new.min(order.objects.tokens_before(to) - order.objects.tokens_before(host.max(from)));
+        // L2 gets from L1 what L1 has or gets; what found no room there comes off the device for L2 alone, also where it turns
+        // out only then that L2 does not take it.
+        let beyond = order.objects.tokens_before(to) - order.objects.tokens_before(host.max(from));
+        let apart = if matches!(put, Put::Failed(_)) { beyond } else { new.min(beyond) };
         let pool = PoolBytes { all: self.bytes(new), elsewhere: self.bytes(elsewhere) };
         let transit = self.add(order, What::Store(Store { put, copied: false, pool }));
         if !self.carry(transit, Part::Host, self.bytes(host_tokens + apart)) {
@@ -175,8 +180,9 @@ impl PoolAccess {
         match self.probe {
             ProbeMode::Sequential => self.round_trips(2 * u64::from(present)) + miss,
             ProbeMode::Batched => {
-                let rounds = u64::from(present).div_ceil(u64::from(self.in_flight.max(1)));
-                self.round_trips(2 * rounds).max(miss)
+                let at_a_time = self.in_flight.max(1);
+                let last = if present.is_multiple_of(at_a_time) { Span::ZERO } else { self.round_trips(2) };
+                self.round_trips(2 * u64::from(present / at_a_time)) + last.max(miss)
             }
         }
     }
@@ -191,12 +197,10 @@ impl PoolAccess {
         (rounds.saturating_mul(at_a_time)).min(u64::from(u32::MAX)) as u32
     }
 
-    /// How long it takes to lease and release that many objects, `in_flight` at a time, each in two round trips; where there
-    /// is none, to learn that, which the daemon may hold back.
-    fn leasing(&self, objects: u32) -> Span {
-        match objects {
-            0 => self.round_trip + self.miss_wait,
-            _ => self.round_trips(2 * u64::from(objects.div_ceil(self.in_flight.max(1)))),
-        }
+    /// How long it takes to lease and release that many objects, `in_flight` at a time, each in two round trips, and to
+    /// learn that the next is not there, where one was `missed`: a daemon may hold that back.
+    fn leasing(&self, objects: u32, missed: bool) -> Span {
+        let miss = if missed { self.round_trip + self.miss_wait } else { Span::ZERO };
+        self.round_trips(2 * u64::from(objects.div_ceil(self.in_flight.max(1)))).max(miss)
     }
 }

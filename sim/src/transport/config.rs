@@ -8,7 +8,7 @@ pub enum ProbeMode {
     /// One object after the other until the first miss, a lease and its release each: LMCache's in-process connector.
     #[default]
     Sequential,
-    /// All objects at once.
+    /// As many at a time as a worker may have at the daemon, until one is not there.
     Batched,
 }
 

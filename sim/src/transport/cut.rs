@@ -11,21 +11,22 @@ impl Transport {
     /// objects have come.
     pub(super) fn cut_short(&mut self, index: u32) {
         let transit = &self.transits[index as usize];
-        let What::Load(Load { from, host, upto, lease, contact, host_bytes, pool }) = transit.what else { return };
+        let What::Load(Load { from, host, upto, lease, contact, object_bytes, pool }) = transit.what else { return };
         let asking = transit.under_way & Part::Wait.bit() != 0;
         let lasted = self.now.since(transit.began);
         let [of_host, network, of_pool, onward] = Part::CARRIED.map(|part| self.stop(index, part));
         let live = self.end_lease(lease);
-        let part_of = |objects: Blocks, came: Option<u64>, all: u64| match came {
-            None => objects,
-            Some(bytes) => Blocks((u128::from(objects.0) * u128::from(bytes) / u128::from(all.max(1))) as u32),
-        };
+        let objects = |bytes: u128| Blocks((bytes / u128::from(object_bytes.max(1))) as u32);
+        // Of `all`, so many bytes came, or all of them: whole objects, of which only the last may be smaller.
+        let part_of = |all: Blocks, came: Option<u64>| came.map_or(all, |bytes| objects(bytes.into()).min(all));
         let PoolBytes { all, elsewhere } = pool;
+        // What lies elsewhere is taken to lie evenly among the others.
+        let network = network.map(|bytes| u128::from(bytes) * u128::from(all) / u128::from(elsewhere.max(1)));
         let promised = if asking || !live { Blocks::ZERO } else { upto - host };
-        let in_host = part_of(promised, network, elsewhere).min(part_of(promised, of_pool, all));
-        let onto_device = in_host.min(part_of(promised, onward, all));
+        let in_host = network.map_or(promised, |bytes| objects(bytes).min(promised)).min(part_of(promised, of_pool));
+        let onto_device = in_host.min(part_of(promised, onward));
         let device = match of_host {
-            Some(_) => from + part_of(host - from, of_host, host_bytes),
+            Some(_) => from + part_of(host - from, of_host),
             None => host + onto_device,
         };
         let heard = self.config.pool.is_none_or(|access| lasted >= access.round_trip);

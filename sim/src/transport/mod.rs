@@ -17,7 +17,7 @@
 //! through shared memory; what lies on another node crosses the network of the worker's node first. Redis: one server,
 //! and every byte crosses both the node's network and the server's.
 //!
-//! Every operation that comes in is answered once, loads by their deadline at the latest: what has come onto the device
+//! Every operation that comes in ends once (a store tells of its copy besides), loads by their deadline at the latest: what has come onto the device
 //! by then counts, if it is a prefix, and what has come into the host stays there.
 
 use alloc::collections::VecDeque;

@@ -62,8 +62,8 @@ pub(super) struct Load {
     pub(super) lease: Option<LeaseId>,
     /// What is to be said of the pool, if the load ends by itself.
     pub(super) contact: Contact,
-    /// Bytes to come from L1.
-    pub(super) host_bytes: u64,
+    /// Bytes of an object that is no tail.
+    pub(super) object_bytes: u64,
     pub(super) pool: PoolBytes,
 }
 

@@ -7,7 +7,7 @@
 //! 1 + 0.88 = 1.88 ms.
 
 use super::world::{World, pool, tiers};
-use kvcache::{LoadMode, Span, StoreMode, TierConfig, Time, Tokens};
+use kvcache::{Choice, LoadMode, Span, StoreMode, TierConfig, Time, Tokens};
 use sim::cost::{CostModel, Segment, Shape};
 use sim::ledger::{Ledger, Record};
 use sim::transport::{PoolAccess, ProbeMode, Reach};
@@ -138,7 +138,7 @@ fn a_miss_costs_what_the_daemon_holds_it_for() {
 }
 
 #[test]
-fn who_decodes_waits_for_a_blocking_load_and_for_no_other() {
+fn who_decodes_waits_longest_for_a_blocking_load_and_not_at_all_for_an_overlapped_one() {
     // Request 0 and 1 as before; 2 decodes 40 tokens, 1.01 ms each, while 3 has its prompt loaded.
     let asks = [(0, 1, 600, 1), (100, 2, 999, 1), (200, 3, 100, 40), (210, 1, 600, 1)];
     let longest = |load| {
@@ -300,4 +300,38 @@ fn an_l2_that_cannot_be_reached_costs_l1_nothing() {
     assert_eq!(found(ledger.records()[2]), [0, 512, 0], "what was computed is in L1 all the same");
     let moved = ledger.summary(None).bytes_moved.expect("there is an L1");
     assert_eq!((moved.device_to_host, moved.nic, moved.l2), (1_280_000, 0, 0), "it was copied, and went no further");
+}
+
+/// Without L1 the copy is for L2 alone, and that L2 does not take it turns out only then.
+#[test]
+fn a_store_for_l2_alone_is_copied_before_l2_refuses() {
+    for reach in [Reach::Up, Reach::Refused, Reach::Silent] {
+        let config = TierConfig { store: StoreMode::Blocking, choice: Choice::Never, ..tiers(None, true) };
+        let world = world(1, config, Some(slow_pool()));
+        let mut cluster = world.cluster(TenMicros);
+        cluster.transport_mut().expect("there is an L2").set_reach(reach);
+        let ledger = world.run_on(&mut cluster, &asked(&[(0, 1, 600, 1)]));
+        assert_eq!(ttft(&ledger, 0), Span::from_millis(7 + 2), "{reach:?}");
+        assert_eq!(ledger.summary(None).bytes_moved.map(|moved| moved.device_to_host), Some(512_000), "{reach:?}");
+    }
+}
+
+/// Two requests decode; a third is looked up, which the engine waits a second for; then blocks run out. The second is part
+/// of a gap between tokens also of whoever is preempted right after it (asserted of every ledger).
+#[test]
+fn what_an_engine_stood_still_is_part_of_a_gap() {
+    let held = PoolAccess { miss_wait: Span::from_millis(1000), ..slow_pool() };
+    let mut world = world(1, tiers(None, true), Some(held));
+    world.engine.reserve_full_isl = false;
+    let preempted = (2000..2100).filter(|at| {
+        let (ledger, _) = world.run(TenMicros, &asked(&[(0, 1, 480, 150), (10, 2, 480, 150), (*at, 3, 300, 2)]));
+        ledger.preemptions() > 0
+    });
+    assert!(preempted.count() > 10);
+}
+
+#[test]
+#[should_panic(expected = "an L2 must be reached somehow")]
+fn an_l2_without_a_way_to_it_is_a_mistake() {
+    let _ = world(1, tiers(None, true), None).cluster(TenMicros);
 }

@@ -7,7 +7,7 @@ use kvcache::{
     Blocks, Chain, ChainBuilder, Contact, Done, Failed, Op, OpId, RequestId, Span, Task, Time, Tokens, WorkerId,
 };
 use sim::replica::Asked;
-use sim::transport::{Arrived, PoolAccess, Reach, Transport, TransportConfig};
+use sim::transport::{Arrived, PoolAccess, ProbeMode, Reach, Transport, TransportConfig};
 
 const FIRST: WorkerId = WorkerId(0);
 const SECOND: WorkerId = WorkerId(1);
@@ -245,5 +245,64 @@ fn at_one_moment_links_go_by_number_and_deadlines_last() {
             arrived.iter().all(|arrived| arrived.outcome == loaded(1, 1, Contact::Unasked)),
             "in time: {arrived:?}"
         );
+    }
+}
+
+/// The last object of a prompt may be small: half of the bytes are not half of the objects.
+#[test]
+fn a_load_cut_short_brings_whole_objects() {
+    let mut transport = Transport::new(ways(), 1);
+    let mut chain = ChainBuilder::new();
+    chain.push(7, Tokens(256 + 10));
+    let objects = Chain::new(chain.pieces(), Tokens(256)).with_tail(true);
+    let to = Blocks(2);
+    let task = Task::Load { from: Blocks(0), host: to, to, host_tokens: Tokens(266), pool_tokens: Tokens(0) };
+    for (micros, came) in [(140, 0), (255, 0), (256, 1), (265, 1), (266, 2)] {
+        let (op, now) = (Op { id: OpId(1), request: RequestId(0), task }, Time(micros << 40));
+        transport.start(FIRST, Asked { op, objects, deadline: Some(now + Span::from_micros(micros)) }, now);
+        while let Some(due) = transport.due() {
+            transport.run(due);
+            if let Some(arrived) = transport.poll() {
+                assert_eq!(arrived.outcome, loaded(came, 2, Contact::Unasked), "after {micros} us");
+            }
+        }
+    }
+}
+
+/// What has gone between the look-up and the load costs a miss, wherever it is.
+#[test]
+fn a_miss_inside_a_load_costs_its_wait() {
+    for lost in [0, 7] {
+        let mut config = ways();
+        config.pool.as_mut().expect("there is one").miss_wait = Span::from_millis(50);
+        let mut stage = Stage::new(config);
+        let objects = Chain::new(stage.chain.pieces(), Tokens(256));
+        stage.transport.pool_mut().expect("there is one").lose_object(objects, Blocks(lost), stage.now);
+        let began = stage.now;
+        stage.start(SECOND, Stage::load(0), None);
+        assert_eq!(stage.outcomes(), [loaded(lost, lost, Contact::Answered)]);
+        // The miss is heard of after 50.1 ms; only then is all else brought.
+        assert_eq!(stage.now.since(began), Span::from_micros(50_100 + 256 * u64::from(lost)));
+    }
+}
+
+/// Four at a time, a lease and its release each: 0.2 ms a round, until one has a miss.
+#[test]
+fn a_batched_probe_asks_in_rounds() {
+    for (from, lost, miss_wait, micros) in
+        [(0, 8, 0, 400), (0, 6, 0, 400), (0, 4, 0, 300), (0, 0, 0, 100), (2, 8, 0, 400), (0, 4, 900, 1200)]
+    {
+        let mut config = ways();
+        let access = config.pool.as_mut().expect("there is one");
+        (access.probe, access.miss_wait) = (ProbeMode::Batched, Span::from_micros(miss_wait));
+        let mut stage = Stage::new(config);
+        let objects = Chain::new(stage.chain.pieces(), Tokens(256));
+        if lost < 8 {
+            stage.transport.pool_mut().expect("there is one").lose_object(objects, Blocks(lost), stage.now);
+        }
+        let began = stage.now;
+        stage.start(SECOND, Task::Probe { from: Blocks(from), to: Blocks(8) }, None);
+        assert_eq!(stage.outcomes(), [Ok(Done::Probed(Blocks(lost)))]);
+        assert_eq!(stage.now.since(began), Span::from_micros(micros), "from {from}, without {lost}");
     }
 }

@@ -113,3 +113,9 @@ fn no_shard_no_place() {
     pool.restore_shard(1);
     assert_eq!(pool.shard_of(BlockKey(1)), Some(1));
 }
+
+#[test]
+#[should_panic(expected = "a pool of 3 shards has no shard 3")]
+fn a_shard_that_does_not_exist_does_not_come_up() {
+    pool(3, 0).restore_shard(3);
+}

@@ -204,7 +204,9 @@ impl Model {
             return Some(host);
         }
         match *inquiry {
-            Inquiry::Known { from, upto } if from.0 as usize <= host => Some((upto.0 as usize).clamp(host, end)),
+            Inquiry::Known { from, upto } if from.0 as usize <= host && self.is_in_touch() => {
+                Some((upto.0 as usize).clamp(host, end))
+            }
             Inquiry::Known { .. } | Inquiry::Closed => Some(host),
             Inquiry::Asked { .. } => None,
             Inquiry::New => {
@@ -220,6 +222,10 @@ impl Model {
                 None
             }
         }
+    }
+
+    fn is_in_touch(&self) -> bool {
+        self.breaker.as_ref().is_some_and(|breaker| matches!(breaker.state(), BreakerState::Closed { .. }))
     }
 
     fn may_call(&mut self, now: Time) -> bool {

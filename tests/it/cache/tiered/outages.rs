@@ -178,3 +178,13 @@ fn the_part_from_l1_comes_though_the_pool_refuses() {
         check(opens_after(1, both()), &story.replace("WORD", word), &format!("{begin} {end}"));
     }
 }
+
+/// The pool has y's object, and then refuses x: while it is left alone, nothing is loaded from it either.
+#[test]
+fn who_is_left_alone_is_not_loaded_from() {
+    check(
+        opens_after(1, pool()),
+        "start x ab; start y cd; #1 has 1; #2 has 1; start x; #3 unreachable; start y",
+        "x waits, #1 probe 0..1, y waits, #2 probe 0..1, x 0+7, #3 load 0..0..1 0+8, x got 0 of it 0+0 short, y 0+0",
+    );
+}

@@ -48,15 +48,14 @@ impl Model {
         let end = load.end(op, came);
         self.give_back(load.write, in_host);
         self.give_back(load.pin, 0);
+        if !load.given_up {
+            self.count(&end, load.promised.cached);
+        }
         if let Some(held) = load.left {
             self.device.release(&held);
             return Some(Woken::Room(end));
         }
-        if load.given_up {
-            return None;
-        }
-        self.count(&end, load.promised.cached);
-        Some(Woken::Loaded(end))
+        (!load.given_up).then_some(Woken::Loaded(end))
     }
 
     fn count(&mut self, end: &LoadEnd, promised: u32) {
