@@ -31,7 +31,7 @@ pub use pool::{Backend, Begun, LeaseId, Leased, Pool, PoolConfig, PoolCounts, Po
 pub use shelf::{Eviction, UnknownEviction};
 pub use tiered::{
     Admission, Choice, Contact, Costs, Deadline, Done, Failed, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId,
-    StoreMode, Task, TierConfig, TierCost, TierCounts, TieredCache, Woken,
+    StoreMode, Task, TierConfig, TierCost, TierCounts, TieredCache, Wanted, Woken,
 };
 pub use time::{Span, Time};
 pub use units::{Blocks, RequestId, SessionId, Tokens, WorkerId};

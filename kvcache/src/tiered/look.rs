@@ -1,6 +1,6 @@
 //! What the tiers hold of a prompt.
 
-use super::{Choice, Contact, Done, Failed, Op, OpId, Probe, Task, TieredCache, Tiers, Woken};
+use super::{Choice, Contact, Done, Failed, LoadMode, Op, OpId, Probe, Task, TieredCache, Tiers, Woken};
 use crate::chain::Chain;
 use crate::time::{Span, Time};
 use crate::units::{Blocks, RequestId, Tokens};
@@ -99,50 +99,50 @@ pub enum Looked {
 }
 
 impl TieredCache {
-    /// The longest prefix of `chain` that need not be computed: of a request with `prompt` tokens of prompt and `total`
-    /// tokens to have, of which the last is computed in any case. May ask the pool. O(runs and strips on the path).
-    pub fn look_up(
-        &mut self,
-        request: RequestId,
-        chain: Chain<'_>,
-        prompt: Tokens,
-        total: Tokens,
-        inquiry: &mut Inquiry,
-        now: Time,
-    ) -> Looked {
-        let block = self.device.config().block;
-        let found = self.device.find(chain, (total - Tokens(1)).full_blocks(block));
+    /// The longest prefix that need not be computed. May ask the pool. O(runs and strips on the path).
+    pub fn look_up(&mut self, wanted: Wanted<'_>, inquiry: &mut Inquiry, now: Time) -> Looked {
+        let found = self.find(&wanted);
         match &mut self.tiers {
-            Some(tiers) => tiers.look_up(Ask { request, chain, prompt, total, found }, inquiry, now),
-            None => Looked::Ready(Offer::of_device(found, found.blocks().tokens(block))),
+            Some(tiers) => tiers.look_up(Ask { wanted, found }, inquiry, now),
+            None => Looked::Ready(Offer::of_device(found, found.blocks().tokens(self.device.config().block))),
         }
     }
 
     /// Asks the pool ahead of need, where one may choose: so the answer may be there when the request's turn comes.
-    pub fn ask_ahead(
-        &mut self,
-        request: RequestId,
-        chain: Chain<'_>,
-        prompt: Tokens,
-        total: Tokens,
-        inquiry: &mut Inquiry,
-        now: Time,
-    ) {
-        let block = self.device.config().block;
-        let Some(tiers) = &mut self.tiers else { return };
-        if tiers.config.pool && tiers.config.asks_ahead() {
-            let found = self.device.find(chain, (total - Tokens(1)).full_blocks(block));
-            tiers.ask_ahead(Ask { request, chain, prompt, total, found }, inquiry, now);
+    pub fn ask_ahead(&mut self, wanted: Wanted<'_>, inquiry: &mut Inquiry, now: Time) {
+        if self.tiers.as_ref().is_some_and(|tiers| tiers.config.pool && tiers.config.asks_ahead()) {
+            let found = self.find(&wanted);
+            if let Some(tiers) = &mut self.tiers {
+                tiers.ask_ahead(Ask { wanted, found }, inquiry, now);
+            }
         }
     }
+
+    fn find(&self, wanted: &Wanted<'_>) -> Found {
+        let most = (wanted.total - Tokens(1)).full_blocks(self.device.config().block);
+        self.device.find(wanted.chain, most)
+    }
+}
+
+/// What a request wants to have.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Whose.
+    pub request: RequestId,
+    /// What it is.
+    pub chain: Chain<'a>,
+    /// Tokens of its prompt.
+    pub prompt: Tokens,
+    /// Tokens to have, of which the last is computed in any case.
+    pub total: Tokens,
+    /// Requests that wait for the engine besides. Only who may choose asks, and only where loads are overlapped: then the
+    /// engine serves those while this one is loaded for.
+    pub others: u32,
 }
 
 #[derive(Clone, Copy)]
 struct Ask<'a> {
-    request: RequestId,
-    chain: Chain<'a>,
-    prompt: Tokens,
-    total: Tokens,
+    wanted: Wanted<'a>,
     found: Found,
 }
 
@@ -183,19 +183,19 @@ impl Tiers {
     fn look_up(&mut self, ask: Ask<'_>, inquiry: &mut Inquiry, now: Time) -> Looked {
         let (mut offer, seen) = self.see(&ask);
         let Seen { objects, from, host, end, .. } = seen;
-        if !self.may_load(&offer, &seen, ask.total, inquiry) {
+        if !self.may_load(&offer, &seen, ask.wanted.total, inquiry) {
             return Looked::Ready(offer);
         }
         if self.is_under_way(objects, from) {
             self.counts.shared_loads += 1;
             return Looked::Waiting;
         }
-        let Some(pool) = self.ask_pool(&ask, &offer, &seen, inquiry, now) else {
+        let Some(pool) = self.ask_pool(&ask.wanted, &offer, &seen, inquiry, now) else {
             return Looked::Waiting;
         };
         let pool = pool.max(host);
         offer.asked = matches!(inquiry, Inquiry::Known { .. });
-        self.choose(&mut offer, objects, (from, host, pool), ask.total);
+        self.choose(&mut offer, objects, (from, host, pool), &ask.wanted);
         debug_assert!(offer.to <= end, "no more than there is");
         if seen.has_head {
             // What is computed though L2 has it, L1 is to have: only what is loaded need not be stored.
@@ -207,8 +207,8 @@ impl Tiers {
     /// Asks the pool, if that is of use, and does nothing else.
     fn ask_ahead(&mut self, ask: Ask<'_>, inquiry: &mut Inquiry, now: Time) {
         let (offer, seen) = self.see(&ask);
-        if self.may_load(&offer, &seen, ask.total, inquiry) && !self.is_under_way(seen.objects, seen.from) {
-            let _ = self.ask_pool(&ask, &offer, &seen, inquiry, now);
+        if self.may_load(&offer, &seen, ask.wanted.total, inquiry) && !self.is_under_way(seen.objects, seen.from) {
+            let _ = self.ask_pool(&ask.wanted, &offer, &seen, inquiry, now);
         }
     }
 
@@ -222,12 +222,12 @@ impl Tiers {
     /// What device and host have of a prompt. Changes nothing.
     fn see<'a>(&self, ask: &Ask<'a>) -> (Offer, Seen<'a>) {
         let device = ask.found.blocks().tokens(self.block);
-        let mut offer = Offer { prompt: ask.prompt, ..Offer::of_device(ask.found, device) };
-        let objects = self.objects(ask.chain, ask.prompt);
+        let mut offer = Offer { prompt: ask.wanted.prompt, ..Offer::of_device(ask.found, device) };
+        let objects = self.objects(ask.wanted.chain, ask.wanted.prompt);
         let chunk = self.config.chunk;
         // The tail of a prompt is an object only where the prompt is all there is to have.
-        let full = objects.tokens().min(ask.total).full_blocks(chunk);
-        let end = if ask.total == objects.tokens() { objects.objects() } else { full };
+        let full = objects.tokens().min(ask.wanted.total).full_blocks(chunk);
+        let end = if ask.wanted.total == objects.tokens() { objects.objects() } else { full };
         let from = device.full_blocks(chunk).min(end);
         let head = self.host.as_ref().map_or(Blocks::ZERO, |host| host.find(objects, Blocks::ZERO, end));
         // Where the head is in L1 as far as the device has it, one walk has told all.
@@ -245,17 +245,17 @@ impl Tiers {
     ///
     /// Who may choose compares what there is to be gained where the pool has all of it, times how often answers turned out
     /// useful, with how long it takes to learn that the pool has nothing; and waits for a part of that gain at most.
-    fn patience(&self, offer: &Offer, seen: &Seen<'_>, total: Tokens) -> Option<Span> {
+    fn patience(&self, offer: &Offer, seen: &Seen<'_>, wanted: &Wanted<'_>) -> Option<Span> {
         let Choice::ByCost(costs) = self.config.choice else { return Some(LOOK_UP_TIMEOUT) };
         let Seen { objects, from, host, end, .. } = *seen;
-        let gain = |to: Blocks| self.worth(offer, objects, (from, host, to), total).unwrap_or(0);
+        let gain = |to: Blocks| self.worth(offer, objects, (from, host, to), wanted).unwrap_or(0);
         self.pace.patience(gain(end).saturating_sub(gain(host)), &costs)
     }
 
     /// How far the pool reaches behind what L1 has; `None`: the question is on its way.
     fn ask_pool(
         &mut self,
-        ask: &Ask<'_>,
+        wanted: &Wanted<'_>,
         offer: &Offer,
         seen: &Seen<'_>,
         inquiry: &mut Inquiry,
@@ -274,11 +274,11 @@ impl Tiers {
             Inquiry::Closed => return Some(host),
             Inquiry::New => {}
         }
-        let patience = self.patience(offer, seen, ask.total);
+        let patience = self.patience(offer, seen, wanted);
         let Some(patience) = patience.filter(|_| self.breaker.may_call(now)) else { return Some(host) };
         let id = self.number();
-        self.probes.push(Probe { op: id, request: ask.request, from: host, at: now, deadline: now + patience });
-        self.ops.push_back(Op { id, request: ask.request, task: Task::Probe { from: host, to: end } });
+        self.probes.push(Probe { op: id, request: wanted.request, from: host, at: now, deadline: now + patience });
+        self.ops.push_back(Op { id, request: wanted.request, task: Task::Probe { from: host, to: end } });
         *inquiry = Inquiry::Asked { op: id, from: host };
         None
     }
@@ -300,14 +300,15 @@ impl Tiers {
         offer: &Offer,
         objects: Chain<'_>,
         (from, host, to): (Blocks, Blocks, Blocks),
-        total: Tokens,
+        wanted: &Wanted<'_>,
     ) -> Option<u64> {
         let ends_at = |object: Blocks| objects.tokens_before(object);
-        let cached = offer.cached_by(objects, to, total);
+        let cached = offer.cached_by(objects, to, wanted.total);
         let new = cached - offer.device;
         let moved = (ends_at(host.min(to)).saturating_sub(ends_at(from)), ends_at(to).saturating_sub(ends_at(host)));
         let enough = to > from && new > Tokens::ZERO && new >= self.config.min_retrieve;
-        enough.then(|| self.config.choice.gain(&self.pace, (offer.device, cached), moved)).flatten()
+        let others = if self.config.load == LoadMode::Overlapped { wanted.others } else { 0 };
+        enough.then(|| self.config.choice.gain(&self.pace, (offer.device, cached), moved, others)).flatten()
     }
 
     /// Decides how much of `from..host` (L1) and `host..pool` (L2) to load.
@@ -316,20 +317,20 @@ impl Tiers {
         offer: &mut Offer,
         objects: Chain<'_>,
         (from, host, pool): (Blocks, Blocks, Blocks),
-        total: Tokens,
+        wanted: &Wanted<'_>,
     ) {
-        let worth = |to: Blocks| self.worth(offer, objects, (from, host, to), total);
+        let worth = |to: Blocks| self.worth(offer, objects, (from, host, to), wanted);
         // Between the ends of tiers the gain is convex in what is loaded, and it starts at nothing or less, so no end inside
         // gains more than the better of them (but for the one token that is computed in any case). Only where L1's part alone
         // is fewer tokens than min_retrieve can an end inside L2's part gain more: with tokens of L2 at a loss that merely
         // lift it over the threshold. Whoever sets one would rather not have those.
         let candidates = [host, pool].into_iter().filter_map(|to| Some((worth(to)?, to)));
         let best = candidates.max_by_key(|(gain, to)| (*gain, *to)).map(|(_, to)| to);
-        let most = offer.cached_by(objects, pool.max(host), total);
+        let most = offer.cached_by(objects, pool.max(host), wanted.total);
         match best {
             Some(to) => {
                 (offer.from, offer.host, offer.to) = (from, host.min(to), to);
-                offer.cached = offer.cached_by(objects, to, total);
+                offer.cached = offer.cached_by(objects, to, wanted.total);
             }
             None if pool > from => self.pace.forget(),
             None => {}

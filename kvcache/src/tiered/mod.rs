@@ -34,7 +34,7 @@ mod store; // from the device to the tiers
 pub use choice::{Choice, Costs, TierCost};
 pub use config::{Deadline, LoadMode, StoreMode, TierConfig};
 pub use load::LoadEnd;
-pub use look::{Inquiry, Looked, Offer};
+pub use look::{Inquiry, Looked, Offer, Wanted};
 pub use op::{Contact, Done, Failed, Op, OpId, Task, Woken};
 
 use choice::Pace;

@@ -2,7 +2,7 @@
 
 use super::decoders::Joined;
 use alloc::vec::Vec;
-use kvcache::{Chain, HoldId, Inquiry, OpId, Piece, RequestId, Time, Tokens};
+use kvcache::{Chain, HoldId, Inquiry, OpId, Piece, RequestId, Time, Tokens, Wanted};
 
 /// An index into [`Sequences`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,11 @@ impl Sequence {
     /// Tokens to have computed before the next one comes out.
     pub(super) fn total(&self) -> Tokens {
         self.prompt + self.emitted
+    }
+
+    /// What it is to have, while so many others wait.
+    pub(super) fn wanted(&self, block: Tokens, others: u32) -> Wanted<'_> {
+        Wanted { request: self.request, chain: self.chain(block), prompt: self.prompt, total: self.total(), others }
     }
 
     pub(super) fn chain(&self, block: Tokens) -> Chain<'_> {

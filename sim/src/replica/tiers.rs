@@ -237,11 +237,11 @@ impl Replica {
 
     /// What the tiers hold for a waiting sequence.
     pub(super) fn look_up(&mut self, id: SeqId, now: Time) -> Looked {
+        let others = self.waiting.len() as u32 - 1;
         let Self { sequences, cache, config, .. } = self;
-        let sequence = &mut sequences[id];
+        let sequence = &sequences[id];
         let mut inquiry = sequence.inquiry;
-        let (request, prompt, total) = (sequence.request, sequence.prompt, sequence.total());
-        let looked = cache.look_up(request, sequence.chain(config.cache.block), prompt, total, &mut inquiry, now);
+        let looked = cache.look_up(sequence.wanted(config.cache.block, others), &mut inquiry, now);
         self.note(id, inquiry);
         looked
     }
@@ -251,11 +251,11 @@ impl Replica {
         if self.config.tiers.is_none() || self.moves.asks_in_turn {
             return;
         }
+        let others = self.waiting.len() as u32 - 1;
         let Self { sequences, cache, config, .. } = self;
         let sequence = &sequences[id];
         let mut inquiry = sequence.inquiry;
-        let (request, prompt, total) = (sequence.request, sequence.prompt, sequence.total());
-        cache.ask_ahead(request, sequence.chain(config.cache.block), prompt, total, &mut inquiry, now);
+        cache.ask_ahead(sequence.wanted(config.cache.block, others), &mut inquiry, now);
         self.note(id, inquiry);
     }
 

@@ -11,7 +11,7 @@ use sim::workload::Workload;
 use sim::workload::document_qa::{Arrivals, DocumentQa};
 
 /// Questions about long documents, on workers whose device remembers few of them.
-fn questions(seed: u64) -> Workload {
+fn questions(seed: u64, concurrency: u32) -> Workload {
     let qa = DocumentQa {
         requests: 300,
         documents: 30,
@@ -21,7 +21,7 @@ fn questions(seed: u64) -> Workload {
         instruction: Tokens(0),
         users: 30,
     };
-    qa.generate(Arrivals::Closed { concurrency: 8 }, Streams::new(seed))
+    qa.generate(Arrivals::Closed { concurrency }, Streams::new(seed))
 }
 
 struct Lab {
@@ -58,7 +58,7 @@ fn access(bytes_per_s: f64, round_trip: Span) -> PoolAccess {
 fn a_slow_l2_hurts_who_always_loads_and_never_who_may_choose() {
     let deployment = deployment("Llama-3.1-70B", "p5.48xlarge", 8, 131_072);
     for seed in [0, 1] {
-        let lab = Lab { deployment: deployment.clone(), workload: questions(seed) };
+        let lab = Lab { deployment: deployment.clone(), workload: questions(seed, 8) };
         let (alone, _) = lab.run(LoadMode::Blocking, None, None);
         for load in [LoadMode::Blocking, LoadMode::Overlapped, LoadMode::Layerwise] {
             // Slow to carry, slow to answer, and both. Computing 6,000 tokens takes about 270 ms, their KV has 2 GB.
@@ -77,5 +77,24 @@ fn a_slow_l2_hurts_who_always_loads_and_never_who_may_choose() {
             assert!(chosen < 0.9 * alone && hit > 0.1, "a fast one is used: {chosen} against {alone}");
             assert!(chosen < 1.15 * always, "nearly as much as by who always loads: {chosen} against {always}");
         }
+    }
+}
+
+/// Where many wait, the engine has others to serve while loads are under way: a load may take longer than computing, and a
+/// fast L2 is used nearly as much as by who always loads.
+#[test]
+fn under_load_a_fast_l2_is_used_and_a_slow_one_still_does_not_hurt() {
+    let deployment = deployment("Llama-3.1-70B", "p5.48xlarge", 8, 131_072);
+    for seed in [0, 1] {
+        let lab = Lab { deployment: deployment.clone(), workload: questions(seed, 30) };
+        let (alone, _) = lab.run(LoadMode::Overlapped, None, None);
+        for (bytes_per_s, micros) in [(1.2e9, 500), (20e9, 50_000), (2e9, 20_000)] {
+            let (chosen, _) = lab.run(LoadMode::Overlapped, None, Some(access(bytes_per_s, Span::from_micros(micros))));
+            assert!(chosen < 1.02 * alone, "it never hurts who may choose: {chosen} against {alone}");
+        }
+        let fast = Some(access(40e9, Span::from_micros(200)));
+        let (always, _) = lab.run(LoadMode::Overlapped, Some(Choice::Always), fast);
+        let (chosen, hit) = lab.run(LoadMode::Overlapped, None, fast);
+        assert!(always < 0.6 * alone && chosen < 1.15 * always && hit > 0.5, "{alone} {always} {chosen} {hit}");
     }
 }

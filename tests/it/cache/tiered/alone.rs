@@ -4,7 +4,7 @@
 use super::super::prompts::{Author, Chance, Cut, Prompt};
 use kvcache::{
     Blocks, BreakerConfig, CacheConfig, Choice, Deadline, Done, Duplicates, Eviction, HoldId, HostConfig, Inquiry,
-    LoadMode, Looked, RequestId, Span, StoreMode, TierConfig, TieredCache, Time, Tokens, WorkerCache,
+    LoadMode, Looked, RequestId, Span, StoreMode, TierConfig, TieredCache, Time, Tokens, Wanted, WorkerCache,
 };
 
 const STEPS: u32 = 1500;
@@ -71,8 +71,9 @@ impl Pair {
         let prompt = self.known[self.chance.below(self.known.len() as u32) as usize].clone();
         let (id, chain, asked) = (RequestId(1), prompt.chain(Tokens(self.block)), Tokens(prompt.asked));
         let mut inquiry = Inquiry::New;
-        self.tiered.ask_ahead(id, chain, asked, asked, &mut inquiry, self.now);
-        let looked = self.tiered.look_up(id, chain, asked, asked, &mut inquiry, self.now);
+        let wanted = Wanted { request: id, chain, prompt: asked, total: asked, others: 0 };
+        self.tiered.ask_ahead(wanted, &mut inquiry, self.now);
+        let looked = self.tiered.look_up(wanted, &mut inquiry, self.now);
         let Looked::Ready(offer) = looked else { panic!("there is nothing to wait for") };
         let found = self.alone.find(chain, Blocks((prompt.asked - 1) / self.block));
         let tokens = found.blocks().tokens(Tokens(self.block));

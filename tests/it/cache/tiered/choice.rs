@@ -5,7 +5,7 @@ use super::super::host::model::Object;
 use super::super::prompts::Chance;
 use super::model::{Ask, tokens_of};
 use super::settings::costs;
-use kvcache::{Choice, RequestId, Span, TierConfig, TierCost};
+use kvcache::{Choice, LoadMode, RequestId, Span, TierConfig, TierCost};
 
 /// What is where: the device has `device` tokens, L1 objects `from..host`, L2 perhaps `host..end`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +32,7 @@ impl Reach {
 /// Who decides, and what he has seen.
 pub(super) struct Judge {
     choice: Choice,
+    overlapped: bool,
     /// Fewer tokens are not worth a load.
     least: u32,
     /// Permille of the expected duration: L1, L2.
@@ -45,7 +46,8 @@ pub(super) struct Judge {
 impl Judge {
     pub(super) fn new(tiers: Option<TierConfig>) -> Self {
         let (choice, least) = tiers.map_or((Choice::Never, 0), |tiers| (tiers.choice, tiers.min_retrieve.0));
-        Self { choice, least, pace: (1000, 1000), useful: 125, wasted: None }
+        let overlapped = tiers.is_some_and(|tiers| tiers.load == LoadMode::Overlapped);
+        Self { choice, overlapped, least, pace: (1000, 1000), useful: 125, wasted: None }
     }
 
     /// Picoseconds gained by a load that ends there, expected from what loads have taken.
@@ -60,6 +62,9 @@ impl Judge {
             (i128::from(cached - had), (u64::from(had)..u64::from(cached)).map(|at| 2 * at + 1).sum::<u64>());
         let computing =
             new * i128::from(costs.new_token.0) + i128::from(pairs / 2) * i128::from(costs.pairs_1024.0) / 1024;
+        // Half of those who wait stand behind it, and the engine could serve them meanwhile.
+        let others = if self.overlapped { ask.others } else { 0 };
+        let computing = computing * i128::from(2 + others) / 2;
         let loading = |cost: TierCost, tokens: u32, pace: u64| match tokens {
             0 => 0,
             _ => {
@@ -121,7 +126,7 @@ impl Judge {
         let mut over_the_threshold = 0;
         for to in (from + 1..=end).filter(|to| self.is_enough(ask, reach, *to)) {
             let gain = self.gain(ask, reach, to);
-            if gain > most + self.dearest_token(ask.total) {
+            if gain > most + self.dearest_token(ask) {
                 let lives_off_the_host = host > from && gain <= self.gain(ask, reach, host);
                 let too_little = to > host && !self.is_enough(ask, reach, host) && lives_off_the_host;
                 assert!(too_little, "a load to {to} gains {gain}, more than {most}: {reach:?}");
@@ -131,10 +136,12 @@ impl Judge {
         over_the_threshold
     }
 
-    /// What computing the last of `total` tokens takes at most.
-    fn dearest_token(&self, total: u32) -> i128 {
+    /// What computing the last token takes at most, counted as often as somebody waits for it.
+    fn dearest_token(&self, ask: Ask<'_>) -> i128 {
         let Choice::ByCost(costs) = self.choice else { return 0 };
-        i128::from(costs.new_token.0 + u64::from(total) * costs.pairs_1024.0 / 1024 + 2)
+        let others = if self.overlapped { ask.others } else { 0 };
+        let dearest = costs.new_token.0 + u64::from(ask.total) * costs.pairs_1024.0 / 1024 + 2;
+        i128::from(dearest) * i128::from(2 + others) / 2 + 1
     }
 
     /// Something was not loaded: what is not tried is not learnt about.
@@ -198,7 +205,7 @@ fn no_end_inside_a_tier_gains_more() {
         let device = chance.below(tokens.min(total - 1) + 1);
         let from = (device / chunk).min(end);
         let host = chance.within(from, end);
-        let ask = Ask { request: RequestId(1), names: &[], objects: &objects, prompt: tokens, total };
+        let ask = Ask { request: RequestId(1), names: &[], objects: &objects, prompt: tokens, total, others: 0 };
         let reach = Reach { device, from: from as usize, host: host as usize, end: end as usize };
         let pace = (u64::from(chance.within(500, 3000)), u64::from(chance.within(500, 3000)));
         let least = if chance.percent(50) { 0 } else { chance.below(4 * chunk) };

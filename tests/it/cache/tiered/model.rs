@@ -21,6 +21,8 @@ pub(super) struct Ask<'a> {
     pub(super) objects: &'a [Object],
     pub(super) prompt: u32,
     pub(super) total: u32,
+    /// Requests that wait besides.
+    pub(super) others: u32,
 }
 
 /// What a look-up should answer.

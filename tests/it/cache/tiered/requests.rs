@@ -3,7 +3,7 @@
 use super::model::{Ask, tokens_of};
 use super::worlds::{Holds, Request, Waits, World};
 use kvcache::{
-    Blocks, ChainBuilder, HostCache, Inquiry, Looked, NoRoom, Offer, Op, OpId, Piece, RequestId, Task, Tokens,
+    Blocks, ChainBuilder, HostCache, Inquiry, Looked, NoRoom, Offer, Op, OpId, Piece, RequestId, Task, Tokens, Wanted,
 };
 use std::rc::Rc;
 
@@ -28,7 +28,8 @@ impl World {
         let (prompt, total) = (Tokens(known.prompt.asked), Tokens(request.total));
         let known_before = request.inquiry;
         let before = (self.cache.counts(), self.cache.usage(), self.cache.host().map(HostCache::usage));
-        self.cache.ask_ahead(request.id, chain, prompt, total, &mut request.inquiry, self.now);
+        let wanted = Wanted { request: request.id, chain, prompt, total, others: request.others };
+        self.cache.ask_ahead(wanted, &mut request.inquiry, self.now);
         let after = (self.cache.counts(), self.cache.usage(), self.cache.host().map(HostCache::usage));
         assert_eq!(after, before, "a question asked ahead changes nothing else");
         let questions = self.model.ops.len();
@@ -53,7 +54,9 @@ impl World {
         let request = &mut self.requests[place];
         let known = Rc::clone(&request.known);
         let (prompt, total) = (Tokens(known.prompt.asked), Tokens(request.total));
-        let looked = self.cache.look_up(request.id, chain, prompt, total, &mut request.inquiry, self.now);
+        request.others = [0, 0, 1, 7][self.chance.below(4) as usize];
+        let wanted = Wanted { request: request.id, chain, prompt, total, others: request.others };
+        let looked = self.cache.look_up(wanted, &mut request.inquiry, self.now);
         let before = self.model.counts.shared_loads;
         let ask = request.ask(&known);
         let expected = self.model.look_up(ask, &mut request.expected, self.now);
@@ -120,7 +123,8 @@ impl World {
         builder.push(999, Tokens(1));
         let chain = self.chain_of(builder.pieces());
         let (id, one, mut inquiry) = (RequestId(0), Tokens(1), Inquiry::Closed);
-        let Looked::Ready(offer) = self.cache.look_up(id, chain, one, one, &mut inquiry, self.now) else {
+        let wanted = Wanted { request: id, chain, prompt: one, total: one, others: 0 };
+        let Looked::Ready(offer) = self.cache.look_up(wanted, &mut inquiry, self.now) else {
             panic!("who asks nothing waits for nothing");
         };
         let all = self.cache.available().tokens(self.setting.cache.block);

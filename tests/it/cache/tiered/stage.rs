@@ -11,7 +11,7 @@
 use kvcache::{
     Blocks, BreakerConfig, CacheConfig, Chain, ChainBuilder, Choice, Contact, Deadline, Done, Duplicates, Eviction,
     Failed, HoldId, HostConfig, Inquiry, LoadEnd, LoadMode, Looked, OpId, Piece, RequestId, Span, StoreMode, Task,
-    TierConfig, TieredCache, Time, Tokens, Woken, WorkerCache,
+    TierConfig, TieredCache, Time, Tokens, Wanted, Woken, WorkerCache,
 };
 use std::collections::BTreeMap;
 
@@ -104,7 +104,8 @@ impl Stage {
             ["ahead", who, prompt] => {
                 let mut request = Request::new(who.as_bytes()[0].into(), prompt);
                 let (id, asked, chain) = (request.id, request.prompt, Chain::new(&request.pieces, BLOCK));
-                self.cache.ask_ahead(id, chain, asked, asked, &mut request.inquiry, self.now);
+                let wanted = Wanted { request: id, chain, prompt: asked, total: asked, others: 0 };
+                self.cache.ask_ahead(wanted, &mut request.inquiry, self.now);
                 self.requests.insert(who.to_owned(), request);
             }
             ["store", who, upto] => {
@@ -143,7 +144,8 @@ impl Stage {
     fn start(&mut self, who: &str) {
         let request = self.requests.get_mut(who).expect("who starts again has started before");
         let (id, prompt, chain) = (request.id, request.prompt, Chain::new(&request.pieces, BLOCK));
-        let looked = self.cache.look_up(id, chain, prompt, prompt, &mut request.inquiry, self.now);
+        let wanted = Wanted { request: id, chain, prompt, total: prompt, others: 0 };
+        let looked = self.cache.look_up(wanted, &mut request.inquiry, self.now);
         let Looked::Ready(offer) = looked else { return self.say(format!("{who} waits")) };
         let said = match self.cache.begin(id, chain, &offer, chain.tokens(), self.now) {
             Err(refused) => format!("{who} {refused}"),
@@ -176,7 +178,8 @@ impl Stage {
     fn flood(&mut self) {
         let request = Request::new(0, "!1");
         let (one, mut closed) = (Tokens(1), Inquiry::Closed);
-        let looked = self.cache.look_up(request.id, request.chain(), one, one, &mut closed, self.now);
+        let wanted = Wanted { request: request.id, chain: request.chain(), prompt: one, total: one, others: 0 };
+        let looked = self.cache.look_up(wanted, &mut closed, self.now);
         let Looked::Ready(offer) = looked else { panic!("it waits for nothing") };
         let all = self.cache.available().tokens(BLOCK);
         let begun =

@@ -59,6 +59,8 @@ pub(super) struct Request {
     pub(super) expected: Inquiry,
     /// Tokens to have: the prompt, and after a preemption what was emitted.
     pub(super) total: u32,
+    /// Requests that wait besides, as it is looked up next.
+    pub(super) others: u32,
     /// The cache is shown the reply only as far as it is computed.
     pub(super) grows: bool,
     pub(super) holds: Option<Holds>,
@@ -67,7 +69,14 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn ask<'a>(&self, known: &'a Known) -> Ask<'a> {
         let Known { prompt, objects } = known;
-        Ask { request: self.id, names: &prompt.names, objects, prompt: prompt.asked, total: self.total }
+        Ask {
+            request: self.id,
+            names: &prompt.names,
+            objects,
+            prompt: prompt.asked,
+            total: self.total,
+            others: self.others,
+        }
     }
 }
 
@@ -156,7 +165,8 @@ impl World {
         let (total, grows) = (known.prompt.asked, self.chance.percent(30));
         let new = Inquiry::New;
         let id = RequestId(self.arrivals);
-        self.requests.push(Request { id, known, inquiry: new, expected: new, total, grows, holds: None });
+        let others = self.chance.below(3);
+        self.requests.push(Request { id, known, inquiry: new, expected: new, total, others, grows, holds: None });
         if self.chance.percent(40) {
             self.ask_ahead(self.requests.len() - 1);
         }
