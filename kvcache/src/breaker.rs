@@ -53,6 +53,7 @@ pub enum BreakerState {
 pub struct Breaker {
     config: BreakerConfig,
     state: BreakerState,
+    opened: u64,
 }
 
 impl Breaker {
@@ -63,7 +64,7 @@ impl Breaker {
     #[must_use]
     pub const fn new(config: BreakerConfig) -> Self {
         assert!(config.failures > 0, "a breaker opens after at least one failure");
-        Self { config, state: BreakerState::Closed { failures: 0 } }
+        Self { config, state: BreakerState::Closed { failures: 0 }, opened: 0 }
     }
 
     /// Whether a call may be made now. Where the answer is yes, the caller makes it and reports how it went; while the
@@ -89,6 +90,7 @@ impl Breaker {
 
     /// A call found no connection, or lost it.
     pub fn failed(&mut self, now: Time) {
+        let was_closed = self.is_closed();
         self.state = match self.state {
             BreakerState::Closed { failures } if failures + 1 < self.config.failures => {
                 BreakerState::Closed { failures: failures + 1 }
@@ -96,6 +98,13 @@ impl Breaker {
             // Also where the call was made before the breaker opened: it is the latest news all the same.
             _ => BreakerState::Open { probe_at: now + self.config.probe_every },
         };
+        self.opened += u64::from(was_closed && !self.is_closed());
+    }
+
+    /// How often it opened, having been closed.
+    #[must_use]
+    pub const fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// When the answer of [`Breaker::may_call`] changes by itself: the next probe is due. `None` while it is closed.

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Arrival, Cluster, Event};
 use crate::ledger::Ledger;
+use crate::transport::{Moved, Transport};
 use crate::workload::{Pacing, Workload};
 use alloc::collections::BTreeSet;
 use core::fmt;
@@ -56,6 +57,7 @@ pub fn simulate(
         ledger: Ledger::new(workers, workload.requests().len()),
         chain: ChainBuilder::new(),
         sent: 0,
+        moved: Moved::default(),
         due: BTreeSet::new(),
     };
     run.ledger.set_tiers(cluster.lower_tiers());
@@ -64,9 +66,8 @@ pub fn simulate(
         Pacing::Closed { concurrency } => run.closed(cluster, concurrency, &mut look)?,
     }
     run.ledger.close(cluster.now());
-    if let Some(transport) = cluster.transport() {
-        run.ledger.set_moved(transport.moved());
-    }
+    run.ledger.set_moved(run.moved);
+    run.ledger.set_tier_events(cluster.tier_events());
     Ok(run.ledger)
 }
 
@@ -76,6 +77,7 @@ struct Run<'a> {
     ledger: Ledger,
     chain: ChainBuilder,
     sent: usize,
+    moved: Moved,                 // when the latest request ended
     due: BTreeSet<(Time, usize)>, // requests on their way to the router, under closed pacing
 }
 
@@ -149,8 +151,11 @@ impl Run<'_> {
         while let Some(event) = cluster.poll() {
             look(&event);
             self.ledger.enter(&event, cluster.now());
-            if closed && ends_a_request(&event) {
-                self.send_next(cluster.now());
+            if ends_a_request(&event) {
+                self.moved = cluster.transport().map_or(self.moved, Transport::moved);
+                if closed {
+                    self.send_next(cluster.now());
+                }
             }
         }
     }

@@ -242,6 +242,7 @@ fn each_cache_tells_of_the_tiers_that_it_has() {
         for (part, names) in [
             ("bytes_moved", ["host_to_device", "device_to_host", "nic", "l2"]),
             ("stall_s", ["lookup", "load_l1", "load_l2", "store"]),
+            ("tier_events", ["short_loads", "l2_discarded_puts", "l2_expired_leases", "breaker_opened"]),
         ] {
             let part = run.get(part).expect("it is told");
             assert_eq!(part.is_null(), !lower, "{cache}: {part}");

@@ -155,7 +155,7 @@ fn four_requests_on_two_workers() {
             ("passes", 8.0), // 7 and 1
             ("preemptions", 0.0),
         ],
-        &["hit_rate.l1", "hit_rate.l2", "bytes_moved", "stall_s"],
+        &["hit_rate.l1", "hit_rate.l2", "bytes_moved", "stall_s", "tier_events"],
     );
     // Little's law by hand: 43.8 + 15.0 + 63.2 request-ms from arrival at the router to the last token.
     assert_eq!(ledger.residence(), u128::from(Span::from_millis(122).0));
@@ -212,6 +212,7 @@ fn nothing_completed_is_unknown_everywhere() {
         "makespan_s",
         "bytes_moved",
         "stall_s",
+        "tier_events",
     ];
     let names: Vec<String> = ["ttft", "tpot", "itl", "e2el"]
         .iter()

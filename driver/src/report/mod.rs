@@ -7,6 +7,7 @@ use serde::Serialize;
 pub mod folder; // a run as a folder
 mod partial; // ... that appears whole or not at all
 mod provenance; // what a run needs to be run again
+mod notes; // what the table's figures do not tell
 mod table; // for people
 
 pub use provenance::{Input, Inputs};

@@ -1,5 +1,6 @@
 //! Runs as a table for people.
 
+use super::notes::notes;
 use crate::experiment::{Load, Outcome};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
@@ -25,6 +26,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
     );
     if lower {
         text.push_str("L0, L1, L2: the part of hit that came from GPU memory, host memory, the pool of all workers.\n");
+        text.push_str(&notes(outcomes));
     }
     text
 }

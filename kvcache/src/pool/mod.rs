@@ -205,6 +205,12 @@ impl Pool {
         Begun { put, end: reserved.end, new: reserved.new }
     }
 
+    /// Whether a put is under way: not ended, and not discarded for lasting too long.
+    #[must_use]
+    pub fn is_putting(&self, put: PutId, now: Time) -> bool {
+        self.puts.get(put.0, now).is_some()
+    }
+
     /// Ends a put: its objects before `upto` can be seen from now on, the others are forgotten.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ const SLOWEST: u64 = 100_000;
 impl Choice {
     /// Picoseconds expected to be gained by having tokens `had..cached` loaded, of which `(host, pool)` tokens move;
     /// `None`: not to be loaded. What is computed keeps not only its own request waiting: also those of the `others` that
-    /// stand behind it, half of them on average.
+    /// stand behind it, about half. Half of that counts, as what loads take is a guess, and where many load it errs alike.
     pub(super) fn gain(
         &self,
         pace: &Pace,
@@ -85,7 +85,7 @@ impl Choice {
         let new = u128::from(cached.0 - had.0);
         let pairs = new * (u128::from(had.0) + u128::from(cached.0)) / 2;
         let computing = new * u128::from(costs.new_token.0) + pairs * u128::from(costs.pairs_1024.0) / 1024;
-        let computing = computing * (2 + u128::from(others)) / 2;
+        let computing = computing * (4 + u128::from(others)) / 4;
         let loading = costs.host.of(host, pace.host) + costs.pool.of(pool, pace.pool);
         computing.checked_sub(loading).filter(|gain| *gain > 0).map(|gain| gain.min(u128::from(u64::MAX)) as u64)
     }

@@ -144,6 +144,12 @@ impl TieredCache {
         self.tiers.as_ref().map_or_else(TierCounts::default, |tiers| tiers.counts)
     }
 
+    /// How often the worker began to leave L2 alone.
+    #[must_use]
+    pub fn breaker_opened(&self) -> u64 {
+        self.tiers.as_ref().map_or(0, |tiers| tiers.breaker.opened())
+    }
+
     /// Device blocks that can be had.
     #[inline]
     #[must_use]

@@ -1,9 +1,10 @@
 //! What moves between tiers, and who stands still for it.
 
 use super::{Cluster, Event};
-use crate::replica::Stall;
+use crate::ledger::TierEvents;
+use crate::replica::{Replica, Stall};
 use crate::transport::Transport;
-use kvcache::{Done, Time, WorkerId};
+use kvcache::{Done, HostCache, Pool, Time, WorkerId};
 
 impl Cluster {
     /// What ends between the tiers, at most at `until`, ends then, up to the first moment at which an engine that waits for
@@ -30,6 +31,26 @@ impl Cluster {
             }
         }
         true
+    }
+
+    /// What has gone wrong in the lower tiers so far.
+    #[must_use]
+    pub fn tier_events(&self) -> TierEvents {
+        let pool = self.transport.as_ref().and_then(Transport::pool).map(Pool::counts).unwrap_or_default();
+        let mut events = TierEvents {
+            l2_discarded_puts: pool.discarded,
+            l2_skipped_tokens: pool.skipped,
+            l2_expired_leases: pool.expired_leases,
+            ..TierEvents::default()
+        };
+        for cache in self.replicas().map(Replica::cache) {
+            let counts = cache.counts();
+            events.short_loads += counts.short_loads;
+            events.declined_tokens += counts.declined;
+            events.l1_skipped_tokens += cache.host().map_or(0, HostCache::skipped);
+            events.breaker_opened += cache.breaker_opened();
+        }
+        events
     }
 
     /// Something that an engine may have waited for has come.

@@ -107,12 +107,32 @@ pub struct LowerTiers {
     pub l2: bool,
 }
 
+/// What went wrong, or was left undone, in the lower tiers: all workers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TierEvents {
+    /// Loads that brought less than was promised, or nothing.
+    pub short_loads: u64,
+    /// Tokens that a tier had and that were computed by choice.
+    pub declined_tokens: u64,
+    /// Tokens that found no room in L1 and were not kept there.
+    pub l1_skipped_tokens: u64,
+    /// Stores that were on their way into L2 for longer than a put may last: they never got there.
+    pub l2_discarded_puts: u64,
+    /// Tokens that found no room in L2.
+    pub l2_skipped_tokens: u64,
+    /// Leases that lasted longer than they may: what was copied under them does not count.
+    pub l2_expired_leases: u64,
+    /// Times that a worker began to leave L2 alone, because it could not be reached or said nothing.
+    pub breaker_opened: u64,
+}
+
 /// The books of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     records: Vec<Record>,
     tiers: LowerTiers,
     moved: Moved,
+    events: TierEvents,
     /// Time that engines with work stood still, by cause, all engines together.
     stalls: [u128; 4],
     /// Gaps between consecutive tokens of a request, of all requests together.
@@ -242,6 +262,11 @@ impl Ledger {
     /// Which lower tiers the run has.
     pub const fn set_tiers(&mut self, tiers: LowerTiers) {
         self.tiers = tiers;
+    }
+
+    /// What went wrong in the lower tiers.
+    pub const fn set_tier_events(&mut self, events: TierEvents) {
+        self.events = events;
     }
 
     /// What the ways between the tiers have carried by now.

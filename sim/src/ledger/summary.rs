@@ -1,6 +1,6 @@
 //! The figures of a run, by the definitions of the field. Unknown is `None`, never 0.
 
-use super::{Distribution, Ledger, Status};
+use super::{Distribution, Ledger, Status, TierEvents};
 use kvcache::{Span, Time};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -63,8 +63,7 @@ pub struct TokensByTier {
     pub computed: u64,
 }
 
-/// Bytes that the ways between the tiers carried, until all that was under way had ended; of what was cut short, what had
-/// come.
+/// Bytes that the ways between the tiers had carried when the last request ended; of what was cut short, what had come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct BytesMoved {
     /// From hosts to GPUs: loads.
@@ -133,6 +132,8 @@ pub struct Summary {
     pub bytes_moved: Option<BytesMoved>,
     /// What engines waited for; `None`: there is but one tier.
     pub stall: Option<StallTimes>,
+    /// What went wrong in the lower tiers; `None`: there are none.
+    pub tier_events: Option<TierEvents>,
     /// Passes of all engines.
     pub passes: u64,
     /// Preemptions on all workers.
@@ -175,6 +176,7 @@ impl Ledger {
             tokens,
             bytes_moved: lower.then(|| self.bytes_moved()),
             stall: lower.then(|| self.stall()),
+            tier_events: lower.then_some(self.events),
             passes: self.passes,
             preemptions: self.preemptions,
         }
@@ -286,6 +288,7 @@ impl Serialize for Summary {
         map.serialize_entry("tokens", &self.tokens)?;
         map.serialize_entry("bytes_moved", &self.bytes_moved)?;
         map.serialize_entry("stall_s", &self.stall)?;
+        map.serialize_entry("tier_events", &self.tier_events)?;
         map.serialize_entry("passes", &self.passes)?;
         map.serialize_entry("preemptions", &self.preemptions)?;
         map.end()

@@ -100,7 +100,7 @@ impl Transport {
         let pool = PoolBytes { all: self.bytes(all), elsewhere: self.bytes(elsewhere) };
         let host_bytes = self.bytes(host_tokens);
         let object_bytes = self.bytes(order.objects.unit());
-        let load = Load { from, host, upto, lease, contact, object_bytes, pool };
+        let load = Load { from, host, upto, lease, contact, object_bytes, host_bytes, pool };
         let transit = self.add(order, What::Load(load));
         if let Some(at) = order.deadline {
             self.agenda.deadline(at, transit, self.transits[transit as usize].life);
@@ -122,7 +122,9 @@ impl Transport {
     ) {
         let (mut put, mut new, mut elsewhere) = (Put::None, Tokens::ZERO, Tokens::ZERO);
         if let (true, Some(pool)) = (to_pool, &mut self.pool) {
+            let too_far = self.config.pool.is_some_and(|access| access.round_trip > GIVEN_UP);
             put = match self.reach {
+                Reach::Up if too_far => Put::Failed(Failed::TimedOut),
                 Reach::Up => {
                     let (ways, worker) = (&self.ways, order.worker);
                     let begun = pool.begin_put(order.objects, from, to, self.now, |shard, tokens| {
@@ -142,27 +144,57 @@ impl Transport {
         let beyond = order.objects.tokens_before(to) - order.objects.tokens_before(host.max(from));
         let apart = if matches!(put, Put::Failed(_)) { beyond } else { new.min(beyond) };
         let pool = PoolBytes { all: self.bytes(new), elsewhere: self.bytes(elsewhere) };
-        let transit = self.add(order, What::Store(Store { put, copied: false, pool }));
-        if !self.carry(transit, Part::Host, self.bytes(host_tokens + apart)) {
+        let host_bytes = self.bytes(host_tokens + apart);
+        let transit = self.add(order, What::Store(Store { put, copied: false, host_bytes, pool }));
+        if !self.carry(transit, Part::Host, host_bytes) {
             self.copied(transit);
         }
     }
 
     /// A store has its copy in the host's memory: what becomes of it there?
     pub(super) fn copied(&mut self, index: u32) {
-        let Some(access) = self.config.pool else { return self.complete(index) };
         let transit = &mut self.transits[index as usize];
         let What::Store(store) = &mut transit.what else { return };
         store.copied = true;
-        let wait = match store.put {
-            Put::None => return self.complete(index),
-            // A put is one request with all of it behind: nobody waits for an answer before.
-            Put::Begun(..) => Span::ZERO,
-            Put::Failed(Failed::TimedOut) => GIVEN_UP,
-            Put::Failed(_) => access.round_trip,
-        };
-        self.tell_copied(index);
-        self.wait(index, wait);
+        self.moved.device_to_host += u128::from(store.host_bytes);
+        let put = store.put;
+        if !matches!(put, Put::None) {
+            self.tell_copied(index);
+        }
+        match put {
+            Put::None => self.complete(index),
+            Put::Failed(Failed::TimedOut) => self.wait(index, GIVEN_UP),
+            Put::Failed(_) => self.wait(index, self.config.pool.map_or(Span::ZERO, |access| access.round_trip)),
+            Put::Begun(..) => self.line_up(index),
+        }
+    }
+
+    /// A store goes on to the pool when those of its worker before it have arrived there. A put is one request with all of
+    /// it behind: nobody waits for an answer before.
+    fn line_up(&mut self, index: u32) {
+        let transit = &mut self.transits[index as usize];
+        let line = &mut self.lines[transit.worker.index()];
+        if line.busy {
+            transit.under_way |= Part::Turn.bit();
+            line.next.push_back(index);
+        } else {
+            line.busy = true;
+            self.waited(index);
+        }
+    }
+
+    /// A worker's store has arrived in the pool: the next one's turn. What was discarded meanwhile sets out in vain no more.
+    pub(super) fn next_in_line(&mut self, worker: WorkerId) {
+        while let Some(index) = self.lines[worker.index()].next.pop_front() {
+            let transit = &mut self.transits[index as usize];
+            transit.under_way &= !Part::Turn.bit();
+            let What::Store(Store { put: Put::Begun(put, _), .. }) = transit.what else { continue };
+            if self.pool.as_ref().is_some_and(|pool| pool.is_putting(put, self.now)) {
+                return self.waited(index);
+            }
+            self.answer(index, Err(Failed::Broken));
+        }
+        self.lines[worker.index()].busy = false;
     }
 }
 

@@ -11,7 +11,9 @@ impl Transport {
     /// objects have come.
     pub(super) fn cut_short(&mut self, index: u32) {
         let transit = &self.transits[index as usize];
-        let What::Load(Load { from, host, upto, lease, contact, object_bytes, pool }) = transit.what else { return };
+        let What::Load(Load { from, host, upto, lease, contact, object_bytes, host_bytes, pool }) = transit.what else {
+            return;
+        };
         let asking = transit.under_way & Part::Wait.bit() != 0;
         let lasted = self.now.since(transit.began);
         let [of_host, network, of_pool, onward] = Part::CARRIED.map(|part| self.stop(index, part));
@@ -25,6 +27,14 @@ impl Transport {
         let promised = if asking || !live { Blocks::ZERO } else { upto - host };
         let in_host = network.map_or(promised, |bytes| objects(bytes).min(promised)).min(part_of(promised, of_pool));
         let onto_device = in_host.min(part_of(promised, onward));
+        // What its slowest way has brought, in bytes.
+        let of_pool = of_pool.unwrap_or(all);
+        let came =
+            if asking { 0 } else { network.map_or(of_pool, |bytes| of_pool.min(bytes.min(u128::from(all)) as u64)) };
+        let across = (u128::from(came) * u128::from(elsewhere) / u128::from(all.max(1))) as u64;
+        self.count_pool(PoolBytes { all: came, elsewhere: across });
+        let of_l1 = of_host.unwrap_or(host_bytes);
+        self.moved.host_to_device += u128::from(of_l1) + u128::from(came.min(onward.unwrap_or(all)));
         let device = match of_host {
             Some(_) => from + part_of(host - from, of_host),
             None => host + onto_device,

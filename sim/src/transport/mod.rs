@@ -6,7 +6,7 @@
 //! ```text
 //! load    L1:                          host link (in)
 //!         L2: round trips for leases -> pool | node's network, as far as it lies elsewhere | host link (in)
-//! store       host link (out) -> L1 has it -> pool | node's network, as far as it goes elsewhere -> L2 has it
+//! store       host link (out) -> L1 has it -> its turn -> pool | node's network, as far as it goes elsewhere -> L2 has it
 //! probe       round trips, and what a miss costs besides
 //! ```
 //!
@@ -37,7 +37,7 @@ mod due; // what ends when
 pub use config::{PoolAccess, ProbeMode, TransportConfig};
 
 use due::{Agenda, Due};
-use transit::{Load, Part, Put, Store, Transit, Ways, What};
+use transit::{Line, Load, Part, PoolBytes, Put, Store, Transit, Ways, What};
 
 /// An operation that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub enum Reach {
     Silent,
 }
 
-/// Bytes that links have carried; of what was cut short, what had come.
+/// Bytes that have been carried, of operations that ended; of a load that was cut short, what had come by its slowest way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// From hosts to GPUs.
@@ -85,6 +85,8 @@ pub struct Transport {
     reach: Reach,
     transits: Vec<Transit>,
     vacant: Vec<u32>,
+    lines: Vec<Line>, // by worker
+    moved: Moved,
     agenda: Agenda,
     arrived: VecDeque<Arrived>,
     now: Time,
@@ -105,6 +107,8 @@ impl Transport {
             reach: Reach::Up,
             transits: Vec::new(),
             vacant: Vec::new(),
+            lines: (0..workers).map(|_| Line::default()).collect(),
+            moved: Moved::default(),
             arrived: VecDeque::new(),
             now: Time::ZERO,
         }
@@ -184,16 +188,16 @@ impl Transport {
         self.arrived.pop_front()
     }
 
-    /// Bytes that links have carried.
+    /// Bytes that have been carried by now.
     #[must_use]
-    pub fn moved(&self) -> Moved {
-        let sum = |range: core::ops::Range<u32>| range.map(|link| self.links[link as usize].moved()).sum();
-        Moved {
-            host_to_device: sum(self.ways.in_links()),
-            device_to_host: sum(self.ways.out_links()),
-            nic: sum(self.ways.nic_links()),
-            pool: sum(self.ways.pool_links()),
-        }
+    pub const fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    /// So much has come to a host from the pool, or from a host into it.
+    fn count_pool(&mut self, bytes: PoolBytes) {
+        self.moved.pool += u128::from(bytes.all);
+        self.moved.nic += u128::from(bytes.elsewhere);
     }
 
     /// A part of an operation joins its link. Says whether it is under way: what is nothing has ended.
@@ -258,18 +262,25 @@ impl Transport {
         let outcome = match self.transits[index as usize].what {
             What::Probe { upto } => Ok(Done::Probed(upto)),
             What::Failed { failed } => Err(failed),
-            What::Load(Load { host, upto, lease, contact, .. }) => {
+            What::Load(Load { host, upto, lease, contact, host_bytes, pool, .. }) => {
+                self.moved.host_to_device += u128::from(host_bytes) + u128::from(pool.all);
+                self.count_pool(pool);
                 let upto = if self.end_lease(lease) { upto } else { upto.min(host) };
                 Ok(Done::Loaded { device: upto, host: upto, pool: contact })
             }
             What::Store(Store { put: Put::Failed(failed), .. }) => Err(failed),
             What::Store(Store { put: Put::None, .. }) => Ok(Done::Stored),
-            What::Store(Store { put: Put::Begun(put, end), .. }) => {
+            What::Store(Store { put: Put::Begun(put, end), pool, .. }) => {
+                self.count_pool(pool);
                 let ended = self.pool.as_mut().map(|pool| pool.end_put(put, end, self.now));
                 if ended == Some(Ok(())) { Ok(Done::Stored) } else { Err(Failed::Broken) }
             }
         };
+        let Transit { worker, what, .. } = self.transits[index as usize];
         self.answer(index, outcome);
+        if matches!(what, What::Store(Store { put: Put::Begun(..), .. })) {
+            self.next_in_line(worker);
+        }
     }
 
     /// A lease has served. Says whether what was copied under it is what it should be.
@@ -308,7 +319,7 @@ impl Transport {
         let mut parts = 0;
         for (transit, vacant) in self.transits.iter().zip(&vacant) {
             assert_eq!(*vacant, transit.under_way == 0, "what has no part under way has ended");
-            parts += (transit.under_way & !Part::Wait.bit()).count_ones() as usize;
+            parts += (transit.under_way & !(Part::Wait.bit() | Part::Turn.bit())).count_ones() as usize;
         }
         let carried: usize = self.links.iter().map(Link::active).sum();
         assert_eq!(carried, parts, "each transfer is a part of an operation");

@@ -1,6 +1,7 @@
 //! An operation under way, and the parts of it that are: transfers, and one wait at a time.
 
 use super::TransportConfig;
+use alloc::collections::VecDeque;
 use core::ops::Range;
 use kvcache::{Backend, Blocks, Contact, Failed, LeaseId, OpId, PutId, Time, WorkerId};
 
@@ -17,6 +18,8 @@ pub(super) enum Part {
     Onward,
     /// Pure latency.
     Wait,
+    /// For its turn: a worker puts one store after the other.
+    Turn,
 }
 
 impl Part {
@@ -64,6 +67,8 @@ pub(super) struct Load {
     pub(super) contact: Contact,
     /// Bytes of an object that is no tail.
     pub(super) object_bytes: u64,
+    /// Bytes to come from L1.
+    pub(super) host_bytes: u64,
     pub(super) pool: PoolBytes,
 }
 
@@ -71,6 +76,8 @@ pub(super) struct Load {
 pub(super) struct Store {
     pub(super) put: Put,
     pub(super) copied: bool,
+    /// Bytes that come off the device.
+    pub(super) host_bytes: u64,
     pub(super) pool: PoolBytes,
 }
 
@@ -80,6 +87,13 @@ pub(super) struct PoolBytes {
     pub(super) all: u64,
     /// Those that cross the network.
     pub(super) elsewhere: u64,
+}
+
+/// The stores of a worker that are copied and go on to the pool, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    pub(super) busy: bool,
+    pub(super) next: VecDeque<u32>,
 }
 
 /// What becomes of a store once it is in the host's memory.
@@ -166,7 +180,7 @@ impl Ways {
     pub(super) fn link(&self, worker: WorkerId, part: Part, stores: bool) -> u32 {
         match part {
             Part::Host if stores => self.out_links().start + u32::from(worker.0),
-            Part::Host | Part::Onward | Part::Wait => self.in_links().start + u32::from(worker.0),
+            Part::Host | Part::Onward | Part::Wait | Part::Turn => self.in_links().start + u32::from(worker.0),
             Part::Network => self.nic_links().start + self.node(worker),
             Part::Pool if self.pool == PoolWays::Server => self.pool_links().start,
             Part::Pool => self.pool_links().start + self.node(worker),

@@ -62,9 +62,9 @@ impl Judge {
             (i128::from(cached - had), (u64::from(had)..u64::from(cached)).map(|at| 2 * at + 1).sum::<u64>());
         let computing =
             new * i128::from(costs.new_token.0) + i128::from(pairs / 2) * i128::from(costs.pairs_1024.0) / 1024;
-        // Half of those who wait stand behind it, and the engine could serve them meanwhile.
+        // Of those who wait, whom the engine could serve meanwhile, a quarter counts.
         let others = if self.overlapped { ask.others } else { 0 };
-        let computing = computing * i128::from(2 + others) / 2;
+        let computing = computing * i128::from(4 + others) / 4;
         let loading = |cost: TierCost, tokens: u32, pace: u64| match tokens {
             0 => 0,
             _ => {
@@ -141,7 +141,7 @@ impl Judge {
         let Choice::ByCost(costs) = self.choice else { return 0 };
         let others = if self.overlapped { ask.others } else { 0 };
         let dearest = costs.new_token.0 + u64::from(ask.total) * costs.pairs_1024.0 / 1024 + 2;
-        i128::from(dearest) * i128::from(2 + others) / 2 + 1
+        i128::from(dearest) * i128::from(4 + others) / 4 + 1
     }
 
     /// Something was not loaded: what is not tried is not learnt about.
