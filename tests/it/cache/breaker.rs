@@ -83,3 +83,21 @@ fn other_settings_are_kept() {
     assert!(!breaker.may_call(Time::ZERO + Span::from_millis(9)));
     assert!(breaker.may_call(Time::ZERO + Span::from_millis(10)));
 }
+
+#[test]
+fn it_counts_how_often_it_opened() {
+    let mut breaker = Breaker::new(BreakerConfig { failures: 2, ..BreakerConfig::default() });
+    let at = |seconds: u64| Time::ZERO + Span::from_secs(seconds);
+    breaker.failed(at(1));
+    assert_eq!((breaker.opened(), breaker.is_closed()), (0, true));
+    breaker.failed(at(2));
+    assert_eq!((breaker.opened(), breaker.is_closed()), (1, false));
+    // A probe in vain opens nothing that was closed.
+    assert!(breaker.may_call(at(8)));
+    breaker.failed(at(9));
+    assert_eq!(breaker.opened(), 1);
+    breaker.succeeded(at(20));
+    breaker.failed(at(21));
+    breaker.failed(at(22));
+    assert_eq!(breaker.opened(), 2);
+}

@@ -7,7 +7,7 @@ use kvcache::{
     Blocks, Chain, ChainBuilder, Contact, Done, Failed, Op, OpId, RequestId, Span, Task, Time, Tokens, WorkerId,
 };
 use sim::replica::Asked;
-use sim::transport::{Arrived, PoolAccess, ProbeMode, Reach, Transport, TransportConfig};
+use sim::transport::{Arrived, Moved, PoolAccess, ProbeMode, Reach, Transport, TransportConfig};
 
 const FIRST: WorkerId = WorkerId(0);
 const SECOND: WorkerId = WorkerId(1);
@@ -305,4 +305,67 @@ fn a_batched_probe_asks_in_rounds() {
         assert_eq!(stage.outcomes(), [Ok(Done::Probed(Blocks(lost)))]);
         assert_eq!(stage.now.since(began), Span::from_micros(micros), "from {from}, without {lost}");
     }
+}
+
+/// Three stores of one worker: their copies share the way to the host and end together after 6.144 ms; then each takes 2.048
+/// ms into the pool, one after the other. A put lasts 9 ms: the second is too late when it arrives, the third when its turn
+/// comes.
+#[test]
+fn a_worker_puts_one_store_after_the_other() {
+    let mut config = ways();
+    config.pool.as_mut().expect("there is one").pool.put_ttl = Span::from_millis(9);
+    let mut transport = Transport::new(config, 2);
+    for op in 1..=3 {
+        let mut chain = ChainBuilder::new();
+        chain.push(op, Tokens(8 * 256));
+        let objects = Chain::new(chain.pieces(), Tokens(256));
+        let op = Op { id: OpId(op), request: RequestId(0), task: Stage::store() };
+        transport.start(FIRST, Asked { op, objects, deadline: None }, Time::ZERO);
+    }
+    let mut told = Vec::new();
+    while let Some(due) = transport.due() {
+        let now = transport.run(due).unwrap_or(due);
+        transport.check();
+        told.extend(std::iter::from_fn(|| transport.poll()).map(|arrived| (now, arrived.op.0, arrived.outcome)));
+    }
+    let at = |micros: u64| Time::ZERO + Span::from_micros(micros);
+    let copied = (1..=3).map(|op| (at(6144), op, Ok(Done::Copied)));
+    let (late, broken) = (at(10_240), Err(Failed::Broken));
+    let arrived = [(at(8192), 1, Ok(Done::Stored)), (late, 2, broken), (late, 3, broken)];
+    assert_eq!(told, copied.chain(arrived).collect::<Vec<_>>());
+    assert_eq!(transport.moved().pool, 2 * 8 * 256_000, "the third did not set out");
+}
+
+#[test]
+fn a_pool_too_far_away_to_answer_in_time_is_silent() {
+    let mut config = ways();
+    config.pool.as_mut().expect("there is one").round_trip = Span::from_secs(6);
+    let mut stage = Stage { transport: Transport::new(config, 2), now: Time::ZERO, ..Stage::new(ways()) };
+    stage.start(FIRST, Stage::store(), None);
+    assert_eq!(stage.outcomes(), [Ok(Done::Copied), Err(Failed::TimedOut)]);
+    assert_eq!(stage.now, Time::ZERO + Span::from_micros(2048 + 5_000_000));
+}
+
+/// What has come counts on all its ways alike, though a faster one has carried more.
+#[test]
+fn bytes_are_counted_where_the_slowest_way_has_brought_them() {
+    let after = Span::from_micros(400 + 12_900);
+    let moved = |change: &dyn Fn(&mut TransportConfig)| {
+        let mut config = ways();
+        change(&mut config);
+        let mut stage = Stage::new(config);
+        let before = stage.transport.moved();
+        stage.start(SECOND, Stage::load(0), Some(after));
+        stage.outcomes();
+        let Moved { host_to_device, nic, pool, .. } = stage.transport.moved();
+        (host_to_device, nic - before.nic, pool - before.pool)
+    };
+    let all = 8 * 256_000;
+    // 12.9 ms at 0.1 GB/s.
+    let (device, network, pool) = moved(&|ways| ways.pool.as_mut().expect("there is one").bytes_per_s = 1e8);
+    assert!((device, pool) == (1_290_000, 1_290_000) && network < pool && network > 0, "{network}");
+    let (device, network, pool) = moved(&|ways| ways.host_bytes_per_s = 1e8);
+    assert!((device, pool) == (1_290_000, all) && network < pool, "{network}");
+    let (device, network, pool) = moved(&|ways| ways.nic_bytes_per_s = 1e7);
+    assert!(device == pool && pool < all && (128_990..=129_000).contains(&network), "{device} {network} {pool}");
 }
