@@ -30,7 +30,7 @@ impl Replica {
     }
 
     fn forget_load(&mut self, op: OpId) {
-        self.moves.awaited.retain(|(other, _)| *other != op);
+        self.moves.awaited.retain(|other| *other != op);
         self.moves.loads.retain(|load| load.op != op);
     }
 
@@ -63,7 +63,7 @@ impl Replica {
     }
 
     fn load_lands(&mut self, end: LoadEnd, now: Time) {
-        self.moves.awaited.retain(|(op, _)| *op != end.op);
+        self.moves.awaited.retain(|op| *op != end.op);
         if self.flight.is_some() {
             self.moves.landed.push(end);
         } else {

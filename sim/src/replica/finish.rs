@@ -153,10 +153,15 @@ impl Replica {
     /// lasts as long as planned: what it computes was handed to the device.
     pub(super) fn withdraw(&mut self, id: SeqId) {
         let sequence = &self.sequences[id];
-        let (request, phase) = (sequence.request, sequence.phase);
-        // It has joined with the planned pass itself where no pass is counted since.
-        let decodes = matches!(phase, Phase::Decode(joined) if self.decoders.passes > joined.since);
+        let (request, phase, chunk_pass) = (sequence.request, sequence.phase, sequence.chunk_pass);
         let Some(next) = &mut self.next else { return };
+        let decodes = match phase {
+            // It has joined with the planned pass itself where no pass is counted since.
+            Phase::Decode(joined) => self.decoders.passes > joined.since,
+            // Its last token was to come out of it, and not of a chunk.
+            Phase::Ending { pass } => pass == next.number && chunk_pass != pass,
+            _ => false,
+        };
         next.withdrawn = true;
         next.steady -= u64::from(decodes);
         next.chunks.retain(|chunk| chunk.sequence != id);

@@ -30,8 +30,8 @@ pub(super) struct Moves {
     pub(super) loading: Vec<SeqId>,
     /// A pass that waits for its loads.
     pub(super) stalled: Option<Box<Batch>>,
-    /// Loads under way of the pass in flight, or of the one that waits, and whether they need L2.
-    pub(super) awaited: Vec<(OpId, bool)>,
+    /// Loads under way of the pass in flight, or of the one that waits.
+    pub(super) awaited: Vec<OpId>,
     /// Who asked.
     pub(super) asked: Vec<(OpId, SeqId)>,
     pub(super) loads: Vec<Loading>,
@@ -123,8 +123,12 @@ impl Replica {
         if self.moves.loads.is_empty() {
             return (!self.moves.asked.is_empty()).then_some(Stall::LookUp);
         }
-        let from_pool = self.moves.loads.iter().any(|load| self.cache.needs_pool(load.op));
-        Some(if from_pool { Stall::LoadPool } else { Stall::LoadHost })
+        Some(self.stall_for(self.moves.loads.iter().map(|load| load.op)))
+    }
+
+    /// Which tier loads come from.
+    fn stall_for(&self, mut loads: impl Iterator<Item = OpId>) -> Stall {
+        if loads.any(|op| self.cache.needs_pool(op)) { Stall::LoadPool } else { Stall::LoadHost }
     }
 
     fn waits_for_copies(&self) -> bool {
@@ -138,8 +142,7 @@ impl Replica {
     pub fn held_up(&mut self, now: Time) -> Option<Stall> {
         self.flight.as_mut().expect("a pass is in flight").done = true;
         if !self.moves.awaited.is_empty() {
-            let from_pool = self.moves.awaited.iter().any(|(_, pool)| *pool);
-            return Some(if from_pool { Stall::LoadPool } else { Stall::LoadHost });
+            return Some(self.stall_for(self.moves.awaited.iter().copied()));
         }
         if self.moves.store == StoreMode::Blocking {
             self.store_flight(now);
@@ -187,7 +190,7 @@ impl Replica {
         let batch = self.next.take().or_else(|| self.schedule(now))?;
         for &(op, id) in &batch.loads {
             self.cache.start_load(op, now);
-            self.moves.awaited.push((op, self.cache.needs_pool(op)));
+            self.moves.awaited.push(op);
             self.moves.loads.push(Loading { op, id });
         }
         if let Some((_, id)) = batch.loads.first().copied() {

@@ -17,8 +17,8 @@
 //! through shared memory; what lies on another node crosses the network of the worker's node first. Redis: one server,
 //! and every byte crosses both the node's network and the server's.
 //!
-//! Every operation that comes in ends once (a store tells of its copy besides), loads by their deadline at the latest: what has come onto the device
-//! by then counts, if it is a prefix, and what has come into the host stays there.
+//! Every operation that comes in ends once (a store tells of its copy besides), loads by their deadline at the latest: what
+//! has come onto the device by then counts, if it is a prefix, and what has come into the host stays there.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
