@@ -382,8 +382,8 @@ fn stretches_change_nothing() {
 #[test]
 fn the_books_balance() {
     let (mut short, mut preempted) = (0, 0);
-    // The last two once showed a gap too many.
-    for seed in (20_000..20_000 + 300 * seeds()).chain([20_932, 21_386]) {
+    // The last three tell of what few others do: a last token, and a stray one, taken back with a load that came short.
+    for seed in (20_000..20_000 + 300 * seeds()).chain([20_932, 21_386, 28_436]) {
         let mut chance = Chance(ChaCha8Rng::seed_from_u64(seed));
         let world = world(&mut chance);
         let mut workload = Workload::new(Pacing::Open);
