@@ -23,9 +23,14 @@ mod feed; // cache events, in order
 mod ring; // consistent hashing
 mod recent; // requests of the last minute
 mod draws; // seeded randomness
+mod health; // who is fit, how often to try again, what is reserved
 
 pub use config::{RouterConfig, Strategy, UnknownStrategy};
 pub use feed::FeedCount;
+pub use health::{
+    CircuitState, Health, HealthConfig, HealthCounts, Outcome, ReservationCounts, Reservations, Reserved, Retries,
+    RetryBudget, RetryConfig, Sent, Stop, WorkerLoad,
+};
 pub use holders::Holders;
 pub use request::{Api, Decision, Missed, NoWorker, Reason, RouteRequest, Signal};
 pub use router::Router;

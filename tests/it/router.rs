@@ -2,6 +2,7 @@
 
 mod index; // the index of holders, fed by real caches
 mod strategies; // turn, prefix, cache, session, rate
+mod health; // who is fit, how often to try again, what is reserved
 
 use kvcache::{Chain, ChainBuilder, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};
 use router::{Api, Decision, NoWorker, RouteRequest, Router, RouterConfig, Strategy};
