@@ -10,7 +10,7 @@ fn check(story: &[(f64, u64, u64)]) {
     let mut budget = RetryBudget::new(RetryConfig::default());
     for (seconds, requests, expected) in story {
         (0..*requests).for_each(|_| budget.deposit(at(*seconds)));
-        let granted = (0..).take_while(|_| budget.try_withdraw(at(*seconds))).count() as u64;
+        let granted = (0..10_000).take_while(|_| budget.try_withdraw(at(*seconds))).count() as u64;
         assert_eq!(granted, *expected, "{requests} requests at {seconds} s");
     }
     assert_eq!(budget.withdrawn(), story.iter().map(|(.., expected)| expected).sum::<u64>());
@@ -38,7 +38,7 @@ fn what_requests_earned_is_lost_after_ten_seconds() {
     let earned_at = |seconds, asked| {
         let mut budget = RetryBudget::new(RetryConfig { per_second: 0, ..RetryConfig::default() });
         (0..500).for_each(|_| budget.deposit(at(seconds)));
-        (0..).take_while(|_| budget.try_withdraw(at(asked))).count()
+        (0..10_000).take_while(|_| budget.try_withdraw(at(asked))).count()
     };
     assert_eq!(earned_at(5.0, 14.999), 100);
     assert_eq!(earned_at(5.0, 15.0), 0);
@@ -60,7 +60,7 @@ fn the_oldest_is_used_first() {
     let mut budget = RetryBudget::new(RetryConfig::default());
     (0..5).for_each(|_| budget.deposit(at(9.0)));
     assert!(budget.try_withdraw(at(9.0)));
-    assert_eq!((0..).take_while(|_| budget.try_withdraw(at(9.0))).count(), 100);
+    assert_eq!((0..10_000).take_while(|_| budget.try_withdraw(at(9.0))).count(), 100);
 }
 
 /// A random run: when requests came in, and when retries were granted.
@@ -71,7 +71,7 @@ fn run(seed: u64) -> Vec<(Time, u64, u64)> {
     let mut run = Vec::new();
     for _ in 0..120 {
         let milliseconds = [1, 100, 1_000, 25_000][[0, 0, 0, 1, 1, 1, 1, 2, 2, 3][chance.below(10) as usize]];
-        now += Span::from_millis(chance.below(milliseconds));
+        now += Span(chance.below(Span::from_millis(milliseconds).0));
         let (requests, wanted) = match chance.below(4) {
             0 => (0, 1_000),
             1 => (chance.below(300), 0),
