@@ -28,10 +28,13 @@ pub enum Change {
     /// Full blocks that end in this piece became resident: the piece is now resident up to token `upto`. Pieces of one
     /// commit come first to last.
     Stored {
-        /// The piece before it; [`PieceKey::ROOT`] for the first.
+        /// The piece before it in which a full block ends: the worker holds that one to its last block.
+        /// [`PieceKey::ROOT`] where there is none.
         parent: PieceKey,
         /// The piece.
         piece: PieceKey,
+        /// Where the first block that ends in the piece begins.
+        start: Tokens,
         /// End of the last resident block that ends in the piece.
         upto: Tokens,
     },

@@ -15,6 +15,7 @@ pub(crate) struct LabelId(u32);
 /// A piece in which blocks of an extent end.
 pub(crate) struct Touched {
     pub(crate) piece: PieceKey,
+    /// The piece before it in which a block ends.
     pub(crate) parent: PieceKey,
     /// Where the piece begins.
     pub(crate) start: Tokens,
@@ -27,7 +28,7 @@ struct Label {
     pieces: Vec<Piece>,
     skipped: u32,     // pieces of the chain before the first one here
     start: Tokens,    // where the first piece here begins
-    before: PieceKey, // the piece before it
+    before: PieceKey, // the piece before it in which a block ends
     runs: u32,        // how many runs refer to it
 }
 
@@ -45,9 +46,9 @@ impl Label {
         piece_at(&self.pieces, self.start, token).0
     }
 
-    fn touched(&self, index: usize, upto: Tokens) -> Touched {
-        let before = index.checked_sub(1).map(|index| self.pieces[index]);
-        let (parent, start) = before.map_or((self.before, self.start), |piece| (piece.key, piece.end));
+    fn touched(&self, index: usize, upto: Tokens, unit: Tokens) -> Touched {
+        let start = index.checked_sub(1).map_or(self.start, |index| self.pieces[index].end);
+        let parent = last_with_a_block(&self.pieces[..index], self.start, unit).unwrap_or(self.before);
         Touched { piece: self.pieces[index].key, parent, start, upto }
     }
 }
@@ -74,8 +75,9 @@ impl Labels {
         label.pieces.clear();
         label.pieces.extend_from_slice(&chain.pieces()[first..]);
         label.skipped = first as u32;
-        let before = first.checked_sub(1).map(|index| chain.pieces()[index]);
-        (label.before, label.start) = before.map_or((PieceKey::ROOT, Tokens::ZERO), |piece| (piece.key, piece.end));
+        let before = &chain.pieces()[..first];
+        label.start = before.last().map_or(Tokens::ZERO, |piece| piece.end);
+        label.before = last_with_a_block(before, Tokens::ZERO, self.unit).unwrap_or(PieceKey::ROOT);
         label.runs = 1;
         id
     }
@@ -147,7 +149,7 @@ impl Labels {
             let index = label.piece_of(self.last_token(block));
             let end = label.pieces[index].end.full_blocks(self.unit).min(to);
             debug_assert!(end > block, "the piece in which a block ends ends behind it");
-            visit(label.touched(index, end.tokens(self.unit)));
+            visit(label.touched(index, end.tokens(self.unit), self.unit));
             block = end;
         }
     }
@@ -157,7 +159,8 @@ impl Labels {
         let label = &self.labels[id.0 as usize];
         let mut end = to;
         while end > from {
-            let touched = label.touched(label.piece_of(self.last_token(end - Blocks(1))), end.tokens(self.unit));
+            let index = label.piece_of(self.last_token(end - Blocks(1)));
+            let touched = label.touched(index, end.tokens(self.unit), self.unit);
             end = touched.start.full_blocks(self.unit).max(from);
             visit(touched);
         }
@@ -168,6 +171,18 @@ impl Labels {
         let used = self.labels.len() - self.vacant.len();
         (used, self.labels.iter().map(|label| label.runs).sum())
     }
+}
+
+/// The last of `pieces`, of which the first begins at `start`, in which a full block ends.
+#[inline]
+fn last_with_a_block(pieces: &[Piece], start: Tokens, unit: Tokens) -> Option<PieceKey> {
+    for (index, piece) in pieces.iter().enumerate().rev() {
+        let from = index.checked_sub(1).map_or(start, |before| pieces[before].end);
+        if piece.end.full_blocks(unit) > from.full_blocks(unit) {
+            return Some(piece.key);
+        }
+    }
+    None
 }
 
 /// The last index in `lo..hi` for which `same` holds, given that it holds for `lo`, not for `hi`, and for a prefix.

@@ -214,7 +214,7 @@ impl WorkerCache {
         let Self { runs, events, config, epoch, sequence, .. } = self;
         let done = runs.commit(chain, hold.leaf, hold.committed, to, |labels, extent| {
             if config.events {
-                tell_stored(labels, extent, |change| push(events, *epoch, sequence, change));
+                tell_stored(labels, extent, config.block, |change| push(events, *epoch, sequence, change));
             }
         });
         let new = to - hold.committed - done.copies;
@@ -300,9 +300,10 @@ fn push(events: &mut VecDeque<CacheEvent>, epoch: Epoch, sequence: &mut u64, cha
     *sequence += 1;
 }
 
-fn tell_stored(labels: &Labels, extent: Extent, mut tell: impl FnMut(Change)) {
+fn tell_stored(labels: &Labels, extent: Extent, block: Tokens, mut tell: impl FnMut(Change)) {
     labels.for_each_piece(extent.label, extent.from, extent.to, |touched| {
-        tell(Change::Stored { parent: touched.parent, piece: touched.piece, upto: touched.upto });
+        let start = touched.start.full_blocks(block).tokens(block);
+        tell(Change::Stored { parent: touched.parent, piece: touched.piece, start, upto: touched.upto });
     });
 }
 

@@ -1,7 +1,10 @@
 //! What goes into a router, and what comes out.
 
+use crate::forecast::Forecast;
+use crate::score::Score;
+use alloc::boxed::Box;
 use core::fmt;
-use kvcache::{CacheEvent, Chain, RequestId, SessionId, Tokens, WorkerId};
+use kvcache::{CacheEvent, Chain, RequestId, SessionId, Span, Tokens, WorkerId};
 
 /// Which endpoint of the API a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +30,29 @@ pub struct RouteRequest<'a> {
 }
 
 /// Where a request goes, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The worker.
     pub worker: WorkerId,
     /// Which rule chose it.
     pub reason: Reason,
-    /// Tokens of the prompt that this worker has, as far as the router knows: sent to it before (`prefixaware`), or in
-    /// its cache by its own account (`kvaware`). `None`: nobody looked. `Some(0)`: looked, and nothing there.
+    /// Tokens of the prompt that this worker has in any tier, as far as the router knows: sent to it before
+    /// (`prefixaware`), or in its cache by its own account. `None`: nobody looked. `Some(0)`: looked, and nothing there.
     pub matched: Option<Tokens>,
+    /// The most that any available worker has, as far as the router knows; what the chosen one has less is the regret.
+    pub best: Option<Tokens>,
+    /// How old the latest news of the chosen worker is. `None`: nothing was heard of it, or nothing is listened to.
+    pub age: Option<Span>,
+    /// What was weighed, a score for each worker in order; empty where nothing was.
+    pub scores: Box<[Score]>,
+}
+
+impl Decision {
+    /// Tokens that another available worker has more than the chosen one, as far as the router knows.
+    #[must_use]
+    pub fn regret(&self) -> Option<Tokens> {
+        Some(self.best?.saturating_sub(self.matched?))
+    }
 }
 
 /// The rule that chose a worker.
@@ -50,11 +67,8 @@ pub enum Reason {
     },
     /// `prefixaware`: no worker was sent the first chunk, so one was drawn from all.
     NoPrefix,
-    /// `kvaware`: the lowest number among the `tied` workers that hold the longest prefix.
-    Holder {
-        /// How many there were, at least 1.
-        tied: u16,
-    },
+    /// `kvaware`: the worker that was the first of those that hold the prompt's first chunk to hold it.
+    FirstHolder,
     /// The worker next on the hash ring of sessions.
     RingOfSession {
         /// Why `kvaware` did not go by its index; `None` under `session`.
@@ -64,22 +78,77 @@ pub enum Reason {
     LowestQps {
         /// How many, within the window. `None`: it was never sent any, which comes before 0.
         recent: Option<u32>,
-        /// Why `kvaware` did not go by its index; `None` under `session`.
+        /// Why another rule was not followed; `None` under `session`.
         missed: Option<Missed>,
+    },
+    /// Drawn from all.
+    Drawn,
+    /// The fewest requests in flight.
+    LeastLoaded,
+    /// The less loaded of two that were drawn.
+    LessLoadedOfTwo {
+        /// The other one; the same where there is only one.
+        other: WorkerId,
+    },
+    /// `session+`: the first on the ring, from the session's place on, that has room.
+    RingWithRoom {
+        /// How many before it were full.
+        passed: u16,
+    },
+    /// `prefixaware+`: the longest prefix among those that are not overloaded.
+    LongestPrefix,
+    /// `prefixaware+`: the prefix is asked for more often than those who hold it should serve, so one more will.
+    HotPrefix {
+        /// How many hold it.
+        holders: u16,
+        /// How many should.
+        wanted: u16,
+    },
+    /// The lowest cost.
+    LowestCost {
+        /// How many workers had it, at least 1.
+        tied: u16,
     },
 }
 
-/// Why `kvaware` did not go by its index.
+impl Reason {
+    /// A name for it, as headers and records tell it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Turn => "turn",
+            Self::DeepestPrefix { .. } => "deepest-prefix",
+            Self::NoPrefix => "no-prefix",
+            Self::FirstHolder => "first-holder",
+            Self::RingOfSession { .. } => "ring-of-session",
+            Self::LowestQps { .. } => "lowest-qps",
+            Self::Drawn => "drawn",
+            Self::LeastLoaded => "least-loaded",
+            Self::LessLoadedOfTwo { .. } => "less-loaded-of-two",
+            Self::RingWithRoom { .. } => "ring-with-room",
+            Self::LongestPrefix => "longest-prefix",
+            Self::HotPrefix { .. } => "hot-prefix",
+            Self::LowestCost { .. } => "lowest-cost",
+        }
+    }
+}
+
+/// Why a strategy did not go by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
-    /// A chat, of which it sees nothing.
+    /// A chat, of which `kvaware` sees nothing.
     Chat,
-    /// No available worker holds the first block.
+    /// No available worker holds the first chunk.
     NoHolder,
-    /// The longest prefix held leaves more than the threshold to compute.
+    /// `kvaware`: the first holder's match leaves more than the threshold to compute.
     TooShort {
-        /// The longest prefix that an available worker holds.
-        longest: Tokens,
+        /// How much was said to be matched.
+        matched: Tokens,
+    },
+    /// `prefixaware`: the match is shorter than `--prefix-min-match-length`.
+    BelowMinimum {
+        /// How long it is.
+        matched: Tokens,
     },
 }
 
@@ -103,8 +172,8 @@ impl fmt::Display for NoWorker {
 
 impl core::error::Error for NoWorker {}
 
-/// What a worker lets the router know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the router gets to know of a worker.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Signal<'a> {
     /// Its cache changed. Wanted only where [`crate::Router::listens_to_cache`] says so.
     Cache(&'a CacheEvent),
@@ -112,4 +181,6 @@ pub enum Signal<'a> {
     FirstToken(RequestId),
     /// A request came to its end there, well or not.
     Finished(RequestId),
+    /// What its work takes.
+    Forecast(Forecast),
 }

@@ -1,28 +1,122 @@
 //! The machine: one rule, and who may be chosen.
 
 use crate::available::Available;
+use crate::compat::controller::Controller;
+use crate::compat::prefixes::Prefixes;
+use crate::compat::sessions::Sessions;
+use crate::compat::turns::Turns;
 use crate::config::{RouterConfig, Strategy};
-use crate::exact::Exact;
-use crate::feed::FeedCount;
-use crate::holders::Holders;
-use crate::prefixes::Prefixes;
+use crate::corrected::bounded_ring::BoundedRing;
+use crate::corrected::cheapest::Cheapest;
+use crate::corrected::predicted::Predicted;
+use crate::corrected::prefix::BoundedPrefixes;
+use crate::corrected::simple::{LeastLoaded, Random, TwoChoices};
+use crate::health::{Reservations, Reserved};
+use crate::index::Index;
+use crate::knowledge::{Feed, FeedCount, Knowledge, Snapshot, Wanted};
 use crate::request::{Decision, NoWorker, RouteRequest, Signal};
-use crate::sessions::Sessions;
-use crate::turns::Turns;
-use kvcache::{Time, Tokens, WorkerId};
+use alloc::boxed::Box;
+use kvcache::{CacheEvent, Epoch, RequestId, Time, Tokens, WorkerId};
+
+/// What a rule decides by.
+pub(crate) struct Asked<'a> {
+    pub(crate) request: &'a RouteRequest<'a>,
+    /// Not empty.
+    pub(crate) available: &'a Available,
+    /// What requests in flight have reserved, as far as was heard.
+    pub(crate) loads: &'a Reservations,
+    pub(crate) now: Time,
+}
 
 /// A way to choose a worker.
 pub(crate) trait Choose {
-    /// Chooses one of `available`, which is not empty, and takes note of it.
-    fn choose(&mut self, request: &RouteRequest<'_>, available: &Available, now: Time) -> Decision;
+    /// Chooses one of those available, and takes note of it.
+    fn choose(&mut self, asked: &Asked<'_>) -> Decision;
 }
 
 #[derive(Debug)]
 enum Rule {
     Turns(Turns),
-    Prefixes(Prefixes),
-    Exact(Exact),
+    Prefixes(Box<Prefixes>),
+    Controller(Box<Controller>),
     Sessions(Sessions),
+    Random(Random),
+    LeastLoaded(LeastLoaded),
+    TwoChoices(TwoChoices),
+    BoundedRing(BoundedRing),
+    BoundedPrefixes(Box<BoundedPrefixes>),
+    Cheapest(Box<Cheapest>),
+    Predicted(Box<Predicted>),
+}
+
+impl Rule {
+    fn new(config: &RouterConfig) -> Self {
+        match config.strategy {
+            Strategy::RoundRobin => Self::Turns(Turns::new()),
+            Strategy::PrefixAware => Self::Prefixes(Box::new(Prefixes::new(config))),
+            Strategy::KvAware => Self::Controller(Box::new(Controller::new(config))),
+            Strategy::Session => Self::Sessions(Sessions::new(config.workers, config.qps_window)),
+            Strategy::Random => Self::Random(Random::new(config)),
+            Strategy::LeastLoaded => Self::LeastLoaded(LeastLoaded),
+            Strategy::TwoChoices => Self::TwoChoices(TwoChoices::new(config)),
+            Strategy::SessionPlus => Self::BoundedRing(BoundedRing::new(config)),
+            Strategy::PrefixAwarePlus => Self::BoundedPrefixes(Box::new(BoundedPrefixes::new(config))),
+            Strategy::KvAwarePlus => Self::Cheapest(Box::new(Cheapest::new(config))),
+            Strategy::PredictedTtft => Self::Predicted(Box::new(Predicted::new(config))),
+        }
+    }
+
+    fn choose(&mut self, asked: &Asked<'_>) -> Decision {
+        match self {
+            Self::Turns(rule) => rule.choose(asked),
+            Self::Prefixes(rule) => rule.choose(asked),
+            Self::Controller(rule) => rule.choose(asked),
+            Self::Sessions(rule) => rule.choose(asked),
+            Self::Random(rule) => rule.choose(asked),
+            Self::LeastLoaded(rule) => rule.choose(asked),
+            Self::TwoChoices(rule) => rule.choose(asked),
+            Self::BoundedRing(rule) => rule.choose(asked),
+            Self::BoundedPrefixes(rule) => rule.choose(asked),
+            Self::Cheapest(rule) => rule.choose(asked),
+            Self::Predicted(rule) => rule.choose(asked),
+        }
+    }
+
+    const fn knowledge(&self) -> Option<&Knowledge> {
+        match self {
+            Self::Cheapest(rule) => Some(&rule.knowledge),
+            Self::Predicted(rule) => Some(&rule.knowledge),
+            _ => None,
+        }
+    }
+
+    const fn feed(&self) -> Option<&Feed> {
+        match self {
+            Self::Controller(rule) => Some(&rule.feed),
+            Self::Cheapest(rule) => rule.knowledge.feed(),
+            Self::Predicted(rule) => rule.knowledge.feed(),
+            _ => None,
+        }
+    }
+
+    const fn feed_mut(&mut self) -> Option<&mut Feed> {
+        match self {
+            Self::Controller(rule) => Some(&mut rule.feed),
+            Self::Cheapest(rule) => rule.knowledge.feed_mut(),
+            Self::Predicted(rule) => rule.knowledge.feed_mut(),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn hear(&mut self, worker: WorkerId, event: &CacheEvent, as_of: Time, now: Time) {
+        match self {
+            Self::Controller(rule) => rule.feed.hear(worker, event, as_of, now),
+            Self::Cheapest(rule) => rule.knowledge.hear(worker, event, as_of, now),
+            Self::Predicted(rule) => rule.knowledge.hear(worker, event, as_of, now),
+            _ => {}
+        }
+    }
 }
 
 /// Chooses a worker for each request.
@@ -30,6 +124,8 @@ enum Rule {
 pub struct Router {
     config: RouterConfig,
     available: Available,
+    loads: Reservations,
+    counts_load: bool,
     rule: Rule,
 }
 
@@ -37,19 +133,19 @@ impl Router {
     /// A router that has seen nothing yet.
     ///
     /// # Panics
-    /// Where there is no worker, or a block or chunk holds no token: the caller checks its input.
+    /// Where there is no worker, a block or chunk holds no token, or the index has no room: the caller checks its input.
     #[must_use]
     pub fn new(config: RouterConfig) -> Self {
         assert!(config.workers > 0, "a router needs a worker");
         assert!(config.block > Tokens::ZERO, "a block holds at least one token");
         assert!(config.chunk > Tokens::ZERO, "a chunk holds at least one token");
-        let rule = match config.strategy {
-            Strategy::RoundRobin => Rule::Turns(Turns::new()),
-            Strategy::PrefixAware => Rule::Prefixes(Prefixes::new(config.workers, config.chunk, config.seed)),
-            Strategy::KvAware => Rule::Exact(Exact::new(&config)),
-            Strategy::Session => Rule::Sessions(Sessions::new(config.workers, config.qps_window)),
-        };
-        Self { config, available: Available::all(config.workers), rule }
+        Self {
+            available: Available::all(config.workers),
+            loads: Reservations::new(config.workers),
+            counts_load: config.strategy.cost().is_some(),
+            rule: Rule::new(&config),
+            config,
+        }
     }
 
     /// Its set-up.
@@ -59,8 +155,8 @@ impl Router {
     }
 
     /// Where `request` goes, which counts as sent there. Workers in `excluded` are not chosen; numbers of workers that
-    /// do not exist are ignored there. O(workers) by turn, session or rate; O(workers x log pieces) by prefix, and
-    /// `prefixaware` then writes down the pieces that are new to the worker.
+    /// do not exist are ignored there. O(workers) by turn, session, rate or load; by prefix, O(runs on its way + workers)
+    /// and what it takes to write down the pieces that are new to the worker.
     ///
     /// # Errors
     /// [`NoWorker`] where all are excluded; nothing changed.
@@ -74,53 +170,124 @@ impl Router {
         if self.available.count() == 0 {
             return Err(NoWorker { request: request.request, workers: self.config.workers });
         }
-        let rule: &mut dyn Choose = match &mut self.rule {
-            Rule::Turns(turns) => turns,
-            Rule::Prefixes(prefixes) => prefixes,
-            Rule::Exact(exact) => exact,
-            Rule::Sessions(sessions) => sessions,
-        };
-        Ok(rule.choose(request, &self.available, now))
+        let decision = self.rule.choose(&Asked { request, available: &self.available, loads: &self.loads, now });
+        if self.counts_load {
+            let context_tokens = request.chain.tokens();
+            let new_tokens = context_tokens.saturating_sub(decision.matched.unwrap_or_default());
+            let reserved = Reserved { new_tokens, context_tokens };
+            self.loads.reserve(request.request, decision.worker, reserved);
+        }
+        Ok(decision)
     }
 
-    /// Takes note of what `worker` says. O(1), except that a cleared cache costs O(pieces known).
+    /// Takes note of what was heard of `worker`, as it was at `as_of`. O(1); a cleared cache costs O(runs known).
     ///
     /// # Panics
     /// Where there is no such worker.
     #[inline]
-    pub fn observe(&mut self, worker: WorkerId, signal: Signal<'_>, now: Time) {
-        // No strategy here ages what it hears: an event counts until the next one of its worker.
-        let _ = now;
-        match (&mut self.rule, signal) {
-            (Rule::Exact(exact), Signal::Cache(event)) => exact.hear(worker, event),
-            (Rule::Turns(_) | Rule::Prefixes(_) | Rule::Sessions(_), Signal::Cache(_))
-            | (_, Signal::FirstToken(_) | Signal::Finished(_)) => {}
+    pub fn observe(&mut self, worker: WorkerId, signal: Signal<'_>, as_of: Time, now: Time) {
+        match signal {
+            Signal::Cache(event) => self.rule.hear(worker, event, as_of, now),
+            Signal::FirstToken(request) if self.counts_load => {
+                self.loads.first_token(request);
+                self.served(worker, request, as_of);
+            }
+            Signal::Finished(request) if self.counts_load => {
+                self.loads.release_from(request, worker);
+                self.served(worker, request, as_of);
+            }
+            Signal::Forecast(forecast) => {
+                if let Rule::Predicted(rule) = &mut self.rule {
+                    rule.learn(worker, forecast);
+                }
+            }
+            Signal::FirstToken(_) | Signal::Finished(_) => {}
+        }
+    }
+
+    fn served(&mut self, worker: WorkerId, request: RequestId, at: Time) {
+        if let Rule::Predicted(rule) = &mut self.rule {
+            rule.served(worker, request, at);
+        }
+    }
+
+    /// `worker` lives, and the event that it tells next is `next` of `epoch`.
+    pub fn heartbeat(&mut self, worker: WorkerId, epoch: Epoch, next: u64, as_of: Time, now: Time) {
+        if let Some(feed) = self.rule.feed_mut() {
+            feed.heartbeat(worker, epoch, next, as_of, now);
+        }
+    }
+
+    /// What the index needs and cannot get by itself.
+    pub fn poll_wanted(&mut self) -> Option<Wanted> {
+        self.rule.feed_mut()?.poll_wanted()
+    }
+
+    /// [`Wanted::Replay`] cannot be had of `worker`. (Where it can, its events are told again by [`Router::observe`].)
+    pub fn replay_failed(&mut self, worker: WorkerId, now: Time) {
+        if let Some(feed) = self.rule.feed_mut() {
+            feed.replay_failed(worker, now);
+        }
+    }
+
+    /// [`Wanted::Snapshot`] of `worker`, as it was at `as_of`.
+    pub fn take_snapshot(&mut self, worker: WorkerId, snapshot: &Snapshot<'_>, as_of: Time, now: Time) {
+        if let Some(feed) = self.rule.feed_mut() {
+            feed.take_snapshot(worker, snapshot, as_of, now);
+        }
+    }
+
+    /// When [`Router::timeout`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.rule.feed()?.deadline()
+    }
+
+    /// It is `now`: what did not come in time will not come.
+    pub fn timeout(&mut self, now: Time) {
+        if let Some(feed) = self.rule.feed_mut() {
+            feed.timeout(now);
         }
     }
 
     /// Whether cache events make a difference. Where not, workers need not emit any.
     #[must_use]
     pub const fn listens_to_cache(&self) -> bool {
-        matches!(self.rule, Rule::Exact(_))
+        self.rule.feed().is_some()
     }
 
     /// What became of the cache events heard; `None` where nobody listens.
     #[must_use]
     pub const fn feed(&self) -> Option<FeedCount> {
-        match &self.rule {
-            Rule::Exact(exact) => Some(exact.feed().count()),
-            Rule::Turns(_) | Rule::Prefixes(_) | Rule::Sessions(_) => None,
+        match self.rule.feed() {
+            Some(feed) => Some(feed.count()),
+            None => None,
         }
     }
 
-    /// What the router believes about the workers' caches (`kvaware`) or was sent to them (`prefixaware`); `None`
-    /// where the strategy keeps no such index.
+    /// What requests in flight have reserved; nothing where the strategy reads no load.
     #[must_use]
-    pub const fn holders(&self) -> Option<&Holders> {
+    pub const fn loads(&self) -> &Reservations {
+        &self.loads
+    }
+
+    /// What the router believes about the workers' device caches, or was sent to them (`prefixaware`); `None` where the
+    /// strategy keeps no such index.
+    #[must_use]
+    pub fn index(&self) -> Option<&Index> {
         match &self.rule {
-            Rule::Exact(exact) => Some(exact.feed().holders()),
-            Rule::Prefixes(prefixes) => Some(prefixes.holders()),
-            Rule::Turns(_) | Rule::Sessions(_) => None,
+            Rule::Prefixes(rule) => Some(rule.index()),
+            Rule::BoundedPrefixes(rule) => Some(rule.index()),
+            rule => rule.feed().map(Feed::index),
+        }
+    }
+
+    /// Bytes that its indexes take; zero where it keeps none.
+    #[must_use]
+    pub fn index_bytes(&self) -> u64 {
+        match &self.rule {
+            Rule::Prefixes(rule) => rule.bytes(),
+            rule => rule.knowledge().map(Knowledge::bytes).or_else(|| self.index().map(Index::bytes)).unwrap_or(0),
         }
     }
 }

@@ -58,6 +58,10 @@ type Sent<'a> = (u64, &'a [(u64, u32)], u32);
 
 /// Sends requests to two workers, 5 ms away, that take turns.
 fn run(requests: &[Sent<'_>]) -> Ledger {
+    run_on(&mut engines(2), requests)
+}
+
+fn run_on(cluster: &mut Cluster, requests: &[Sent<'_>]) -> Ledger {
     let mut workload = Workload::new(Pacing::Open);
     for (number, (sent, prompt, output)) in requests.iter().enumerate() {
         let pieces: Vec<Piece> = prompt.iter().map(|(id, tokens)| Piece { id: *id, tokens: Tokens(*tokens) }).collect();
@@ -65,9 +69,27 @@ fn run(requests: &[Sent<'_>]) -> Ledger {
         workload.push(at, Some(SessionId(number as u64)), &pieces, Tokens(*output));
     }
     let path = Path { latency: Span::from_millis(5), api: Api::Completions, names_session: true };
-    let ledger = simulate(&workload, &mut engines(2), path, |_| {}).expect("it ends in time");
+    let ledger = simulate(&workload, cluster, path, |_| {}).expect("it ends in time");
     ledger.check();
     ledger
+}
+
+#[test]
+fn regret_is_what_another_worker_had() {
+    // The first leaves 6 blocks of its 100 tokens, 96 tokens, on worker 0. The second, on worker 1, misses 64 of them; the
+    // third, the same prompt as the first on worker 0, misses nothing; the fourth, on worker 1, all but its last block.
+    let requests: [Sent<'_>; 4] = [
+        (0, &[(1, 64), (2, 36)], 1),
+        (100, &[(1, 64), (3, 36)], 1),
+        (200, &[(1, 64), (2, 36)], 1),
+        (300, &[(1, 64), (2, 32)], 1),
+    ];
+    let ledger = run_on(&mut engines(2).with_audit(), &requests);
+    let regrets: Vec<_> = ledger.records().iter().map(|record| record.regret).collect();
+    // Worker 1 has the first 64 tokens from the second request on: 80 - 64 = 16 for the fourth.
+    assert_eq!(regrets, [0, 64, 0, 16].map(|tokens| Some(Tokens(tokens))));
+    near("overlap_regret", ledger.summary(None).overlap_regret.expect("looked"), 80.0 / 396.0);
+    assert_eq!(run(&requests).summary(None).overlap_regret, None, "nobody looked");
 }
 
 /// Two instances at $36 per hour each: 2 cents a second.
@@ -155,7 +177,7 @@ fn four_requests_on_two_workers() {
             ("passes", 8.0), // 7 and 1
             ("preemptions", 0.0),
         ],
-        &["hit_rate.l1", "hit_rate.l2", "bytes_moved", "stall_s", "tier_events"],
+        &["hit_rate.l1", "hit_rate.l2", "overlap_regret", "bytes_moved", "stall_s", "tier_events"],
     );
     // Little's law by hand: 43.8 + 15.0 + 63.2 request-ms from arrival at the router to the last token.
     assert_eq!(ledger.residence(), u128::from(Span::from_millis(122).0));
@@ -209,6 +231,7 @@ fn nothing_completed_is_unknown_everywhere() {
         "hit_rate.l2",
         "hit_rate.total",
         "imbalance",
+        "overlap_regret",
         "makespan_s",
         "bytes_moved",
         "stall_s",

@@ -1,7 +1,8 @@
 //! Routing: each strategy by hand-worked vectors, the index against a literal one.
 
 mod index; // the index of holders, fed by real caches
-mod strategies; // turn, prefix, cache, session, rate
+mod strategies; // turn, prefix, session, rate
+mod kvaware; // the controller's first holder
 mod health; // who is fit, how often to try again, what is reserved
 
 use kvcache::{Chain, ChainBuilder, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};

@@ -119,6 +119,7 @@ fn settings(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Res
         latency: assembled.lab.api_latency,
         chars_per_token: assembled
             .lab
+            .router
             .chars_per_token
             .try_into()
             .map_err(|error: emulate::tokens::InvalidCharsPerToken| usage(&error))?,

@@ -43,7 +43,7 @@ impl Submission {
 }
 
 /// How far a request has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Where it went, and why. `None`: the router has not seen it yet.
     pub decision: Option<Decision>,

@@ -65,7 +65,7 @@ impl Trail {
     /// Takes note of what belongs to the trail.
     pub fn note(&mut self, event: &Event) {
         match event {
-            Event::Routed { request, decision, at } => self.decisions.push((*request, *decision, *at)),
+            Event::Routed { request, decision, at, .. } => self.decisions.push((*request, decision.clone(), *at)),
             Event::Ran { worker, stretch, work: Some(work) } => {
                 self.passes.push((*worker, stretch.started, work.clone()));
             }

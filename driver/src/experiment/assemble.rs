@@ -6,14 +6,15 @@ use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::lab::Lab;
 use crate::suggest;
-use kvcache::{Blocks, CacheConfig, Tokens};
-use router::{Api, RouterConfig, Strategy};
+use kvcache::{Blocks, CacheConfig, TierConfig, Tokens};
+use router::{Api, LowerTiers, RouterConfig, Strategy};
 use sim::cost::catalogue::{self, Instance, PeerLink};
 use sim::cost::deployment::{Deployment, EngineSpec, Why};
 use sim::cost::geometry::{self, Model};
 use sim::ledger::Price;
 use sim::replica::EngineConfig;
 use sim::simulate::Path;
+use sim::transport::TransportConfig;
 
 pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -> Result<Assembled, Failure> {
     let lines = &endpoint.lines;
@@ -51,10 +52,9 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
         router: RouterConfig {
             seed: case.seed,
             block: engine.cache.block,
-            chunk: chunk_of(lab.chars_per_token),
-            kv_aware_threshold: lab.kv_aware_threshold,
-            qps_window: lab.qps_window,
-            ..RouterConfig::new(case.strategy, case.replicas)
+            chunk: chunk_of(lab.router.chars_per_token),
+            lower: tiers.and_then(|tiers| lower_tiers(&tiers, transport.as_ref())),
+            ..lab.router.config(case.strategy, case.replicas, engine.cache.block)
         },
         path,
         lab,
@@ -64,6 +64,14 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
         price,
         warnings,
     })
+}
+
+/// What a router can know of the tiers below: that they are there, and how much they hold.
+fn lower_tiers(tiers: &TierConfig, transport: Option<&TransportConfig>) -> Option<LowerTiers> {
+    let l1 = tiers.host.map(|host| host.capacity / host.token_bytes);
+    let pool = transport.and_then(|ways| ways.pool).map(|access| access.pool);
+    let l2 = pool.map(|pool| pool.shard_tokens() * u64::from(pool.shards));
+    (l1.is_some() || l2.is_some()).then_some(LowerTiers { chunk: tiers.chunk, l1, l2 })
 }
 
 /// What the values of the command line do to the endpoint file's routing; its own reader has warned of its own values.
@@ -76,7 +84,7 @@ fn routing_warning(endpoint: &Endpoint, case: &Case, path: Path) -> Option<Strin
             "--strategy kvaware with spec.invocationEndpoint {}: HyperPod's kvaware reads /completions only; of a chat it sees nothing and falls back to the session, else to the lowest QPS",
             endpoint.invocation_path
         )),
-        Strategy::Session if !path.names_session => Some(
+        Strategy::Session | Strategy::SessionPlus if !path.names_session => Some(
             "--strategy session without SESSION_KEY in worker.environmentVariables: no request names its session, so each goes to the lowest QPS"
                 .to_owned(),
         ),

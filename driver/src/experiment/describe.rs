@@ -5,7 +5,7 @@ use crate::lab::{duplicates_name, eviction_name, fraction, load_name, probe_name
 use kvcache::{
     Backend, BreakerConfig, CacheConfig, Choice, Costs, Deadline, HostConfig, PoolConfig, TierConfig, TierCost,
 };
-use router::{Api, RouterConfig};
+use router::{Api, Kept, LowerTiers, RouterConfig, TierCredits};
 use serde_json::{Value, json};
 use sim::cost::deployment::{Deployment, Memory};
 use sim::cost::geometry::{Dtype, KvDtype, Quantization};
@@ -246,15 +246,51 @@ fn describe_pool(access: &PoolAccess) -> Value {
 }
 
 fn router(config: &RouterConfig) -> Value {
-    let RouterConfig { strategy, workers, seed, block, chunk, kv_aware_threshold, qps_window } = *config;
+    let RouterConfig {
+        strategy,
+        workers,
+        seed,
+        block,
+        chunk,
+        prefix_min_match,
+        kv_aware_threshold,
+        lmcache_chunk,
+        qps_window,
+        index_limit,
+        load_slack,
+        load_bound,
+        credits: TierCredits { l0, l1, l2 },
+        context_weight,
+        speculative,
+        guessed,
+        silence,
+        lower,
+    } = *config;
     json!({
         "strategy": strategy.as_str(),
         "workers": workers,
         "seed": seed,
         "block_tokens": block.0,
         "chunk_tokens": chunk.0,
+        "prefix_min_match_tokens": prefix_min_match.0,
         "kv_aware_threshold": kv_aware_threshold.0,
+        "lmcache_chunk_tokens": lmcache_chunk.0,
         "qps_window_ms": qps_window.as_millis_f64(),
+        "index_bytes": index_limit,
+        "load_slack": load_slack,
+        "load_bound": f64::from(load_bound) / 1000.0,
+        "credits": { "l0": fraction(l0), "l1": fraction(l1), "l2": fraction(l2) },
+        "context_weight": fraction(context_weight),
+        "speculative_ms": speculative.as_millis_f64(),
+        "guessed": guessed.map(|kept| {
+            let Kept { tokens, ttl } = kept;
+            json!({ "tokens": tokens, "ttl_ms": ttl.map(kvcache::Span::as_millis_f64) })
+        }),
+        "silence_ms": silence.map(kvcache::Span::as_millis_f64),
+        "lower": lower.map(|lower| {
+            let LowerTiers { chunk, l1, l2 } = lower;
+            json!({ "chunk_tokens": chunk.0, "l1_tokens": l1, "l2_tokens": l2 })
+        }),
     })
 }
 

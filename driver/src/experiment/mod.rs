@@ -7,6 +7,7 @@ use kvcache::{Span, Tokens};
 use router::{Api, Router};
 use sim::cluster::{Cluster, Event, Refusal};
 use sim::cost::deployment::Deployment;
+use sim::cost::forecast::forecast;
 use sim::ledger::{Price, Record, Summary};
 use sim::replica::{EngineConfig, Replica};
 use sim::simulate::{Path, simulate};
@@ -21,6 +22,9 @@ mod source; // where requests come from
 pub use case::{Case, Load, Matrix, Tiers};
 pub use source::Source;
 pub use tiers::tiers_of;
+
+/// The most workers of which each is asked at each decision what it has, where nobody says otherwise.
+const MOST_AUDITED: u16 = 16;
 
 /// What all runs of a command share.
 #[derive(Clone, Debug)]
@@ -126,8 +130,14 @@ impl Assembled {
     #[must_use]
     pub fn cluster(&self) -> Cluster {
         let model = self.deployment.roofline(self.lab.host_overhead, self.engine.async_scheduling);
-        Cluster::new(self.router.workers, self.engine, Router::new(self.router), Box::new(model), self.transport)
+        let forecast = forecast(&model, &self.engine, self.transport.as_ref());
+        let router = Router::new(self.router);
+        let cluster = Cluster::new(self.router.workers, self.engine, router, Box::new(model), self.transport)
             .expect("the engine was checked")
+            .with_forecast(forecast)
+            .with_signal_lag(self.lab.router.signal_lag);
+        let audit = self.lab.router.audit.unwrap_or(self.router.workers <= MOST_AUDITED);
+        if audit { cluster.with_audit() } else { cluster }
     }
 }
 

@@ -1,8 +1,9 @@
 //! A resolved lab as a value: what a lab file would have to say to give it again.
 
 use super::settings::{BACKENDS, CHOICES, EVICTIONS, LOADS, PROBES, SCOPES, STORES};
-use super::{L1Lab, L2Lab, Lab, TiersLab};
+use super::{L1Lab, L2Lab, Lab, RouterLab, TiersLab};
 use kvcache::{BreakerConfig, Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens};
+use router::TierCredits;
 use serde_json::{Map, Value, json};
 use sim::transport::ProbeMode;
 use sim::workload::document_qa::DocumentQa;
@@ -31,9 +32,7 @@ impl Lab {
             tiers,
             l1,
             l2,
-            chars_per_token,
-            kv_aware_threshold,
-            qps_window,
+            router,
             docqa,
             usd_per_hour,
         } = self;
@@ -57,10 +56,7 @@ impl Lab {
             "engine.async_scheduling": async_scheduling,
             "engine.duplicates": duplicates_name(*duplicates),
         });
-        let router_and_workload = json!({
-            "router.chars_per_token": chars_per_token,
-            "router.kv_aware_threshold": kv_aware_threshold.0,
-            "router.qps_window": span(*qps_window),
+        let workload = json!({
             "docqa.documents": documents,
             "docqa.document_tokens": document.0,
             "docqa.question_tokens": question.0,
@@ -69,9 +65,47 @@ impl Lab {
             "docqa.users": users,
             "price.usd_per_hour": usd_per_hour,
         });
-        let parts = [device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), router_and_workload];
+        let parts =
+            [device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), describe_router(router), workload];
         Value::Object(parts.into_iter().flat_map(section).collect())
     }
+}
+
+fn describe_router(router: &RouterLab) -> Value {
+    let RouterLab {
+        chars_per_token,
+        prefix_min_match_chars,
+        kv_aware_threshold,
+        lmcache_chunk,
+        qps_window,
+        signal_lag,
+        cache_events,
+        speculative,
+        index_limit,
+        load_slack,
+        load_bound,
+        credits: TierCredits { l0, l1, l2 },
+        context_weight,
+        audit,
+    } = router;
+    json!({
+        "router.chars_per_token": chars_per_token,
+        "router.prefix_min_match_length": prefix_min_match_chars,
+        "router.kv_aware_threshold": kv_aware_threshold.0,
+        "router.lmcache_chunk": lmcache_chunk.0,
+        "router.qps_window": span(*qps_window),
+        "router.signal_lag": span(*signal_lag),
+        "router.cache_events": cache_events,
+        "router.speculative": span(*speculative),
+        "router.index_bytes": size(*index_limit),
+        "router.load_slack": load_slack,
+        "router.load_bound": f64::from(*load_bound) / 1000.0,
+        "router.credit_l0": fraction(*l0),
+        "router.credit_l1": fraction(*l1),
+        "router.credit_l2": fraction(*l2),
+        "router.context_weight": fraction(*context_weight),
+        "router.audit": audit,
+    })
 }
 
 fn section(part: Value) -> Map<String, Value> {

@@ -12,12 +12,14 @@ pub mod settings; // every setting there is
 pub mod units; // values with units
 pub mod file; // the lab file
 mod tiers; // the tiers below the device
+mod router; // how workers are chosen
 mod origin; // where a value came from
 mod describe; // a lab as a lab file would say it
 
 pub(crate) use describe::{duplicates_name, eviction_name, fraction, load_name, probe_name, store_name};
 
 pub use origin::Origin;
+pub use router::RouterLab;
 use settings::{SETTINGS, Setting};
 pub use tiers::{L1Lab, L2Lab, Preference, Scope, TiersLab};
 
@@ -60,12 +62,8 @@ pub struct Lab {
     pub l1: L1Lab,
     /// The pool that all workers share.
     pub l2: L2Lab,
-    /// How long a token is for `prefixaware`.
-    pub chars_per_token: f64,
-    /// How much may be missing for `kvaware` to follow its index.
-    pub kv_aware_threshold: Tokens,
-    /// How long a request counts for its worker's rate.
-    pub qps_window: Span,
+    /// How workers are chosen, and what is known of them.
+    pub router: RouterLab,
     /// The workload `docqa`.
     pub docqa: DocumentQa,
     /// Price of one instance.
@@ -93,9 +91,7 @@ impl Default for Lab {
             tiers: TiersLab::default(),
             l1: L1Lab::default(),
             l2: L2Lab::default(),
-            chars_per_token: 4.0,
-            kv_aware_threshold: Tokens(2000),
-            qps_window: Span::from_secs(60),
+            router: RouterLab::default(),
             docqa: DocumentQa {
                 requests: 0,
                 documents: 35,

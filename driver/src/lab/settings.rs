@@ -76,6 +76,14 @@ fn above_zero(span: Span) -> Result<Span, String> {
     if span == Span::ZERO { Err("it must be above 0".to_owned()) } else { Ok(span) }
 }
 
+/// An index must hold something, whatever the number of workers.
+fn index_bytes(bytes: u64) -> Result<u64, String> {
+    if bytes < LEAST_INDEX { Err(format!("below {} MiB", LEAST_INDEX >> 20)) } else { Ok(bytes) }
+}
+
+/// Room for the parts of an index before 4,096 workers.
+const LEAST_INDEX: u64 = 16 << 20;
+
 /// All settings, by section.
 pub const SETTINGS: &[Setting] = &[
     setting!(
@@ -343,19 +351,98 @@ pub const SETTINGS: &[Setting] = &[
         "router.chars_per_token",
         "number",
         "4",
-        "how long a token is for prefixaware's 128-character chunks",
-        |lab, text| { lab.chars_per_token = units::number(text, (0.1, 128.0))? }
+        "how long a token is for the 128-character chunks of prefixaware and prefixaware+",
+        |lab, text| { lab.router.chars_per_token = units::number(text, (0.1, 128.0))? }
+    ),
+    setting!(
+        "router.prefix_min_match_length",
+        "count",
+        "0",
+        "prefixaware goes to the lowest rate where fewer characters match",
+        |lab, text| { lab.router.prefix_min_match_chars = units::count(text, 0)? }
     ),
     setting!(
         "router.kv_aware_threshold",
         "tokens",
         "2000",
-        "kvaware follows its index where at most this much is missing",
-        |lab, text| { lab.kv_aware_threshold = Tokens(units::count(text, 0)?) }
+        "kvaware follows its controller where at most this much is missing",
+        |lab, text| { lab.router.kv_aware_threshold = Tokens(units::count(text, 0)?) }
+    ),
+    setting!(
+        "router.lmcache_chunk",
+        "tokens",
+        "256",
+        "in what pieces kvaware's controller knows prompts",
+        |lab, text| { lab.router.lmcache_chunk = Tokens(units::count(text, 1)?) }
     ),
     setting!("router.qps_window", "time", "60s", "how long a request counts for its worker's rate", |lab, text| {
-        lab.qps_window = units::span(text)?
+        lab.router.qps_window = units::span(text)?
     }),
+    setting!(
+        "router.signal_lag",
+        "time",
+        "0",
+        "how long what a worker tells (cache events, first tokens, ends) is on its way to the router",
+        |lab, text| { lab.router.signal_lag = units::span(text)? }
+    ),
+    setting!(
+        "router.cache_events",
+        "switch",
+        "true",
+        "whether workers tell what they hold; else kvaware+ and predicted-ttft guess: 31,250 blocks each, for 120 s",
+        |lab, text| { lab.router.cache_events = units::switch(text)? }
+    ),
+    setting!(
+        "router.speculative",
+        "time",
+        "2s",
+        "how long a prompt that was sent somewhere counts as computed there (kvaware+, predicted-ttft)",
+        |lab, text| { lab.router.speculative = units::span(text)? }
+    ),
+    setting!(
+        "router.index_bytes",
+        "size",
+        "256MiB",
+        "what the index may take (prefixaware+, kvaware+, predicted-ttft)",
+        |lab, text| { lab.router.index_limit = index_bytes(units::bytes(text)?)? }
+    ),
+    setting!(
+        "router.load_slack",
+        "count",
+        "64",
+        "prefixaware+ keeps to the longest prefix up to so many requests more than the least loaded worker has",
+        |lab, text| { lab.router.load_slack = units::count(text, 0)? }
+    ),
+    setting!(
+        "router.load_bound",
+        "number",
+        "1.25",
+        "session+ keeps to a session's worker up to so many times the mean of requests in flight",
+        |lab, text| { lab.router.load_bound = (units::number(text, (1.0, 1000.0))? * 1000.0).round() as u32 }
+    ),
+    setting!("router.credit_l0", "fraction", "1", "what a token on the device saves in kvaware+", |lab, text| {
+        lab.router.credits.l0 = units::permille(text, 0)?
+    }),
+    setting!("router.credit_l1", "fraction", "0.75", "... in the host's memory", |lab, text| {
+        lab.router.credits.l1 = units::permille(text, 0)?
+    }),
+    setting!("router.credit_l2", "fraction", "0.5", "... in the pool", |lab, text| {
+        lab.router.credits.l2 = units::permille(text, 0)?
+    }),
+    setting!(
+        "router.context_weight",
+        "fraction",
+        "0.1",
+        "what a token of context in flight counts for in kvaware+, against a token to compute",
+        |lab, text| { lab.router.context_weight = units::permille(text, 0)? }
+    ),
+    setting!(
+        "router.audit",
+        "switch",
+        "true up to 16 workers",
+        "whether each decision is compared with what all workers have (overlap_regret)",
+        |lab, text| { lab.router.audit = Some(units::switch(text)?) }
+    ),
     setting!("docqa.documents", "count", "35", "documents of the workload docqa", |lab, text| {
         lab.docqa.documents = units::count(text, 1)?
     }),

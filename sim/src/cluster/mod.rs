@@ -12,12 +12,16 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use kvcache::{Chain, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};
-use router::{Api, Decision, NoWorker, RouteRequest, Router, Signal};
+use router::{Api, Decision, Forecast, NoWorker, RouteRequest, Router, Signal};
 
 mod agenda; // what will happen when
 mod moves; // what moves between tiers, and who stands still for it
+mod signals; // what the router hears, and when
+mod overlap; // what it could have known
 
 use agenda::{Agenda, Due};
+pub use overlap::Overlap;
+use signals::Signals;
 
 /// A request as it reaches the router.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +49,8 @@ pub enum Event {
         request: RequestId,
         /// What, and why.
         decision: Decision,
+        /// What workers really had of its prompt. `None`: nobody looked.
+        overlap: Option<Overlap>,
         /// When.
         at: Time,
     },
@@ -143,6 +149,8 @@ pub struct Cluster {
     starting: Vec<WorkerId>, // engines that are free and may have something to do
     now: Time,
     events: VecDeque<Event>,
+    signals: Signals,
+    audits: bool,
 }
 
 impl core::fmt::Debug for Cluster {
@@ -194,7 +202,38 @@ impl Cluster {
             starting: Vec::new(),
             now: Time::ZERO,
             events: VecDeque::new(),
+            signals: Signals::default(),
+            audits: false,
         })
+    }
+
+    /// The same cluster, of which the router hears everything `lag` later. (Its own decisions it knows at once.)
+    #[must_use]
+    pub fn with_signal_lag(mut self, lag: Span) -> Self {
+        self.signals = Signals::new(lag);
+        self
+    }
+
+    /// The same cluster, whose router is told what the workers' work takes.
+    #[must_use]
+    pub fn with_forecast(mut self, forecast: Forecast) -> Self {
+        for worker in (0..self.stations.len() as u16).map(WorkerId) {
+            self.router.observe(worker, Signal::Forecast(forecast), Time::ZERO, Time::ZERO);
+        }
+        self
+    }
+
+    /// The same cluster; at each decision it looks what workers really have of the prompt. O(workers) for each.
+    #[must_use]
+    pub fn with_audit(mut self) -> Self {
+        self.audits = true;
+        self
+    }
+
+    /// The router.
+    #[must_use]
+    pub const fn router(&self) -> &Router {
+        &self.router
     }
 
     /// The latest moment it was told.
@@ -284,9 +323,10 @@ impl Cluster {
     /// A request reaches the router at the present moment.
     pub fn arrive(&mut self, arrival: &Arrival<'_>) {
         let (request, at) = (arrival.request, self.now);
-        if self.router.listens_to_cache() {
+        if self.router.listens_to_cache() || self.audits {
             self.catch_up();
         }
+        self.signals.deliver(&mut self.router, at);
         let prompt_pieces = &arrival.pieces[..arrival.pieces.partition_point(|piece| piece.end <= arrival.prompt)];
         let asked = RouteRequest {
             request,
@@ -302,7 +342,8 @@ impl Cluster {
             }
         };
         let worker = decision.worker;
-        self.events.push_back(Event::Routed { request, decision, at });
+        let overlap = self.audits.then(|| self.overlap(asked.chain, worker));
+        self.events.push_back(Event::Routed { request, decision, overlap, at });
         self.hand_over(worker, arrival);
     }
 
@@ -319,7 +360,7 @@ impl Cluster {
         {
             let refusal = Refusal::Worker(refused);
             self.events.push_back(Event::Refused { request: arrival.request, refusal, at: now });
-            self.router.observe(worker, Signal::Finished(arrival.request), now);
+            self.router.observe(worker, Signal::Finished(arrival.request), now, now);
             return;
         }
         if matters {
@@ -433,7 +474,7 @@ impl Cluster {
     /// Passes on what a worker has to tell.
     fn collect(&mut self, worker: WorkerId) {
         let now = self.now;
-        let Self { stations, router, events, transport, .. } = self;
+        let Self { stations, router, events, transport, signals, .. } = self;
         let replica = &mut stations[worker.index()].replica;
         if let Some(transport) = transport {
             while replica.has_op() {
@@ -442,13 +483,13 @@ impl Cluster {
             }
         }
         while let Some(event) = replica.poll_cache_event() {
-            router.observe(worker, Signal::Cache(&event), now);
+            signals.send(router, worker, Signal::Cache(&event), now);
         }
         while let Some(output) = replica.poll_output() {
             match output {
-                Output::FirstToken { request, .. } => router.observe(worker, Signal::FirstToken(request), now),
+                Output::FirstToken { request, .. } => signals.send(router, worker, Signal::FirstToken(request), now),
                 Output::Finished { request, .. } | Output::Cancelled { request } => {
-                    router.observe(worker, Signal::Finished(request), now);
+                    signals.send(router, worker, Signal::Finished(request), now);
                 }
                 _ => {}
             }

@@ -13,6 +13,7 @@ pub mod geometry; // models: how many bytes and operations a token takes
 pub mod deployment; // a model on GPUs: does it fit, and how many KV blocks are left
 pub mod roofline; // durations from peak figures and published efficiencies
 pub mod loading; // loading against computing
+pub mod forecast; // what a router is told of all that
 
 /// What one pass computes, in the numbers that decide its duration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! once; every token of a completed request came out, after a gap that was counted, or first; Little's law holds exactly, since both sides are integers: the integral of the number of requests in the
 //! system equals the sum of the times they spent there.
 
-use crate::cluster::{Event, Refusal};
+use crate::cluster::{Event, Overlap, Refusal};
 use crate::replica::{Output, Stall};
 use crate::transport::Moved;
 use alloc::vec::Vec;
@@ -47,6 +47,8 @@ pub struct Record {
     pub worker: Option<WorkerId>,
     /// Prompt tokens that the router believed its worker to have. `None`: nobody looked.
     pub matched: Option<Tokens>,
+    /// Prompt tokens that another worker's device had more than that of the one chosen. `None`: nobody looked.
+    pub regret: Option<Tokens>,
     /// Prompt tokens found on the device (L0) when it was first admitted. `None`: it never was.
     pub cached: Option<Tokens>,
     /// Prompt tokens that L1 gave at its first admission. `None`: it never was admitted.
@@ -188,9 +190,10 @@ impl Ledger {
     /// Enters what happened. `now` is the moment the cluster was at.
     pub fn enter(&mut self, event: &Event, now: Time) {
         match event {
-            Event::Routed { request, decision, .. } => {
+            Event::Routed { request, decision, overlap, .. } => {
                 let record = self.of_mut(*request);
                 (record.worker, record.matched) = (Some(decision.worker), decision.matched);
+                record.regret = overlap.map(Overlap::regret);
             }
             Event::Refused { request, refusal, at } => {
                 self.of_mut(*request).refusal = Some(*refusal);

@@ -118,6 +118,9 @@ pub struct Summary {
     pub hit_rate: HitRate,
     /// Largest over mean busy time of the workers; 1 is perfect.
     pub imbalance: Option<f64>,
+    /// Of prompt tokens, those that lay on another worker's device and not on that of the one chosen, at the moment of
+    /// the decision. `None`: nobody looked.
+    pub overlap_regret: Option<f64>,
     /// From the first request sent to the last token, seconds.
     pub makespan_s: Option<f64>,
     /// Prompt tokens of completed requests.
@@ -169,6 +172,7 @@ impl Ledger {
             cost: self.cost(price, prompt_tokens, output_tokens, makespan),
             hit_rate: self.hit_rate(&tokens),
             imbalance: self.imbalance(),
+            overlap_regret: self.overlap_regret(),
             makespan_s: makespan.map(Span::as_secs_f64),
             prompt_tokens,
             output_tokens,
@@ -233,6 +237,15 @@ impl Ledger {
         (all > 0).then(|| most * self.busy.len() as f64 / all as f64)
     }
 
+    fn overlap_regret(&self) -> Option<f64> {
+        let (mut regret, mut prompts) = (0, 0);
+        for record in &self.records {
+            regret += u64::from(record.regret?.0);
+            prompts += u64::from(record.prompt.0);
+        }
+        (prompts > 0).then(|| regret as f64 / prompts as f64)
+    }
+
     fn cost(&self, price: Option<Price>, prompts: u64, outputs: u64, makespan: Option<Span>) -> CostPer1k {
         let (Some(price), Some(makespan)) = (price, makespan) else { return CostPer1k::default() };
         let dollars = f64::from(price.instances) * price.usd_per_hour * makespan.as_secs_f64() / 3600.0;
@@ -281,6 +294,7 @@ impl Serialize for Summary {
         map.serialize_entry("cost_per_1k_tokens", &self.cost)?;
         map.serialize_entry("hit_rate", &self.hit_rate)?;
         map.serialize_entry("imbalance", &self.imbalance)?;
+        map.serialize_entry("overlap_regret", &self.overlap_regret)?;
         map.serialize_entry("makespan_s", &self.makespan_s)?;
         map.serialize_entry("prompt_tokens", &self.prompt_tokens)?;
         map.serialize_entry("output_tokens", &self.output_tokens)?;

@@ -21,7 +21,7 @@ impl Mirror {
         assert_eq!((event.epoch, event.sequence), (self.epoch, self.next), "an event was lost or repeated");
         self.next += 1;
         match event.change {
-            Change::Stored { parent, piece, upto } => {
+            Change::Stored { parent, piece, upto, .. } => {
                 assert_eq!(parents.get(&piece), Some(&parent), "the parent of a stored piece");
                 let before = self.upto.insert(piece, upto);
                 assert!(before < Some(upto), "stored up to {upto}, but {before:?} was known");

@@ -140,8 +140,12 @@ impl Author {
     fn print(&mut self, contents: Vec<(u64, u32)>, asked: u32, tokens: u32) -> Prompt {
         let mut builder = ChainBuilder::new();
         let mut literal: Vec<Token> = Vec::new();
+        let (mut parent, mut blocks) = (PieceKey::ROOT, 0);
         for (id, length) in &contents {
-            let parent = builder.pieces().last().map_or(PieceKey::ROOT, |piece| piece.key);
+            // A piece in which no block ends is nobody's parent.
+            if let Some(before) = builder.pieces().last().filter(|piece| piece.end.0 / self.block > blocks) {
+                (parent, blocks) = (before.key, before.end.0 / self.block);
+            }
             builder.push(*id, Tokens(*length));
             literal.extend((0..*length).map(|offset| (*id, offset)));
             self.parents.insert(builder.pieces().last().expect("a piece was pushed").key, parent);

@@ -107,7 +107,9 @@ impl Stage {
         while let Some(event) = self.cache.poll_event() {
             let letter = |piece: &PieceKey| self.letters.get(piece).copied().unwrap_or('.');
             let change = match &event.change {
-                Change::Stored { parent, piece, upto } => format!("{}+{}:{}", letter(parent), letter(piece), upto.0),
+                Change::Stored { parent, piece, upto, .. } => {
+                    format!("{}+{}:{}", letter(parent), letter(piece), upto.0)
+                }
                 Change::Evicted { piece, upto } => format!("-{}:{}", letter(piece), upto.0),
                 Change::Cleared => "cleared".to_owned(),
             };
@@ -146,7 +148,7 @@ fn only_full_blocks_are_kept() {
     // A piece in which no block ends is never spoken of, though it tells prompts apart.
     check(
         "start x a5b2c5; compute x; find a5b2c5; find a5c2c5; events",
-        "x hits 0, a5b2c5 3, a5c2c5 1, 0/0 .+a:4, 0/1 b+c:12",
+        "x hits 0, a5b2c5 3, a5c2c5 1, 0/0 .+a:4, 0/1 a+c:12",
     );
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Cache {
     free: u32,
     releases: u64,
     pub(super) evicted: u64,
+    /// Blocks that became resident (true) or went since somebody looked.
+    pub(super) told: Vec<(Name, bool)>,
 }
 
 impl Cache {
@@ -70,6 +72,7 @@ impl Cache {
             free: config.capacity.0,
             releases: 0,
             evicted: 0,
+            told: Vec::new(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Cache {
             if self.free == 0 {
                 let (_, name) = self.idle.pop_first().expect("whoever takes a block has looked whether there is one");
                 self.entries[name] = None;
+                self.told.push((name, false));
                 self.evicted += 1;
                 self.free += 1;
             }
@@ -136,6 +140,7 @@ impl Cache {
             } else {
                 self.entries.resize_with(self.entries.len().max(name + 1), || None);
                 self.entries[name] = Some(Entry { holders: 1, released: 0 });
+                self.told.push((name, true));
                 held.own -= 1;
             }
             held.resident.push(name);

@@ -8,7 +8,7 @@ use sim::cluster::Refusal;
 use sim::ledger::{Histogram, Record, Status};
 use sim::replica::{Output, Refused};
 use sim::workload::Pacing;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that can be known of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) struct Cluster<'a> {
     engines: Vec<Engine>,
     names: Vec<Vec<Name>>,       // of each request's prompt and reply
     sent: Vec<(Time, WorkerId)>, // which worker was sent a request when
+    /// Who has which block, in the order in which they came to: what LMCache's controller writes down.
+    pool: BTreeMap<Name, Vec<usize>>,
     due: BTreeSet<(Time, usize)>,
     next: usize,
     records: Vec<Record>,
@@ -52,6 +54,7 @@ impl<'a> Cluster<'a> {
             engines: (0..scenario.workers).map(|_| Engine::new(&scenario.engine)).collect(),
             names: workload.requests().iter().map(names).collect(),
             sent: Vec::new(),
+            pool: BTreeMap::new(),
             due: BTreeSet::new(),
             next: 0,
             records: Vec::new(),
@@ -75,6 +78,7 @@ impl<'a> Cluster<'a> {
             for worker in 0..self.engines.len() {
                 if self.engines[worker].ends == Some(now) {
                     let ended = self.engines[worker].end(now);
+                    self.tell(worker);
                     (0..ended).for_each(|_| self.one_has_ended(now));
                 }
             }
@@ -82,11 +86,38 @@ impl<'a> Cluster<'a> {
                 self.due.pop_first();
                 self.arrive(index, now);
             }
-            for engine in &mut self.engines {
-                engine.start(&*model, now);
+            for worker in 0..self.engines.len() {
+                self.engines[worker].start(&*model, now);
+                self.tell(worker);
             }
         }
         self.outcome()
+    }
+
+    /// The controller hears what a worker's cache admitted and evicted.
+    fn tell(&mut self, worker: usize) {
+        for (name, came) in self.engines[worker].cache.told.drain(..) {
+            let holders = self.pool.entry(name).or_default();
+            if came {
+                holders.push(worker);
+            } else {
+                holders.retain(|holder| *holder != worker);
+            }
+        }
+    }
+
+    /// Who is named first for these blocks, and up to how many of them.
+    fn first_in_reply(&self, blocks: &[Name], blocks_per_chunk: usize) -> Option<(usize, usize)> {
+        let mut first = None;
+        for end in (blocks_per_chunk..=blocks.len()).step_by(blocks_per_chunk) {
+            let Some(&holder) = self.pool.get(&blocks[end - 1]).and_then(|holders| holders.first()) else { break };
+            match &mut first {
+                None => first = Some((holder, end)),
+                Some((worker, upto)) if *worker == holder => *upto = end,
+                Some(_) => {}
+            }
+        }
+        first
     }
 
     fn send_next(&mut self, now: Time) {
@@ -130,17 +161,15 @@ impl<'a> Cluster<'a> {
     fn route(&self, index: usize, now: Time) -> (WorkerId, Option<Tokens>) {
         match self.scenario.routing {
             Routing::RoundRobin => (WorkerId((self.records.len() % self.engines.len()) as u16), None),
-            Routing::KvAware { threshold, window } => {
+            Routing::KvAware { threshold, window, chunk } => {
                 let block = self.scenario.engine.cache.block.0;
                 let prompt = self.scenario.workload.requests()[index].prompt.0;
                 let blocks = &self.names[index][..(prompt / block) as usize];
                 let held: Vec<u32> =
                     self.engines.iter().map(|engine| engine.cache.find(blocks) as u32 * block).collect();
-                let longest = held.iter().copied().max().unwrap_or(0);
-                let chosen = if longest > 0 && longest >= prompt.saturating_sub(threshold.0) {
-                    held.iter().position(|tokens| *tokens == longest).unwrap_or(0)
-                } else {
-                    self.least_asked(window, now)
+                let chosen = match self.first_in_reply(blocks, (chunk.0 / block) as usize) {
+                    Some((first, end)) if end as u32 * block >= prompt.saturating_sub(threshold.0) => first,
+                    _ => self.least_asked(window, now),
                 };
                 (WorkerId(chosen as u16), Some(Tokens(held[chosen])))
             }

@@ -27,7 +27,8 @@ pub(super) struct Seen {
 fn fast_cluster(scenario: &Scenario) -> Cluster {
     let mut config = RouterConfig::new(Strategy::RoundRobin, scenario.workers);
     config.block = scenario.engine.cache.block;
-    if let Routing::KvAware { threshold, window } = scenario.routing {
+    if let Routing::KvAware { threshold, window, chunk } = scenario.routing {
+        config.lmcache_chunk = chunk;
         config.strategy = Strategy::KvAware;
         (config.kv_aware_threshold, config.qps_window) = (threshold, window);
     }

@@ -33,7 +33,7 @@ impl Chance {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Routing {
     RoundRobin,
-    KvAware { threshold: Tokens, window: Span },
+    KvAware { threshold: Tokens, window: Span, chunk: Tokens },
 }
 
 /// How long passes take. Not realistic: each field of a shape must show.
@@ -104,7 +104,9 @@ impl Scenario {
             workers: chance.pick(&[1, 1, 2, 3]),
             routing: if chance.percent(40) {
                 let threshold = Tokens(chance.pick(&[0, 100, 2000]));
-                Routing::KvAware { threshold, window: Span::from_millis(chance.pick(&[50, 1000, 60_000])) }
+                let window = Span::from_millis(chance.pick(&[50, 1000, 60_000]));
+                let chunk = Tokens(chance.pick(&[1, 2, 2, 16]) * block);
+                Routing::KvAware { threshold, window, chunk }
             } else {
                 Routing::RoundRobin
             },

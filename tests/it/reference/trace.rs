@@ -53,6 +53,6 @@ fn the_conversation_trace_agrees_under_async_scheduling() {
 
 #[test]
 fn the_conversation_trace_agrees_under_kvaware() {
-    let (threshold, window) = (Tokens(2000), Span::from_secs(60));
-    agrees(600, true, Routing::KvAware { threshold, window });
+    let (threshold, window, chunk) = (Tokens(2000), Span::from_secs(60), Tokens(256));
+    agrees(600, true, Routing::KvAware { threshold, window, chunk });
 }

@@ -6,19 +6,21 @@ use kvcache::{
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use router::{Matches, Missed, Reason, RouterConfig, Signal, Strategy};
+use router::{IndexCounts, Matches, Missed, Reason, RouterConfig, Signal, Strategy};
 use std::collections::{BTreeMap, BTreeSet};
 
 const UNIT: Tokens = Tokens(16);
+/// Two blocks, so that chunks end where pieces do not, too.
+const CHUNK: Tokens = Tokens(32);
 const WORKERS: u16 = 3;
 
 /// A block, by what is known of it without any arithmetic on keys: the piece it ends in, and its number.
 type Block = (PieceKey, u32);
 
-/// Which workers hold a block: the index as one would write it down.
+/// Which workers hold a block, in the order in which they came to: the index as one would write it down.
 #[derive(Default)]
 struct Literal {
-    holders: BTreeMap<Block, BTreeSet<WorkerId>>,
+    holders: BTreeMap<Block, Vec<WorkerId>>,
     starts: BTreeMap<PieceKey, u32>,
 }
 
@@ -44,15 +46,44 @@ impl Literal {
                 let first = self.starts[&piece] / UNIT.0;
                 assert!(upto.0 / UNIT.0 > first, "something was stored");
                 for block in first..upto.0 / UNIT.0 {
-                    self.holders.entry((piece, block)).or_default().insert(worker);
+                    let holders = self.holders.entry((piece, block)).or_default();
+                    if !holders.contains(&worker) {
+                        holders.push(worker);
+                    }
                 }
             }
-            Change::Evicted { piece, upto } => self.holders.retain(|(of, block), workers| {
-                let gone = *of == piece && (block + 1) * UNIT.0 > upto.0;
-                !(gone && workers.remove(&worker) && workers.is_empty())
-            }),
-            Change::Cleared => self.holders.retain(|_, workers| !(workers.remove(&worker) && workers.is_empty())),
+            Change::Evicted { piece, upto } => {
+                self.lose(worker, |(of, block)| of == piece && (block + 1) * UNIT.0 > upto.0);
+            }
+            Change::Cleared => self.lose(worker, |_| true),
         }
+    }
+
+    fn lose(&mut self, worker: WorkerId, which: impl Fn(Block) -> bool) {
+        self.holders.retain(|block, holders| {
+            if which(*block) {
+                holders.retain(|holder| *holder != worker);
+            }
+            !holders.is_empty()
+        });
+    }
+
+    /// What LMCache's controller would put first into its reply: for each chunk it names the first of those who hold it.
+    fn reply(&self, pieces: &[Piece], excluded: &[u16]) -> Option<(u16, Tokens)> {
+        let mut named: Vec<(u16, Tokens)> = Vec::new(); // as in a dictionary that keeps its order
+        let blocks = Self::blocks(pieces);
+        for end in (1..=blocks.len() as u32 * UNIT.0 / CHUNK.0).map(|chunk| chunk * CHUNK.0) {
+            let holders = self.holders.get(&blocks[(end / UNIT.0) as usize - 1]);
+            let Some(first) = holders.into_iter().flatten().map(|holder| holder.0).find(|w| !excluded.contains(w))
+            else {
+                break;
+            };
+            match named.iter_mut().find(|(worker, _)| *worker == first) {
+                Some((_, matched)) => *matched = Tokens(end),
+                None => named.push((first, Tokens(end))),
+            }
+        }
+        named.first().copied()
     }
 
     /// How many tokens of a prompt `worker` holds, block by block.
@@ -166,46 +197,60 @@ impl Fleet {
     }
 }
 
-/// What `kvaware` must answer, given how much each worker holds.
-fn expected(matched: &[Tokens], excluded: &[u16], tokens: Tokens, threshold: Tokens) -> Result<(u16, Reason), Missed> {
-    let available = || (0..WORKERS).filter(|worker| !excluded.contains(worker));
-    let longest = available().map(|worker| matched[usize::from(worker)]).max().expect("somebody is available");
-    if longest == Tokens::ZERO {
-        return Err(Missed::NoHolder);
+/// What `kvaware` must answer, given what the controller would reply.
+fn expected(reply: Option<(u16, Tokens)>, tokens: Tokens, threshold: Tokens) -> Result<u16, Missed> {
+    match reply {
+        None => Err(Missed::NoHolder),
+        Some((_, matched)) if matched < tokens.saturating_sub(threshold) => Err(Missed::TooShort { matched }),
+        Some((worker, _)) => Ok(worker),
     }
-    if longest < tokens.saturating_sub(threshold) {
-        return Err(Missed::TooShort { longest });
-    }
-    let holders: Vec<_> = available().filter(|worker| matched[usize::from(*worker)] == longest).collect();
-    Ok((holders[0], Reason::Holder { tied: holders.len() as u16 }))
 }
 
-fn check_decision(gateway: &mut Gateway, pieces: &[Piece], excluded: &[u16], matched: &[Tokens]) {
+/// Says whether it was followed to a worker that does not have the most.
+fn check_decision(
+    gateway: &mut Gateway,
+    pieces: &[Piece],
+    excluded: &[u16],
+    matched: &[Tokens],
+    literal: &Literal,
+) -> bool {
     let threshold = gateway.router.config().kv_aware_threshold;
     let tokens = Chain::new(pieces, UNIT).tokens();
     let decision = gateway.ask(pieces, None, excluded, 0).expect("somebody is available");
     assert_eq!(decision.matched, Some(matched[decision.worker.index()]), "what the chosen worker holds");
-    match expected(matched, excluded, tokens, threshold) {
-        Ok(holder) => assert_eq!((decision.worker.0, decision.reason), holder),
+    let available = (0..WORKERS).filter(|worker| !excluded.contains(worker));
+    assert_eq!(decision.best, available.map(|worker| matched[usize::from(worker)]).max(), "the most that anyone holds");
+    let known = decision.scores.iter().map(|score| score.matched.expect("looked up").total());
+    assert!(known.eq(matched.iter().copied()), "a score for each");
+    match expected(literal.reply(pieces, excluded), tokens, threshold) {
+        Ok(first) => {
+            assert_eq!((decision.worker.0, decision.reason), (first, Reason::FirstHolder));
+            decision.regret() > Some(Tokens::ZERO)
+        }
         Err(expected) => {
             let Reason::LowestQps { missed, .. } = decision.reason else { panic!("{decision:?}") };
             assert_eq!(missed, Some(expected));
+            false
         }
     }
 }
 
 #[test]
 fn the_index_is_exact() {
-    let config = RouterConfig { kv_aware_threshold: Tokens(100), ..RouterConfig::new(Strategy::KvAware, WORKERS) };
+    let config = RouterConfig {
+        kv_aware_threshold: Tokens(100),
+        lmcache_chunk: CHUNK,
+        ..RouterConfig::new(Strategy::KvAware, WORKERS)
+    };
     let (mut gateway, mut fleet, mut literal) = (Gateway::with(config), Fleet::new(), Literal::default());
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(1));
     let mut matches = Matches::new();
-    let (mut told, mut partial, mut distinct) = (0, 0, 0);
+    let (mut told, mut partial, mut distinct, mut second_best) = (0, 0, 0, 0);
     for step in 0..150_000 {
         fleet.step(&mut dice, &mut literal);
         for (cache, worker) in fleet.caches.iter_mut().zip((0..).map(WorkerId)) {
             while let Some(event) = cache.poll_event() {
-                gateway.router.observe(worker, Signal::Cache(&event), Time::ZERO);
+                gateway.router.observe(worker, Signal::Cache(&event), Time::ZERO, Time::ZERO);
                 literal.apply(worker, event.change);
                 told += 1;
                 partial += u32::from(matches!(event.change, Change::Evicted { upto, .. } if upto > Tokens::ZERO));
@@ -213,26 +258,28 @@ fn the_index_is_exact() {
         }
         let pieces = dice.prompt();
         let chain = Chain::new(&pieces, UNIT);
-        let holders = gateway.router.holders().unwrap();
-        holders.matches(chain, &mut matches);
+        let index = gateway.router.index().unwrap();
+        index.matches(chain, &mut matches);
         for (cache, worker) in fleet.caches.iter().zip((0..).map(WorkerId)) {
             let truth = cache.find(chain, chain.tokens().full_blocks(UNIT)).blocks().tokens(UNIT);
             assert_eq!(literal.matched(&pieces, worker), truth, "step {step}: events tell all of {worker}");
             assert_eq!(matches.tokens()[worker.index()], truth, "step {step}: {worker}");
-            assert_eq!(holders.matched(chain, worker), truth, "step {step}: {worker} alone");
         }
         let held: BTreeSet<_> = literal.holders.keys().map(|(piece, _)| *piece).collect();
-        assert_eq!(holders.pieces(), held.len(), "step {step}: a row for each piece that is held, and no other");
-        holders.check();
+        assert_eq!(index.pieces(), held.len(), "step {step}: each piece that is held, and no other");
+        index.check();
         let excluded = dice.excluded();
         if excluded.len() < usize::from(WORKERS) {
-            check_decision(&mut gateway, &pieces, &excluded, matches.tokens());
+            let wrong = check_decision(&mut gateway, &pieces, &excluded, matches.tokens(), &literal);
+            second_best += u32::from(wrong);
         }
         distinct += u32::from(matches.tokens().iter().collect::<BTreeSet<_>>().len() == 3);
     }
     // The test would mean little if little happened.
     assert!(told > 50_000 && partial > 5_000, "{told} events, {partial} of them evict a part of a piece");
     assert!(distinct > 5_000, "{distinct} prompts matched three ways");
+    assert!(second_best > 2_000, "{second_best} times the first holder was not the one with the most");
+    assert_eq!(gateway.router.index().unwrap().counts(), IndexCounts::default());
     assert_eq!(gateway.router.feed().map(|feed| (feed.skipped, feed.gaps)), Some((0, 0)));
 }
 
@@ -289,7 +336,7 @@ fn prefixes_are_those_of_a_literal_trie() {
                 trie.0.entry(chunk).or_default().insert(decision.worker.0);
             }
         }
-        gateway.router.holders().unwrap().check();
+        gateway.router.index().unwrap().check();
     }
     assert_eq!(tied_seen.len(), 6, "1, 2 and 3 left, with and without a match");
 }

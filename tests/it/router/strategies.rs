@@ -1,24 +1,32 @@
 //! Each strategy by hand-worked vectors: the reasoning stands beside the numbers.
 
 use super::{Gateway, prompt};
-use kvcache::{CacheEvent, Change, Epoch, PieceKey, Tokens, WorkerId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use router::{Api, Decision, FeedCount, Missed, Reason, RouterConfig, Signal, Strategy};
+use router::{Decision, Reason, RouterConfig, Strategy};
 use std::collections::BTreeSet;
 
-fn decision(worker: u16, reason: Reason, matched: Option<u32>) -> Decision {
-    Decision { worker: WorkerId(worker), reason, matched: matched.map(Tokens) }
+/// What a decision says, without its scores.
+type Said = (u16, Reason, Option<u32>);
+
+const fn decision(worker: u16, reason: Reason, matched: Option<u32>) -> Said {
+    (worker, reason, matched)
+}
+
+fn said(decision: &Decision) -> Said {
+    (decision.worker.0, decision.reason, decision.matched.map(|tokens| tokens.0))
 }
 
 #[test]
 fn names_are_those_of_the_endpoint_file() {
     let names = ["roundrobin", "prefixaware", "kvaware", "session"];
-    assert_eq!(Strategy::ALL.map(Strategy::as_str), names);
-    assert_eq!(names.map(|name| name.parse::<Strategy>().unwrap()), Strategy::ALL);
+    assert_eq!(Strategy::COMPATIBLE.map(Strategy::as_str), names);
+    assert_eq!(Strategy::ALL[..4], Strategy::COMPATIBLE);
+    assert_eq!(Strategy::ALL.map(Strategy::as_str).map(|name| name.parse::<Strategy>().unwrap()), Strategy::ALL);
     assert_eq!(
         "KvAware".parse::<Strategy>().unwrap_err().to_string(),
-        "find routing strategy \"KvAware\": there are roundrobin, prefixaware, kvaware, session"
+        "find routing strategy \"KvAware\": there are roundrobin, prefixaware, kvaware, session, random, \
+         least-loaded, p2c, session+, prefixaware+, kvaware+, predicted-ttft"
     );
 }
 
@@ -42,7 +50,7 @@ fn nobody_left_is_an_error_and_changes_nothing() {
 fn turns_are_counted_for_each_set() {
     let mut gateway = Gateway::new(Strategy::RoundRobin, 3);
     let mut turn = |excluded: &[u16]| gateway.ask(&[], None, excluded, 0).unwrap();
-    assert_eq!(turn(&[]), decision(0, Reason::Turn, None));
+    assert_eq!(said(&turn(&[])), decision(0, Reason::Turn, None));
     let turns: Vec<_> = [&[][..], &[1], &[1], &[], &[1], &[0], &[], &[]].map(|set| turn(set).worker.0).to_vec();
     // All:          1           2           0   1
     // Without 1:       0   2       0
@@ -191,107 +199,9 @@ fn the_seed_decides_and_nothing_else() {
     };
     for strategy in Strategy::ALL {
         assert_eq!(decisions(strategy, 1), decisions(strategy, 1));
-        let draws = strategy == Strategy::PrefixAware;
+        let draws = matches!(strategy, Strategy::PrefixAware | Strategy::Random | Strategy::TwoChoices);
         assert_eq!(decisions(strategy, 1) != decisions(strategy, 2), draws, "{strategy}");
     }
-}
-
-fn tell(gateway: &mut Gateway, worker: u16, epoch: u32, sequence: u64, change: Change) {
-    let event = CacheEvent { epoch: Epoch(epoch), sequence, change };
-    gateway.router.observe(WorkerId(worker), Signal::Cache(&event), kvcache::Time::ZERO);
-}
-
-fn stored(piece: PieceKey, upto: u32) -> Change {
-    Change::Stored { parent: PieceKey::ROOT, piece, upto: Tokens(upto) }
-}
-
-#[test]
-fn the_longest_holder_is_followed() {
-    let mut gateway = Gateway::new(Strategy::KvAware, 4);
-    // Pieces of 20, 5 and 30 tokens: block 0 ends in the first, blocks 1 and 2 (tokens 16..48) in the third, none in
-    // the second. 7 tokens are left over.
-    let pieces = prompt(&[(1, 20), (2, 5), (3, 30)]);
-    let holder = |tied| Reason::Holder { tied };
-    let lowest = Reason::LowestQps { recent: None, missed: Some(Missed::NoHolder) };
-    assert_eq!(gateway.ask(&pieces, None, &[], 0), Ok(decision(0, lowest, Some(0))));
-    tell(&mut gateway, 3, 0, 0, stored(pieces[0].key, 16));
-    assert_eq!(gateway.ask(&pieces, None, &[], 0), Ok(decision(3, holder(1), Some(16))));
-    tell(&mut gateway, 3, 0, 1, stored(pieces[2].key, 32));
-    tell(&mut gateway, 2, 0, 0, stored(pieces[0].key, 16));
-    tell(&mut gateway, 2, 0, 1, stored(pieces[2].key, 32));
-    tell(&mut gateway, 1, 0, 0, stored(pieces[0].key, 16));
-    assert_eq!(gateway.ask(&pieces, None, &[], 0), Ok(decision(2, holder(2), Some(32))), "the lower of 2 and 3");
-    assert_eq!(gateway.ask(&pieces, None, &[2], 0), Ok(decision(3, holder(1), Some(32))));
-    assert_eq!(gateway.ask(&pieces, None, &[2, 3], 0), Ok(decision(1, holder(1), Some(16))));
-    // Another prompt shares the first piece and 10 tokens of its own second: block 1 is another one.
-    let other = prompt(&[(1, 20), (2, 15)]);
-    assert_eq!(gateway.ask(&other, None, &[], 0), Ok(decision(1, holder(3), Some(16))));
-    // Eviction, last first; then a restart of 3.
-    tell(&mut gateway, 2, 0, 2, Change::Evicted { piece: pieces[2].key, upto: Tokens::ZERO });
-    assert_eq!(gateway.ask(&pieces, None, &[], 0), Ok(decision(3, holder(1), Some(32))));
-    tell(&mut gateway, 3, 1, 0, Change::Cleared);
-    assert_eq!(gateway.ask(&pieces, None, &[], 0), Ok(decision(1, holder(2), Some(16))));
-    assert_eq!(gateway.router.feed(), Some(FeedCount { applied: 7, skipped: 0, gaps: 0 }));
-}
-
-#[test]
-fn old_events_are_skipped_and_lost_ones_noticed() {
-    let mut gateway = Gateway::new(Strategy::KvAware, 2);
-    let pieces = prompt(&[(1, 64)]);
-    let piece = pieces[0].key;
-    let matched = |gateway: &mut Gateway| {
-        let matched = gateway.ask(&pieces, None, &[0], 0).unwrap().matched.unwrap().0;
-        let count = gateway.router.feed().unwrap();
-        (matched, count.applied, count.skipped, count.gaps)
-    };
-    tell(&mut gateway, 1, 0, 0, stored(piece, 32));
-    tell(&mut gateway, 1, 0, 1, stored(piece, 48));
-    assert_eq!(matched(&mut gateway), (48, 2, 0, 0));
-    tell(&mut gateway, 1, 0, 0, stored(piece, 32));
-    assert_eq!(matched(&mut gateway), (48, 2, 1, 0), "heard before");
-    tell(&mut gateway, 1, 0, 3, stored(piece, 64));
-    assert_eq!(matched(&mut gateway), (64, 3, 1, 1), "number 2 is lost");
-    tell(&mut gateway, 1, 0, 4, stored(piece, 48));
-    assert_eq!(matched(&mut gateway), (48, 4, 1, 1), "and is missed once");
-    // A life later its first event was lost: what it said in its earlier life is gone all the same.
-    tell(&mut gateway, 1, 2, 1, stored(prompt(&[(9, 64)])[0].key, 64));
-    assert_eq!(matched(&mut gateway), (0, 5, 1, 2));
-    tell(&mut gateway, 1, 1, 7, stored(piece, 64));
-    assert_eq!(matched(&mut gateway), (0, 5, 2, 2), "from an earlier life");
-}
-
-#[test]
-fn a_short_match_counts_only_for_a_short_rest() {
-    let mut gateway = Gateway::new(Strategy::KvAware, 3);
-    for worker in [1, 2] {
-        tell(&mut gateway, worker, 0, 0, stored(prompt(&[(1, 48)])[0].key, 48));
-    }
-    // 48 of 2048 tokens are held: 2000 are left, which is allowed. Of 2049, 2001 are left.
-    let enough = decision(1, Reason::Holder { tied: 2 }, Some(48));
-    let missed = Some(Missed::TooShort { longest: Tokens(48) });
-    let (fits, long) = (prompt(&[(1, 48), (2, 2000)]), prompt(&[(1, 48), (2, 2001)]));
-    assert_eq!(gateway.ask(&fits, None, &[], 0), Ok(enough));
-    // By rate: 0 and 2 were never sent anything. What is said to be matched is what the worker chosen holds.
-    let lowest = |recent| Reason::LowestQps { recent, missed };
-    assert_eq!(gateway.ask(&long, None, &[], 0), Ok(decision(0, lowest(None), Some(0))));
-    assert_eq!(gateway.ask(&long, None, &[], 0), Ok(decision(2, lowest(None), Some(48))));
-    // All were sent one request, 1 by the index: it counts too.
-    assert_eq!(gateway.ask(&long, None, &[0], 0), Ok(decision(1, lowest(Some(1)), Some(48))));
-    // By session, where there is one: as `session` would.
-    let ring = Gateway::new(Strategy::Session, 3).ask(&long, Some(5), &[], 0).unwrap().worker;
-    let by_session = gateway.ask(&long, Some(5), &[], 0).unwrap();
-    assert_eq!((by_session.worker, by_session.reason), (ring, Reason::RingOfSession { missed }));
-    // Of a chat nothing is seen, though all of it is held. Worker 2 was sent one request by rate, and the one of the
-    // session where the ring says so.
-    let by_rate = Reason::LowestQps { recent: Some(1 + u32::from(ring == WorkerId(2))), missed: Some(Missed::Chat) };
-    let chat = gateway.ask_api(Api::Chat, &prompt(&[(1, 48)]), None, &[0, 1], 0);
-    assert_eq!(chat, Ok(decision(2, by_rate, None)));
-}
-
-#[test]
-fn only_kvaware_listens() {
-    let listens = Strategy::ALL.map(|strategy| Gateway::new(strategy, 2).router.listens_to_cache());
-    assert_eq!(listens, [false, false, true, false]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use kvcache::Tokens;
-use router::{Decision, Reason, Strategy};
+use router::Strategy;
 use sim::cluster::Refusal;
 use sim::replica::Refused;
 
@@ -83,9 +83,9 @@ pub(super) fn too_long(max_model_len: u64, tokens: u64) -> ApiError {
 /// Says in the response's head where the request went, and why. Of several replies it tells about the first.
 pub(super) fn add_decision(headers: &mut HeaderMap, strategy: Strategy, all: &[Progress]) {
     headers.insert(HeaderName::from_static("x-podlab-strategy"), HeaderValue::from_static(strategy.as_str()));
-    let Some(decision) = all.first().and_then(|first| first.decision) else { return };
+    let Some(decision) = all.first().and_then(|first| first.decision.as_ref()) else { return };
     headers.insert(HeaderName::from_static("x-podlab-worker"), HeaderValue::from(decision.worker.0));
-    headers.insert(HeaderName::from_static("x-podlab-reason"), HeaderValue::from_static(reason(&decision)));
+    headers.insert(HeaderName::from_static("x-podlab-reason"), HeaderValue::from_static(decision.reason.as_str()));
     if let Some(matched) = decision.matched {
         headers.insert(HeaderName::from_static("x-podlab-matched-tokens"), HeaderValue::from(matched.0));
     }
@@ -95,16 +95,5 @@ pub(super) fn add_decision(headers: &mut HeaderMap, strategy: Strategy, all: &[P
 pub(super) fn add_cached(headers: &mut HeaderMap, all: &[Progress]) {
     if let Some(cached) = all.first().and_then(|first| first.cached) {
         headers.insert(HeaderName::from_static("x-podlab-cached-tokens"), HeaderValue::from(cached.0));
-    }
-}
-
-const fn reason(decision: &Decision) -> &'static str {
-    match decision.reason {
-        Reason::Turn => "turn",
-        Reason::DeepestPrefix { .. } => "deepest-prefix",
-        Reason::NoPrefix => "no-prefix",
-        Reason::Holder { .. } => "holder",
-        Reason::RingOfSession { .. } => "ring-of-session",
-        Reason::LowestQps { .. } => "lowest-qps",
     }
 }

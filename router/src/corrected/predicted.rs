@@ -1,0 +1,119 @@
+//! `predicted-ttft`: the least expected time to first token, and what it costs others.
+//!
+//! ```text
+//! expected = what waits there + loading or computing what it lacks        (Forecast)
+//! cost     = expected + its own work * those who would wait for it + what it displaces
+//! ```
+//!
+//! What a tier has is loaded or computed again, whichever is expected to be faster, where the worker itself chooses so.
+//! Who goes to the place that is best for himself makes later ones wait: where queues are long it is better to save work
+//! than to be first, so a request's own work counts once more for each of those that wait at an average worker. And a
+//! prompt that is computed on a full device takes the place of what others may ask for again: each displaced token counts
+//! as much of its recomputation as displaced tokens were asked for again lately.
+
+use crate::config::RouterConfig;
+use crate::corrected::backlog::Backlog;
+use crate::forecast::Forecast;
+use crate::knowledge::Knowledge;
+use crate::request::{Decision, Reason};
+use crate::router::{Asked, Choose};
+use crate::score::{Score, TierTokens};
+use alloc::vec;
+use alloc::vec::Vec;
+use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
+
+#[derive(Debug)]
+pub(crate) struct Predicted {
+    pub(crate) knowledge: Knowledge,
+    forecasts: Vec<Option<Forecast>>,
+    backlog: Backlog,
+}
+
+/// What is expected of a request at a worker.
+struct Expected {
+    wait: Span,
+    own: Span,
+    displaced: Tokens,
+    loss: Span,
+}
+
+impl Predicted {
+    pub(crate) fn new(config: &RouterConfig) -> Self {
+        Self {
+            knowledge: Knowledge::new(config),
+            forecasts: vec![None; usize::from(config.workers)],
+            backlog: Backlog::new(config.workers),
+        }
+    }
+
+    /// What `worker`'s work takes, from now on.
+    pub(crate) fn learn(&mut self, worker: WorkerId, forecast: Forecast) {
+        self.forecasts[worker.index()] = Some(forecast);
+    }
+
+    /// `request`, which was sent to `worker`, waits no more.
+    pub(crate) fn served(&mut self, worker: WorkerId, request: RequestId, at: Time) {
+        self.backlog.remove(worker, request, at);
+    }
+
+    fn expect(&self, asked: &Asked<'_>, worker: WorkerId, known: TierTokens) -> Expected {
+        let load = asked.loads.load(worker);
+        let prompt = asked.request.chain.tokens();
+        let forecast = self.forecasts[worker.index()].unwrap_or(UNKNOWN);
+        let decoding = load.context_tokens.saturating_sub(load.new_tokens);
+        let (own, new) = forecast.first_token(prompt, known.l0, known.l1, known.l2, decoding);
+        let free = forecast.capacity.saturating_sub(self.knowledge.held(worker));
+        let displaced = Tokens(u32::try_from(u64::from(new.0).saturating_sub(free)).unwrap_or(u32::MAX));
+        // Who comes while a pass runs waits for its end: half of one, on average.
+        let running = load.requests > load.prefilling || self.backlog.waiting(worker) > 0;
+        let pass = forecast.least + forecast.per_context_token * decoding;
+        let wait = self.backlog.remaining(worker, asked.now).max(if running { Span(pass.0 / 2) } else { Span::ZERO });
+        let loss = Span(forecast.per_new_token.0 * u64::from(displaced.0) / LOST_AGAIN);
+        Expected { wait, own, displaced, loss }
+    }
+}
+
+/// One of so many displaced tokens is taken to be asked for again.
+const LOST_AGAIN: u64 = 8;
+
+/// Where nobody says what work takes, a token counts as one unit, whatever that is.
+const UNKNOWN: Forecast = Forecast {
+    fixed: Span::ZERO,
+    least: Span::ZERO,
+    per_new_token: Span::from_micros(50),
+    per_1024_pairs: Span::ZERO,
+    per_context_token: Span::ZERO,
+    pass: Tokens(8192),
+    l1: kvcache::TierCost { fixed: Span::ZERO, per_token: Span::from_micros(12) },
+    l2: kvcache::TierCost { fixed: Span::ZERO, per_token: Span::from_micros(25) },
+    loading: crate::forecast::Loading::WhereFaster,
+    capacity: u64::MAX,
+    as_of: Time::ZERO,
+};
+
+impl Choose for Predicted {
+    fn choose(&mut self, asked: &Asked<'_>) -> Decision {
+        let (chain, now) = (asked.request.chain, asked.now);
+        self.knowledge.look(chain, asked.available, now);
+        // Tenths of those who wait at an average worker.
+        let others = self.backlog.all() as u64 * 10 / u64::from(asked.available.count());
+        let mut scores = asked.scores(self.knowledge.tiers());
+        let mut works = vec![Span::ZERO; scores.len()];
+        for ((score, work), worker) in scores.iter_mut().zip(&mut works).zip((0..).map(WorkerId)) {
+            if !score.available {
+                continue;
+            }
+            let expected = self.expect(asked, worker, score.matched.unwrap_or_default());
+            let Score { cost, expected: ttft, displaced, age, .. } = score;
+            *work = expected.own;
+            *ttft = Some(expected.wait + expected.own);
+            *displaced = Some(expected.displaced);
+            *age = asked.age(self.knowledge.heard(worker));
+            *cost = Some((expected.wait + expected.own + expected.loss).0 + expected.own.0 * others / 10);
+        }
+        let (worker, tied) = asked.cheapest(&scores, |worker| self.knowledge.held(worker));
+        self.knowledge.sent(worker, chain, now);
+        self.backlog.add(worker, asked.request.request, works[worker.index()], now);
+        Decision::weighed(worker, Reason::LowestCost { tied }, scores)
+    }
+}

@@ -1,0 +1,144 @@
+//! Somebody holds less than before.
+
+use super::Index;
+use super::run::{RunId, continuation};
+use kvcache::{PieceKey, Tokens, WorkerId};
+
+impl Index {
+    /// Of the blocks that end in `piece`, `worker` holds only those up to `upto` any more; zero: none. What it holds of
+    /// the prompt behind them cannot be found until they are back. O(1), and O(workers) where others hold less of it.
+    ///
+    /// # Panics
+    /// Where there is no such worker.
+    #[inline]
+    pub fn evict(&mut self, worker: WorkerId, piece: PieceKey, upto: Tokens) {
+        assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
+        if let Some(place) = self.place(piece) {
+            self.evict_part(worker, piece, place, upto);
+        }
+    }
+
+    /// The same, of the part of `piece` that is at this place, and of what continues it.
+    #[inline]
+    fn evict_part(&mut self, worker: WorkerId, piece: PieceKey, (id, index): (RunId, usize), upto: Tokens) {
+        let known = self.at(id).pieces[index];
+        if known.continued
+            && let Some(place) = self.place(continuation(piece, known.upto))
+        {
+            self.evict_part(worker, piece, place, if upto > known.upto { upto } else { Tokens::ZERO });
+        }
+        if upto >= known.upto {
+            // What follows in the run is of prompts that leave the piece here.
+            return;
+        }
+        let run = self.at(id);
+        let left = if upto == Tokens::ZERO { run.start_of(index) } else { upto.max(run.start_of(index)) };
+        if self.let_go(worker, id, left) {
+            self.shrink(id);
+        }
+    }
+
+    /// `worker` holds a run up to `left` only. Says whether that is less than before.
+    #[inline]
+    pub(super) fn let_go(&mut self, worker: WorkerId, id: RunId, left: Tokens) -> bool {
+        let run = self.at(id);
+        let (held, start) = (run.held_by(worker), run.start);
+        if held <= left {
+            return false;
+        }
+        self.held[worker.index()] -= u64::from((held - left).0);
+        self.change(id, |run| {
+            run.whole.remove(worker);
+            match run.part.iter().position(|(other, _)| *other == worker) {
+                Some(index) if left > start => run.part[index].1 = left,
+                Some(index) => {
+                    run.part.swap_remove(index);
+                }
+                None if left > start => run.part.push((worker, left)),
+                None => {}
+            }
+            if !run.turns.is_empty() {
+                run.turns.iter_mut().filter(|turn| turn.worker == worker).for_each(|turn| turn.to = turn.to.min(left));
+                run.turns.retain(|turn| turn.from < turn.to);
+            }
+        });
+        true
+    }
+
+    /// Forgets what nobody holds of a run, and the run, and those above it, where nothing is left.
+    pub(super) fn shrink(&mut self, id: RunId) {
+        let mut id = id;
+        while id != RunId::ROOT {
+            self.cut_end(id);
+            let run = self.at(id);
+            if !run.pieces.is_empty() || run.children > 0 {
+                return;
+            }
+            let (above, start) = (run.parent, run.start);
+            self.remove(id);
+            let parent = self.at_mut(above);
+            parent.children -= 1;
+            parent.remove_branch(start);
+            id = above;
+        }
+    }
+
+    /// Pieces at the end of a run that nobody holds, and behind which nothing begins, go.
+    fn cut_end(&mut self, id: RunId) {
+        let run = self.at(id);
+        if !run.whole.is_empty() {
+            return;
+        }
+        let longest = run.part.iter().map(|(_, upto)| *upto).max().unwrap_or(run.start);
+        let end = longest.max(run.last_branch());
+        while self.at(id).end() > end {
+            let run = &mut self.runs[id.0 as usize];
+            let last = run.pieces.len() - 1;
+            if run.start_of(last) < end {
+                run.pieces[last].upto = end;
+            } else if let Some(gone) = run.pieces.pop() {
+                self.places.remove(gone.key);
+                self.continuations -= usize::from(gone.continues);
+            }
+        }
+        let run = &mut self.runs[id.0 as usize];
+        let (part, whole) = (&mut run.part, &mut run.whole);
+        part.retain(|(worker, upto)| {
+            let all = *upto == end;
+            if all {
+                whole.add(*worker);
+            }
+            !all
+        });
+    }
+
+    fn remove(&mut self, id: RunId) {
+        self.unlink(id);
+        let run = &mut self.runs[id.0 as usize];
+        self.heap -= run.heap();
+        (run.pieces, run.part, run.turns, run.branches) = Default::default();
+        self.heap += run.heap();
+        run.parent = RunId::NONE;
+        self.vacant.push(id);
+    }
+
+    /// Whether the run is in use.
+    pub(super) fn is_live(&self, id: RunId) -> bool {
+        id != RunId::ROOT && self.at(id).parent != RunId::NONE
+    }
+
+    /// `worker` holds nothing any more. O(runs), or O(1) where it held nothing.
+    ///
+    /// # Panics
+    /// Where there is no such worker.
+    pub fn clear(&mut self, worker: WorkerId) {
+        if self.held[worker.index()] == 0 {
+            return;
+        }
+        for id in (0..self.runs.len() as u32).map(RunId) {
+            if self.is_live(id) && self.let_go(worker, id, self.at(id).start) {
+                self.shrink(id);
+            }
+        }
+    }
+}

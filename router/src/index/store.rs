@@ -1,0 +1,238 @@
+//! Somebody holds more than before.
+
+use super::run::{Run, RunId, Stretch, Turn, continuation};
+use super::walk::key_behind;
+use super::{Index, Place};
+use kvcache::{Chain, Piece, PieceKey, Tokens, WorkerId};
+
+impl Index {
+    /// `worker` now holds `piece` up to token `upto`, the end of a full block that ends in it; the first such block begins
+    /// at `start`. `parent` is the piece before it in which a block ends, [`PieceKey::ROOT`] for none; the worker holds
+    /// that. O(1), and O(workers) where others held all of the piece so far.
+    ///
+    /// # Panics
+    /// Where there is no such worker.
+    #[inline]
+    pub fn store(&mut self, worker: WorkerId, parent: PieceKey, piece: PieceKey, start: Tokens, upto: Tokens) {
+        assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
+        if upto <= start {
+            return;
+        }
+        if let Some((id, index)) = self.place(piece) {
+            self.hold_piece(worker, piece, (id, index), upto);
+            return;
+        }
+        let above = if parent == PieceKey::ROOT { Some(RunId::ROOT) } else { self.run_at(parent, start) };
+        match above {
+            Some(above) => {
+                self.add(worker, above, start, core::iter::once(Stretch::new(piece, upto)));
+            }
+            None => self.counts.orphans += 1,
+        }
+    }
+
+    /// The run in which token `at` lies, at the end of `piece` or inside.
+    fn run_at(&self, piece: PieceKey, at: Tokens) -> Option<RunId> {
+        let mut found = self.place(piece)?;
+        loop {
+            let (id, index) = found;
+            let stretch = self.at(id).pieces[index];
+            if at <= stretch.upto {
+                return Some(id);
+            }
+            found = self.place(continuation(piece, stretch.upto))?;
+        }
+    }
+
+    /// `worker` holds `chain` up to token `upto`, in full blocks. What is on the way counts as used now. O(runs on the
+    /// way + new pieces).
+    ///
+    /// # Panics
+    /// Where there is no such worker.
+    pub fn store_chain(&mut self, worker: WorkerId, chain: Chain<'_>, upto: Tokens) {
+        assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
+        let unit = self.config.unit;
+        let upto = upto.min(chain.tokens()).full_blocks(unit).tokens(unit);
+        let (mut above, mut at) = (RunId::ROOT, Tokens::ZERO);
+        let mut path = core::mem::take(&mut self.path);
+        path.clear();
+        while at < upto {
+            let Some((id, agreed)) = self.step(above, at, chain) else { break };
+            self.hold(worker, id, agreed.min(upto));
+            path.push(id);
+            (above, at) = (id, agreed.min(upto));
+        }
+        self.touch(&path);
+        self.path = path;
+        if at < upto {
+            self.store_rest(worker, chain, (above, at), upto);
+        }
+    }
+
+    /// Behind what is known of `chain`, which ends in run `above` at token `at`.
+    fn store_rest(&mut self, worker: WorkerId, chain: Chain<'_>, (above, at): (RunId, Tokens), upto: Tokens) {
+        let unit = self.config.unit;
+        let first = chain.piece_of(Tokens(at.0 + unit.0 - 1));
+        let pieces = &chain.pieces()[first..];
+        let end = |piece: &Piece| piece.end.full_blocks(unit).tokens(unit).min(upto);
+        let (mut above, mut start, mut rest) = (above, at, pieces);
+        if key_behind(chain, first, at) != pieces[0].key {
+            // Others left the piece here, or hold no more of it so far.
+            let key = pieces[0].key;
+            let held = self.place(key).and_then(|place| self.hold_piece(worker, key, place, end(&pieces[0])));
+            let Some(id) = held else { return };
+            (above, start, rest) = (id, end(&pieces[0]), &pieces[1..]);
+        }
+        let mut before = start;
+        let new = rest.iter().map(|piece| Stretch::new(piece.key, end(piece))).filter(move |stretch| {
+            // Pieces in which no block ends are nobody's.
+            let some = stretch.upto > before;
+            before = before.max(stretch.upto);
+            some
+        });
+        self.add(worker, above, start, new);
+    }
+
+    /// `worker` holds a piece, of which a part is known at this place, up to `upto`. Gives the run in which that lies.
+    fn hold_piece(
+        &mut self,
+        worker: WorkerId,
+        piece: PieceKey,
+        (id, index): (RunId, usize),
+        upto: Tokens,
+    ) -> Option<RunId> {
+        let run = self.at(id);
+        if run.held_by(worker) < run.start_of(index) {
+            // Behind a hole it could not be found.
+            self.counts.orphans += 1;
+            return None;
+        }
+        let Stretch { upto: known, continued, .. } = run.pieces[index];
+        if upto > known && index + 1 == run.pieces.len() && !continued {
+            self.reach(id, upto);
+        } else if upto > known {
+            // Others go on with other pieces where this one goes on.
+            self.hold(worker, id, known);
+            let key = continuation(piece, known);
+            if let Some(place) = self.place(key) {
+                return self.hold_piece(worker, piece, place, upto);
+            }
+            self.at_mut(id).pieces[index].continued = true;
+            let rest = Stretch { continues: true, ..Stretch::new(key, upto) };
+            return self.add(worker, id, known, core::iter::once(rest));
+        }
+        self.hold(worker, id, upto);
+        Some(id)
+    }
+
+    /// Blocks of a run's last piece are held further than by anyone before: who held all of it holds a part.
+    fn reach(&mut self, id: RunId, upto: Tokens) {
+        let old = self.at(id).end();
+        self.change(id, |run| {
+            if let Some(last) = run.pieces.last_mut() {
+                last.upto = upto;
+            }
+            let Run { whole, part, .. } = run;
+            whole.for_each(|worker| part.push((WorkerId(worker as u16), old)));
+            whole.clear();
+        });
+    }
+
+    /// `worker` now holds a run up to `upto`.
+    #[inline]
+    fn hold(&mut self, worker: WorkerId, id: RunId, upto: Tokens) {
+        let held = self.at(id).held_by(worker);
+        if held >= upto {
+            return;
+        }
+        self.held[worker.index()] += u64::from((upto - held).0);
+        let ordered = self.config.ordered;
+        self.change(id, |run| {
+            let known = run.part.iter().position(|(other, _)| *other == worker);
+            match (upto == run.end(), known) {
+                (true, known) => {
+                    known.map(|index| run.part.swap_remove(index));
+                    run.whole.add(worker);
+                }
+                (false, Some(index)) => run.part[index].1 = upto,
+                (false, None) => run.part.push((worker, upto)),
+            }
+            if ordered {
+                take_turn(run, Turn { worker, from: held, to: upto });
+            }
+        });
+        self.keep_to_limit(id);
+    }
+
+    /// `worker` holds new pieces behind `above`, of which it holds all up to `at`. Gives the run in which they are.
+    fn add(&mut self, worker: WorkerId, above: RunId, at: Tokens, new: impl Iterator<Item = Stretch>) -> Option<RunId> {
+        let grows = above != RunId::ROOT && self.at(above).end() == at && self.at(above).whole.is_only(worker);
+        let mut id = if grows { above } else { RunId::NONE };
+        let mut upto = at;
+        for stretch in new {
+            // Who makes room may take away what it was to hang on.
+            if !self.make_room(stretch.key, above, id) {
+                self.counts.refused += 1;
+                break;
+            }
+            if id == RunId::NONE {
+                id = self.open(above, at);
+            }
+            let run = &mut self.runs[id.0 as usize];
+            let ordinal = run.ordinal + run.pieces.len() as u32;
+            let before = run.pieces.capacity();
+            run.pieces.push(stretch);
+            self.continuations += usize::from(stretch.continues);
+            self.heap += (run.pieces.capacity() - before) * size_of::<Stretch>();
+            self.places.insert(stretch.key, Place { run: id, ordinal });
+            upto = stretch.upto;
+        }
+        if upto == at {
+            return None;
+        }
+        self.held[worker.index()] += u64::from((upto - at).0);
+        let ordered = self.config.ordered;
+        self.change(id, |run| {
+            run.whole.add(worker);
+            if ordered {
+                take_turn(run, Turn { worker, from: at, to: upto });
+            }
+        });
+        Some(id)
+    }
+
+    /// A new run that begins in `above`, `at` tokens from the prompt's start.
+    fn open(&mut self, above: RunId, at: Tokens) -> RunId {
+        let parent = self.at(above);
+        // Its first piece is the one behind the parent's piece that ends where it begins, or holds that place.
+        let before = parent.pieces.partition_point(|piece| piece.upto < at) as u32;
+        let ordinal = if above == RunId::ROOT { 0 } else { parent.ordinal + before + 1 };
+        self.at_mut(above).children += 1;
+        if above != RunId::ROOT {
+            self.change(above, |parent| parent.add_branch(at));
+        }
+        let run = Run::new(self.config.workers, above, at, ordinal);
+        self.heap += run.heap();
+        let id = if let Some(id) = self.vacant.pop() {
+            self.heap -= self.at(id).heap();
+            self.runs[id.0 as usize] = run;
+            id
+        } else {
+            if self.runs.len() == self.runs.capacity() {
+                self.runs.reserve_exact(self.runs.len() / 4 + 16);
+            }
+            self.runs.push(run);
+            RunId(self.runs.len() as u32 - 1)
+        };
+        self.link_below(id, above);
+        id
+    }
+}
+
+/// Notes that somebody came to hold something; what continues the latest note becomes a part of it.
+fn take_turn(run: &mut Run, turn: Turn) {
+    match run.turns.last_mut() {
+        Some(last) if last.worker == turn.worker && last.to == turn.from => last.to = turn.to,
+        _ => run.turns.push(turn),
+    }
+}

@@ -1,0 +1,167 @@
+//! How deep a prompt is held, and by whom.
+
+use super::run::{Run, RunId, Set, continuation};
+use super::{Index, Stretch};
+use alloc::vec::Vec;
+use kvcache::{Chain, PieceKey, Tokens, WorkerId};
+
+/// Buffers for [`Index::matches`], used again and again, and its answer.
+#[derive(Clone, Debug)]
+pub struct Matches {
+    pub(super) tokens: Vec<Tokens>,
+    pub(super) left: Set,
+    pub(super) path: Vec<RunId>,
+}
+
+impl Default for Matches {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Matches {
+    /// Empty buffers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { tokens: Vec::new(), left: Set::none(0), path: Vec::new() }
+    }
+
+    /// For each worker, how many tokens of the prompt it holds, in full blocks.
+    #[must_use]
+    pub fn tokens(&self) -> &[Tokens] {
+        &self.tokens
+    }
+
+    /// How many tokens `worker` holds; zero where nothing was looked up.
+    #[must_use]
+    pub fn of(&self, worker: WorkerId) -> Tokens {
+        self.tokens.get(worker.index()).copied().unwrap_or_default()
+    }
+}
+
+impl Matches {
+    /// Those workers of whom `whole` is true hold all `tokens` tokens of the prompt.
+    pub(crate) fn raise(&mut self, tokens: Tokens, mut whole: impl FnMut(WorkerId) -> bool) {
+        for (held, worker) in self.tokens.iter_mut().zip((0..).map(WorkerId)) {
+            if whole(worker) {
+                *held = tokens;
+            }
+        }
+    }
+}
+
+impl Index {
+    /// Whether `worker` holds something of `piece`. O(1).
+    pub(crate) fn holds(&self, worker: WorkerId, piece: PieceKey) -> bool {
+        self.place(piece).is_some_and(|(id, index)| {
+            let run = self.at(id);
+            run.held_by(worker) > run.start_of(index)
+        })
+    }
+
+    /// How many tokens of `chain` each worker holds, in full blocks. O(runs on the way, times the log of their pieces,
+    /// + workers).
+    pub fn matches(&self, chain: Chain<'_>, matches: &mut Matches) {
+        let Matches { tokens, left, path } = matches;
+        let workers = self.config.workers;
+        tokens.clear();
+        tokens.resize(usize::from(workers), Tokens::ZERO);
+        path.clear();
+        if left.heap() != self.at(RunId::ROOT).whole.heap() {
+            *left = Set::none(workers);
+        }
+        left.fill(workers);
+        let (mut above, mut at) = (RunId::ROOT, Tokens::ZERO);
+        while let Some((id, upto)) = self.step(above, at, chain) {
+            path.push(id);
+            narrow(self.at(id), at, upto, tokens, left);
+            (above, at) = (id, upto);
+            if left.is_empty() {
+                break;
+            }
+        }
+        left.for_each(|worker| tokens[worker] = at);
+    }
+
+    /// The run that begins where `chain` leaves `above`, `at` tokens from its start, and how far the two agree.
+    #[inline]
+    pub(super) fn step(&self, above: RunId, at: Tokens, chain: Chain<'_>) -> Option<(RunId, Tokens)> {
+        let last = Tokens(at.0.checked_add(self.config.unit.0 - 1)?);
+        if last >= chain.tokens() {
+            return None;
+        }
+        let id = self.places.get(key_behind(chain, chain.piece_of(last), at))?.run;
+        let run = self.at(id);
+        if run.parent != above || run.start != at {
+            return None;
+        }
+        Some((id, self.agreed(run, chain)))
+    }
+
+    /// The end of the last block of `run` that `chain` has too, given that it has the first. Keys name their past, so
+    /// agreement is a prefix: the last piece is asked for first, then the search halves.
+    #[inline]
+    fn agreed(&self, run: &Run, chain: Chain<'_>) -> Tokens {
+        let last = run.pieces.len() - 1;
+        if let Some(end) = self.agrees(run, last, chain) {
+            return end;
+        }
+        let (mut low, mut high) = (0, last);
+        while high - low > 1 {
+            let middle = usize::midpoint(low, high);
+            if self.agrees(run, middle, chain).is_some() {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        self.agrees(run, low, chain).unwrap_or(run.start)
+    }
+
+    /// The end of the last block that `chain` has of piece `index` of `run`; `None` where it has not even the first.
+    #[inline]
+    fn agrees(&self, run: &Run, index: usize, chain: Chain<'_>) -> Option<Tokens> {
+        let Stretch { key, upto, .. } = run.pieces[index];
+        let (unit, start) = (self.config.unit, run.start_of(index));
+        let first = Tokens(start.0 + unit.0 - 1);
+        if first >= chain.tokens() {
+            return None;
+        }
+        let piece = chain.piece_of(first);
+        // The prompt may be cut short in the very piece.
+        let end = chain.pieces()[piece].end.full_blocks(unit).tokens(unit);
+        (key_behind(chain, piece, start) == key).then(|| upto.min(end))
+    }
+}
+
+/// The key of piece `index` of `chain`, or of what is left of it behind token `at`, the end of a block.
+#[inline]
+pub(super) fn key_behind(chain: Chain<'_>, index: usize, at: Tokens) -> PieceKey {
+    let start = index.checked_sub(1).map_or(Tokens::ZERO, |before| chain.pieces()[before].end);
+    let key = chain.pieces()[index].key;
+    if start < at { continuation(key, at) } else { key }
+}
+
+/// Of those left, who hold the prompt up to `at`, some hold the run up to `upto`; what the others hold is told.
+#[inline]
+fn narrow(run: &Run, at: Tokens, upto: Tokens, tokens: &mut [Tokens], left: &mut Set) {
+    if run.part.is_empty() {
+        return left.keep(&run.whole, |worker| tokens[worker] = at);
+    }
+    narrow_by_parts(run, at, upto, tokens, left);
+}
+
+fn narrow_by_parts(run: &Run, at: Tokens, upto: Tokens, tokens: &mut [Tokens], left: &mut Set) {
+    for (worker, end) in &run.part {
+        if left.has(*worker) {
+            tokens[worker.index()] = (*end).min(upto);
+        }
+    }
+    left.keep(&run.whole, |worker| tokens[worker] = tokens[worker].max(at));
+    // A part may reach far enough. Whoever was not left before has less.
+    for (worker, end) in &run.part {
+        if *end >= upto && tokens[worker.index()] == upto {
+            left.add(*worker);
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The controller: what workers say of their caches, in order, becomes the index.
+//!
+//! Invariant: of a worker whose feed is level the index holds exactly what its events of one epoch said. What is missing
+//! is asked for ([`Wanted`]): first that it be told again, then a snapshot; where neither comes, the worker's entries go,
+//! and what it says from then on counts. A worker that says nothing for too long loses its entries, too, and a restart
+//! takes them at once: stale credit sends requests where nothing is.
+
+use crate::index::{Index, IndexConfig};
+use crate::request::Decision;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use kvcache::{CacheEvent, Change, Epoch, Span, Time, WorkerId};
+
+/// How long whoever is asked for events may take before something else is tried.
+const PATIENCE: Span = Span::from_secs(1);
+/// Events that are kept behind a gap: what vLLM's publisher itself keeps (10,000 steps).
+const KEPT: usize = 10_000;
+
+/// What a feed needs and cannot get by itself: whoever owns the wire asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The worker's events of this epoch, from this number on, once more.
+    Replay {
+        /// Whose.
+        worker: WorkerId,
+        /// Of which life.
+        epoch: Epoch,
+        /// The first that is missing.
+        from: u64,
+    },
+    /// All that the worker holds, and the number of the event that comes after ([`kvcache::WorkerCache::snapshot`]).
+    Snapshot {
+        /// Whose.
+        worker: WorkerId,
+    },
+}
+
+/// All that a worker holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot<'a> {
+    /// The life of its cache.
+    pub epoch: Epoch,
+    /// The event that comes next.
+    pub next: u64,
+    /// What it holds, as [`Change::Stored`], each piece behind its parent.
+    pub stored: &'a [Change],
+}
+
+/// What became of the events heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeedCount {
+    /// Applied to the index.
+    pub applied: u64,
+    /// Skipped: of an earlier epoch, or a sequence number that was there before.
+    pub skipped: u64,
+    /// How often events were found missing.
+    pub gaps: u64,
+    /// Gaps that were filled by telling again.
+    pub replayed: u64,
+    /// Snapshots taken.
+    pub snapshots: u64,
+    /// Gaps that nobody filled, and workers that fell silent: their entries went.
+    pub given_up: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// All that was said has been heard.
+    Level,
+    /// Something is missing. What came after it waits.
+    Behind { asked: Asked, until: Time, kept: VecDeque<CacheEvent> },
+    /// Nothing was heard for too long, and its entries are gone.
+    Silent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Replay,
+    Snapshot,
+}
+
+#[derive(Debug)]
+struct Source {
+    due: (Epoch, u64), // the next event
+    state: State,
+    heard: Option<Time>, // when the latest news left the worker
+}
+
+/// The index of what workers hold, by their own account.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    index: Index,
+    sources: Vec<Source>,
+    wanted: VecDeque<Wanted>,
+    behind: u16, // workers that are not level
+    silence: Option<Span>,
+    count: FeedCount,
+}
+
+impl Feed {
+    pub(crate) fn new(index: IndexConfig) -> Self {
+        let source = |_| Source { due: (Epoch(0), 0), state: State::Level, heard: None };
+        Self {
+            sources: (0..index.workers).map(source).collect(),
+            index: Index::new(index),
+            wanted: VecDeque::new(),
+            behind: 0,
+            silence: None,
+            count: FeedCount::default(),
+        }
+    }
+
+    /// The same feed, of which a worker must let hear something each `silence`.
+    pub(crate) fn with_silence(self, silence: Option<Span>) -> Self {
+        Self { silence, ..self }
+    }
+
+    pub(crate) const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(crate) const fn index_mut(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
+    pub(crate) const fn count(&self) -> FeedCount {
+        self.count
+    }
+
+    /// When the latest news of `worker` left it.
+    #[inline]
+    pub(crate) fn heard(&self, worker: WorkerId) -> Option<Time> {
+        self.sources[worker.index()].heard
+    }
+
+    /// The life of the cache of `worker`, as far as it was heard of.
+    #[inline]
+    pub(crate) fn epoch(&self, worker: WorkerId) -> Epoch {
+        self.sources[worker.index()].due.0
+    }
+
+    /// Says how old what a decision was made on is.
+    pub(crate) fn date(&self, decision: &mut Decision, now: Time) {
+        let age = |worker: WorkerId| self.heard(worker).map(|heard| Span(now.0.saturating_sub(heard.0)));
+        decision.age = age(decision.worker);
+        for (score, worker) in decision.scores.iter_mut().zip((0..).map(WorkerId)) {
+            score.age = age(worker);
+        }
+    }
+
+    /// What is needed and was not asked for yet.
+    pub(crate) fn poll_wanted(&mut self) -> Option<Wanted> {
+        self.wanted.pop_front()
+    }
+
+    /// Takes an event that left its worker at `as_of`.
+    #[inline]
+    pub(crate) fn hear(&mut self, worker: WorkerId, event: &CacheEvent, as_of: Time, now: Time) {
+        let source = &mut self.sources[worker.index()];
+        source.heard = source.heard.max(Some(as_of));
+        if matches!(source.state, State::Level) && (event.epoch, event.sequence) == source.due {
+            source.due.1 += 1;
+            self.count.applied += 1;
+            return apply(&mut self.index, worker, event.change);
+        }
+        self.hear_out_of_turn(worker, event, now);
+    }
+
+    #[cold]
+    fn hear_out_of_turn(&mut self, worker: WorkerId, event: &CacheEvent, now: Time) {
+        if matches!(self.sources[worker.index()].state, State::Silent) {
+            // What it held is unknown.
+            self.fall_behind(worker, Asked::Snapshot, now);
+        }
+        let due = self.sources[worker.index()].due;
+        if (event.epoch, event.sequence) < due {
+            self.count.skipped += 1;
+            return;
+        }
+        if event.epoch > due.0 {
+            self.restarted(worker, event.epoch);
+        }
+        let source = &mut self.sources[worker.index()];
+        if event.sequence > source.due.1 {
+            if let State::Level = source.state {
+                self.count.gaps += 1;
+                self.fall_behind(worker, Asked::Replay, now);
+            }
+            return self.keep(worker, *event, now);
+        }
+        if let State::Behind { asked: Asked::Snapshot, .. } = source.state {
+            // It cannot be put where it belongs.
+            return self.keep(worker, *event, now);
+        }
+        source.due.1 += 1;
+        self.count.applied += 1;
+        apply(&mut self.index, worker, event.change);
+        if matches!(self.sources[worker.index()].state, State::Behind { .. }) {
+            self.catch_up(worker, now);
+        }
+    }
+
+    /// The worker restarted: nothing of its earlier life is left, whatever was lost on the way.
+    fn restarted(&mut self, worker: WorkerId, epoch: Epoch) {
+        self.index.clear(worker);
+        let source = &mut self.sources[worker.index()];
+        source.due = (epoch, 0);
+        if !matches!(source.state, State::Level) {
+            source.state = State::Level;
+            self.behind -= 1;
+        }
+    }
+
+    fn fall_behind(&mut self, worker: WorkerId, asked: Asked, now: Time) {
+        let source = &mut self.sources[worker.index()];
+        let (epoch, from) = source.due;
+        let kept = match core::mem::replace(&mut source.state, State::Level) {
+            State::Behind { kept, .. } => kept,
+            State::Silent => VecDeque::new(),
+            State::Level => {
+                self.behind += 1;
+                VecDeque::new()
+            }
+        };
+        source.state = State::Behind { asked, until: now + PATIENCE, kept };
+        self.wanted.push_back(match asked {
+            Asked::Replay => Wanted::Replay { worker, epoch, from },
+            Asked::Snapshot => Wanted::Snapshot { worker },
+        });
+    }
+
+    /// Keeps an event that comes behind a gap.
+    fn keep(&mut self, worker: WorkerId, event: CacheEvent, now: Time) {
+        let State::Behind { asked, kept, .. } = &mut self.sources[worker.index()].state else { return };
+        match kept.binary_search_by_key(&event.sequence, |kept| kept.sequence) {
+            Ok(_) => self.count.skipped += 1,
+            Err(place) => kept.insert(place, event),
+        }
+        if kept.len() > KEPT {
+            // The latest are those that count, and only behind a snapshot.
+            kept.pop_front();
+            if *asked == Asked::Replay {
+                self.fall_behind(worker, Asked::Snapshot, now);
+            }
+        }
+    }
+
+    /// Applies what waited for what has come now.
+    fn catch_up(&mut self, worker: WorkerId, now: Time) {
+        let source = &mut self.sources[worker.index()];
+        let State::Behind { kept, .. } = &mut source.state else { return };
+        while let Some(event) = kept.pop_front_if(|event| event.sequence <= source.due.1) {
+            if event.sequence < source.due.1 {
+                self.count.skipped += 1;
+                continue;
+            }
+            source.due.1 += 1;
+            self.count.applied += 1;
+            apply(&mut self.index, worker, event.change);
+        }
+        if kept.is_empty() {
+            source.state = State::Level;
+            self.behind -= 1;
+            self.count.replayed += 1;
+        } else if let State::Behind { until, .. } = &mut source.state {
+            // Something comes: more may.
+            *until = now + PATIENCE;
+        }
+    }
+
+    /// Nobody will tell `worker`'s events again.
+    pub(crate) fn replay_failed(&mut self, worker: WorkerId, now: Time) {
+        if let State::Behind { asked: Asked::Replay, .. } = self.sources[worker.index()].state {
+            self.fall_behind(worker, Asked::Snapshot, now);
+        }
+    }
+
+    /// All that `worker` holds, as it left it at `as_of`; what it said before does not matter any more.
+    pub(crate) fn take_snapshot(&mut self, worker: WorkerId, snapshot: &Snapshot<'_>, as_of: Time, now: Time) {
+        let source = &mut self.sources[worker.index()];
+        source.heard = source.heard.max(Some(as_of));
+        if (snapshot.epoch, snapshot.next) < source.due {
+            self.count.skipped += 1;
+            return;
+        }
+        self.count.snapshots += 1;
+        self.index.clear(worker);
+        for change in snapshot.stored {
+            apply(&mut self.index, worker, *change);
+        }
+        let source = &mut self.sources[worker.index()];
+        source.due = (snapshot.epoch, snapshot.next);
+        match &mut source.state {
+            State::Level => {}
+            State::Silent => {
+                source.state = State::Level;
+                self.behind -= 1;
+            }
+            State::Behind { kept, asked, .. } => {
+                *asked = Asked::Replay;
+                kept.retain(|event| event.epoch == snapshot.epoch);
+                let replayed = self.count.replayed;
+                self.catch_up(worker, now);
+                self.count.replayed = replayed;
+            }
+        }
+    }
+
+    /// `worker` lives, and the event that it tells next is `next` of `epoch`: so a lost last event is noticed.
+    pub(crate) fn heartbeat(&mut self, worker: WorkerId, epoch: Epoch, next: u64, as_of: Time, now: Time) {
+        let source = &mut self.sources[worker.index()];
+        source.heard = source.heard.max(Some(as_of));
+        if matches!(source.state, State::Silent) {
+            return self.fall_behind(worker, Asked::Snapshot, now);
+        }
+        if epoch > source.due.0 {
+            self.restarted(worker, epoch);
+        }
+        let source = &self.sources[worker.index()];
+        if matches!(source.state, State::Level) && (epoch, next) > source.due {
+            self.count.gaps += 1;
+            self.fall_behind(worker, Asked::Replay, now);
+        }
+    }
+
+    /// When [`Feed::timeout`] has something to do. O(workers).
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let of = |source: &Source| match source.state {
+            State::Behind { until, .. } => Some(until),
+            State::Silent => None,
+            State::Level => Some(source.heard? + self.silence?),
+        };
+        self.sources.iter().filter_map(of).min()
+    }
+
+    /// It is `now`: who was asked and did not answer is asked for something else, or given up. O(workers) where
+    /// something is amiss.
+    pub(crate) fn timeout(&mut self, now: Time) {
+        if self.behind == 0 && self.silence.is_none() {
+            return;
+        }
+        for worker in (0..self.config_workers()).map(WorkerId) {
+            let source = &self.sources[worker.index()];
+            let fell_silent = |heard: Time| self.silence.is_some_and(|silence| now > heard + silence);
+            match source.state {
+                State::Behind { asked: Asked::Replay, until, .. } if now >= until => {
+                    self.fall_behind(worker, Asked::Snapshot, now);
+                }
+                State::Behind { asked: Asked::Snapshot, until, .. } if now >= until => self.give_up(worker),
+                State::Level if source.heard.is_some_and(fell_silent) => {
+                    self.count.given_up += 1;
+                    self.index.clear(worker);
+                    self.sources[worker.index()].state = State::Silent;
+                    self.behind += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    const fn config_workers(&self) -> u16 {
+        self.index.config().workers
+    }
+
+    /// What is missing never came: what came after it counts, as far as it can be found.
+    fn give_up(&mut self, worker: WorkerId) {
+        self.count.given_up += 1;
+        self.index.clear(worker);
+        let source = &mut self.sources[worker.index()];
+        if let State::Behind { kept, .. } = core::mem::replace(&mut source.state, State::Level) {
+            self.behind -= 1;
+            for event in kept {
+                source.due = (event.epoch, event.sequence + 1);
+                self.count.applied += 1;
+                apply(&mut self.index, worker, event.change);
+            }
+        }
+    }
+}
+
+#[inline]
+fn apply(index: &mut Index, worker: WorkerId, change: Change) {
+    match change {
+        Change::Stored { parent, piece, start, upto } => index.store(worker, parent, piece, start, upto),
+        Change::Evicted { piece, upto } => index.evict(worker, piece, upto),
+        Change::Cleared => index.clear(worker),
+    }
+}

@@ -1,0 +1,86 @@
+//! What all rules share: the evidence, and how it becomes a decision.
+
+use crate::index::Matches;
+use crate::request::{Decision, Reason};
+use crate::router::Asked;
+use crate::score::{Score, TierTokens};
+use alloc::boxed::Box;
+use kvcache::{Span, Time, Tokens, WorkerId};
+
+impl Decision {
+    /// A decision for which nothing was weighed.
+    pub(crate) fn blind(worker: WorkerId, reason: Reason) -> Self {
+        Self { worker, reason, matched: None, best: None, age: None, scores: Box::default() }
+    }
+
+    /// A decision for `worker` by these scores.
+    pub(crate) fn weighed(worker: WorkerId, reason: Reason, scores: Box<[Score]>) -> Self {
+        let matched = |score: &Score| score.matched.map(TierTokens::total);
+        let best = scores.iter().filter(|score| score.available).filter_map(matched).max();
+        let of = scores[worker.index()];
+        Self { worker, reason, matched: matched(&of), best, age: of.age, scores }
+    }
+}
+
+impl Asked<'_> {
+    fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.loads.loads().len() as u16).map(WorkerId)
+    }
+
+    /// The scores of all workers, given what each has; who reads load is told it.
+    pub(crate) fn scores(&self, known: &[TierTokens]) -> Box<[Score]> {
+        let score = |(worker, known): (WorkerId, &TierTokens)| Score {
+            available: self.available.has(worker),
+            matched: Some(*known),
+            requests: Some(self.loads.load(worker).requests),
+            ..Score::default()
+        };
+        self.workers().zip(known).map(score).collect()
+    }
+
+    /// A decision by what each worker has of the prompt.
+    pub(crate) fn decide(&self, worker: WorkerId, reason: Reason, matches: &Matches) -> Decision {
+        let score = |(worker, l0): (WorkerId, &Tokens)| Score {
+            available: self.available.has(worker),
+            matched: Some(TierTokens { l0: *l0, ..TierTokens::default() }),
+            ..Score::default()
+        };
+        Decision::weighed(worker, reason, self.workers().zip(matches.tokens()).map(score).collect())
+    }
+
+    /// A decision by the requests in flight.
+    pub(crate) fn by_load(&self, worker: WorkerId, reason: Reason) -> Decision {
+        let score = |worker| {
+            let requests = self.loads.load(worker).requests;
+            let available = self.available.has(worker);
+            let cost = available.then_some(u64::from(requests));
+            Score { available, requests: Some(requests), cost, ..Score::default() }
+        };
+        Decision::weighed(worker, reason, self.workers().map(score).collect())
+    }
+
+    /// The available worker, of those that `may`, with the fewest requests in flight, of those with the fewest tokens to
+    /// compute, of those the lowest number. O(workers).
+    pub(crate) fn least_loaded(&self, may: impl Fn(WorkerId) -> bool) -> Option<WorkerId> {
+        let load = |worker: &WorkerId| {
+            let load = self.loads.load(*worker);
+            (load.requests, load.new_tokens, *worker)
+        };
+        self.available.iter().filter(|worker| may(*worker)).min_by_key(load)
+    }
+
+    /// The worker with the lowest cost, and how many have it. Of equals: the fewest requests in flight, then the fewest
+    /// tokens held, so that an idle fleet fills evenly, then the lowest number.
+    pub(crate) fn cheapest(&self, scores: &[Score], held: impl Fn(WorkerId) -> u64) -> (WorkerId, u16) {
+        let costs = || self.workers().zip(scores).filter_map(|(worker, score)| Some((worker, score.cost?)));
+        let least = costs().map(|(_, cost)| cost).min().unwrap_or_default();
+        let tied = || costs().filter(|(_, cost)| *cost == least).map(|(worker, _)| worker);
+        let key = |worker: &WorkerId| (self.loads.load(*worker).requests, held(*worker), *worker);
+        (tied().min_by_key(key).unwrap_or_default(), tied().count() as u16)
+    }
+
+    /// How old what was heard at that time is.
+    pub(crate) fn age(&self, heard: Option<Time>) -> Option<Span> {
+        heard.map(|heard| Span(self.now.0.saturating_sub(heard.0)))
+    }
+}
