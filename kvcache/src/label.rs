@@ -15,8 +15,6 @@ pub(crate) struct LabelId(u32);
 /// A piece in which blocks of an extent end.
 pub(crate) struct Touched {
     pub(crate) piece: PieceKey,
-    /// The piece before it in which a block ends.
-    pub(crate) parent: PieceKey,
     /// Where the piece begins.
     pub(crate) start: Tokens,
     /// The end of the extent's last block that ends in the piece.
@@ -46,10 +44,10 @@ impl Label {
         piece_at(&self.pieces, self.start, token).0
     }
 
-    fn touched(&self, index: usize, upto: Tokens, unit: Tokens) -> Touched {
+    #[inline]
+    fn touched(&self, index: usize, upto: Tokens) -> Touched {
         let start = index.checked_sub(1).map_or(self.start, |index| self.pieces[index].end);
-        let parent = last_with_a_block(&self.pieces[..index], self.start, unit).unwrap_or(self.before);
-        Touched { piece: self.pieces[index].key, parent, start, upto }
+        Touched { piece: self.pieces[index].key, start, upto }
     }
 }
 
@@ -141,15 +139,25 @@ impl Labels {
         agreed.full_blocks(self.unit).min(limit).saturating_sub(from)
     }
 
-    /// Calls `visit` for each piece in which a block of `from..to` ends, first to last.
-    pub(crate) fn for_each_piece(&self, id: LabelId, from: Blocks, to: Blocks, mut visit: impl FnMut(Touched)) {
+    /// Calls `visit` for each piece in which a block of `from..to` ends, first to last, with the one before it of which the
+    /// same is true, wherever its blocks lie.
+    pub(crate) fn for_each_piece(
+        &self,
+        id: LabelId,
+        from: Blocks,
+        to: Blocks,
+        mut visit: impl FnMut(PieceKey, Touched),
+    ) {
         let label = &self.labels[id.0 as usize];
         let mut block = from;
+        let first = &label.pieces[..label.piece_of(self.last_token(from))];
+        let mut parent = last_with_a_block(first, label.start, self.unit).unwrap_or(label.before);
         while block < to {
             let index = label.piece_of(self.last_token(block));
             let end = label.pieces[index].end.full_blocks(self.unit).min(to);
             debug_assert!(end > block, "the piece in which a block ends ends behind it");
-            visit(label.touched(index, end.tokens(self.unit), self.unit));
+            visit(parent, label.touched(index, end.tokens(self.unit)));
+            parent = label.pieces[index].key;
             block = end;
         }
     }
@@ -160,7 +168,7 @@ impl Labels {
         let mut end = to;
         while end > from {
             let index = label.piece_of(self.last_token(end - Blocks(1)));
-            let touched = label.touched(index, end.tokens(self.unit), self.unit);
+            let touched = label.touched(index, end.tokens(self.unit));
             end = touched.start.full_blocks(self.unit).max(from);
             visit(touched);
         }

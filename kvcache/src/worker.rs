@@ -301,9 +301,9 @@ fn push(events: &mut VecDeque<CacheEvent>, epoch: Epoch, sequence: &mut u64, cha
 }
 
 fn tell_stored(labels: &Labels, extent: Extent, block: Tokens, mut tell: impl FnMut(Change)) {
-    labels.for_each_piece(extent.label, extent.from, extent.to, |touched| {
+    labels.for_each_piece(extent.label, extent.from, extent.to, |parent, touched| {
         let start = touched.start.full_blocks(block).tokens(block);
-        tell(Change::Stored { parent: touched.parent, piece: touched.piece, start, upto: touched.upto });
+        tell(Change::Stored { parent, piece: touched.piece, start, upto: touched.upto });
     });
 }
 

@@ -175,6 +175,11 @@ pub struct RouterConfig {
     /// What a token of context that a worker holds for requests in flight counts for in `kvaware+`, in thousandths of a
     /// token to compute.
     pub context_weight: u16,
+    /// `predicted-ttft`: a request's own work counts once more for each that waits at an average worker, times so many
+    /// thousandths.
+    pub externality: u16,
+    /// `predicted-ttft`: so many thousandths of what is displaced are taken to be asked for again.
+    pub lost_again: u16,
     /// For how long a request that was sent counts as computed, until the worker's own account has come.
     pub speculative: Span,
     /// Workers do not tell: this much is taken to be kept of what they were sent.
@@ -206,6 +211,8 @@ impl RouterConfig {
             load_bound: 1250,
             credits: TierCredits { l0: 1000, l1: 750, l2: 500 },
             context_weight: 100,
+            externality: 1000,
+            lost_again: 125,
             speculative: Span::from_secs(2),
             guessed: None,
             silence: None,

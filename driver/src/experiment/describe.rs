@@ -261,6 +261,8 @@ fn router(config: &RouterConfig) -> Value {
         load_bound,
         credits: TierCredits { l0, l1, l2 },
         context_weight,
+        externality,
+        lost_again,
         speculative,
         guessed,
         silence,
@@ -281,6 +283,8 @@ fn router(config: &RouterConfig) -> Value {
         "load_bound": f64::from(load_bound) / 1000.0,
         "credits": { "l0": fraction(l0), "l1": fraction(l1), "l2": fraction(l2) },
         "context_weight": fraction(context_weight),
+        "externality": f64::from(externality) / 1000.0,
+        "lost_again": fraction(lost_again),
         "speculative_ms": speculative.as_millis_f64(),
         "guessed": guessed.map(|kept| {
             let Kept { tokens, ttl } = kept;

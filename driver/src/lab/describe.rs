@@ -86,6 +86,8 @@ fn describe_router(router: &RouterLab) -> Value {
         load_bound,
         credits: TierCredits { l0, l1, l2 },
         context_weight,
+        externality,
+        lost_again,
         audit,
     } = router;
     json!({
@@ -104,6 +106,8 @@ fn describe_router(router: &RouterLab) -> Value {
         "router.credit_l1": fraction(*l1),
         "router.credit_l2": fraction(*l2),
         "router.context_weight": fraction(*context_weight),
+        "router.externality": f64::from(*externality) / 1000.0,
+        "router.lost_again": fraction(*lost_again),
         "router.audit": audit,
     })
 }

@@ -32,6 +32,10 @@ pub struct RouterLab {
     pub credits: TierCredits,
     /// What contexts in flight count for in `kvaware+`, in thousandths.
     pub context_weight: u16,
+    /// How much a request's own work counts for others in `predicted-ttft`, in thousandths.
+    pub externality: u16,
+    /// How much of what is displaced is asked for again, in thousandths.
+    pub lost_again: u16,
     /// Whether each decision is compared with what workers really have; `None`: with few workers.
     pub audit: Option<bool>,
 }
@@ -53,6 +57,8 @@ impl Default for RouterLab {
             load_bound: config.load_bound,
             credits: config.credits,
             context_weight: config.context_weight,
+            externality: config.externality,
+            lost_again: config.lost_again,
             audit: None,
         }
     }
@@ -75,6 +81,8 @@ impl RouterLab {
             load_bound: self.load_bound,
             credits: self.credits,
             context_weight: self.context_weight,
+            externality: self.externality,
+            lost_again: self.lost_again,
             ..RouterConfig::new(strategy, workers)
         }
     }

@@ -437,6 +437,20 @@ pub const SETTINGS: &[Setting] = &[
         |lab, text| { lab.router.context_weight = units::permille(text, 0)? }
     ),
     setting!(
+        "router.externality",
+        "number",
+        "1",
+        "how much a request's own work counts in predicted-ttft for each that waits at an average worker",
+        |lab, text| { lab.router.externality = (units::number(text, (0.0, 60.0))? * 1000.0).round() as u16 }
+    ),
+    setting!(
+        "router.lost_again",
+        "fraction",
+        "0.125",
+        "which part of what a prompt displaces counts as asked for again in predicted-ttft",
+        |lab, text| { lab.router.lost_again = units::permille(text, 0)? }
+    ),
+    setting!(
         "router.audit",
         "switch",
         "true up to 16 workers",

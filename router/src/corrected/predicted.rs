@@ -27,6 +27,8 @@ pub(crate) struct Predicted {
     pub(crate) knowledge: Knowledge,
     forecasts: Vec<Option<Forecast>>,
     backlog: Backlog,
+    externality: u16,
+    lost_again: u16,
 }
 
 /// What is expected of a request at a worker.
@@ -43,6 +45,8 @@ impl Predicted {
             knowledge: Knowledge::new(config),
             forecasts: vec![None; usize::from(config.workers)],
             backlog: Backlog::new(config.workers),
+            externality: config.externality,
+            lost_again: config.lost_again,
         }
     }
 
@@ -68,13 +72,10 @@ impl Predicted {
         let running = load.requests > load.prefilling || self.backlog.waiting(worker) > 0;
         let pass = forecast.least + forecast.per_context_token * decoding;
         let wait = self.backlog.remaining(worker, asked.now).max(if running { Span(pass.0 / 2) } else { Span::ZERO });
-        let loss = Span(forecast.per_new_token.0 * u64::from(displaced.0) / LOST_AGAIN);
+        let loss = Span(forecast.per_new_token.0 * u64::from(displaced.0) / 1000 * u64::from(self.lost_again));
         Expected { wait, own, displaced, loss }
     }
 }
-
-/// One of so many displaced tokens is taken to be asked for again.
-const LOST_AGAIN: u64 = 8;
 
 /// Where nobody says what work takes, a token counts as one unit, whatever that is.
 const UNKNOWN: Forecast = Forecast {
@@ -95,8 +96,8 @@ impl Choose for Predicted {
     fn choose(&mut self, asked: &Asked<'_>) -> Decision {
         let (chain, now) = (asked.request.chain, asked.now);
         self.knowledge.look(chain, asked.available, now);
-        // Tenths of those who wait at an average worker.
-        let others = self.backlog.all() as u64 * 10 / u64::from(asked.available.count());
+        // Thousandths of those who wait at an average worker.
+        let others = self.backlog.all() as u64 * u64::from(self.externality) / u64::from(asked.available.count());
         let mut scores = asked.scores(self.knowledge.tiers());
         let mut works = vec![Span::ZERO; scores.len()];
         for ((score, work), worker) in scores.iter_mut().zip(&mut works).zip((0..).map(WorkerId)) {
@@ -109,7 +110,7 @@ impl Choose for Predicted {
             *ttft = Some(expected.wait + expected.own);
             *displaced = Some(expected.displaced);
             *age = asked.age(self.knowledge.heard(worker));
-            *cost = Some((expected.wait + expected.own + expected.loss).0 + expected.own.0 * others / 10);
+            *cost = Some((expected.wait + expected.own + expected.loss).0 + expected.own.0 / 1000 * others);
         }
         let (worker, tied) = asked.cheapest(&scores, |worker| self.knowledge.held(worker));
         self.knowledge.sent(worker, chain, now);

@@ -1,7 +1,7 @@
 //! Somebody holds less than before.
 
 use super::Index;
-use super::run::{RunId, continuation};
+use super::run::{Run, RunId, continuation};
 use kvcache::{PieceKey, Tokens, WorkerId};
 
 impl Index {
@@ -32,8 +32,38 @@ impl Index {
             return;
         }
         let run = self.at(id);
-        let left = if upto == Tokens::ZERO { run.start_of(index) } else { upto.max(run.start_of(index)) };
+        let left = upto.max(run.start_of(index));
+        if run.children == 0 && run.part.is_empty() && run.whole.is_only(worker) {
+            return self.cut(worker, id, left);
+        }
         if self.let_go(worker, id, left) {
+            self.shrink(id);
+        }
+    }
+
+    /// `worker`, which alone holds a leaf, and all of it, holds it up to `left` only. What most evictions are.
+    fn cut(&mut self, worker: WorkerId, id: RunId, left: Tokens) {
+        let Self { runs, places, .. } = self;
+        let run = &mut runs[id.0 as usize];
+        let end = run.end();
+        while let Some(last) = run.pieces.last_mut() {
+            let (key, continues, start) = (last.key, last.continues, run.start_of(run.pieces.len() - 1));
+            if start < left {
+                break;
+            }
+            run.pieces.pop();
+            places.remove(key);
+            self.continuations -= usize::from(continues);
+        }
+        if let Some(last) = run.pieces.last_mut() {
+            last.upto = last.upto.min(left);
+        }
+        if self.config.ordered {
+            take_back(run, worker, left);
+        }
+        self.held[worker.index()] -= u64::from((end - left).0);
+        if run.pieces.is_empty() {
+            run.whole.clear();
             self.shrink(id);
         }
     }
@@ -57,10 +87,7 @@ impl Index {
                 None if left > start => run.part.push((worker, left)),
                 None => {}
             }
-            if !run.turns.is_empty() {
-                run.turns.iter_mut().filter(|turn| turn.worker == worker).for_each(|turn| turn.to = turn.to.min(left));
-                run.turns.retain(|turn| turn.from < turn.to);
-            }
+            take_back(run, worker, left);
         });
         true
     }
@@ -141,4 +168,18 @@ impl Index {
             }
         }
     }
+}
+
+/// Of what was noted of `worker`, only what it holds still counts.
+#[inline]
+fn take_back(run: &mut Run, worker: WorkerId, left: Tokens) {
+    if let [only] = run.turns.as_mut_slice()
+        && only.worker == worker
+        && only.from < left
+    {
+        only.to = only.to.min(left);
+        return;
+    }
+    run.turns.iter_mut().filter(|turn| turn.worker == worker).for_each(|turn| turn.to = turn.to.min(left));
+    run.turns.retain(|turn| turn.from < turn.to);
 }

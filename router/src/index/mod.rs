@@ -95,6 +95,8 @@ pub struct Index {
     continuations: usize,
     now: Time,
     counts: IndexCounts,
+    /// The run that got a new piece last.
+    latest: RunId,
     /// The runs of the latest prompt, from the root on.
     path: Vec<RunId>,
 }
@@ -122,6 +124,7 @@ impl Index {
             continuations: 0,
             now: Time::ZERO,
             counts: IndexCounts::default(),
+            latest: RunId::ROOT,
             path: Vec::new(),
         }
     }

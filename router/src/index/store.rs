@@ -3,6 +3,7 @@
 use super::run::{Run, RunId, Stretch, Turn, continuation};
 use super::walk::key_behind;
 use super::{Index, Place};
+use alloc::vec::Vec;
 use kvcache::{Chain, Piece, PieceKey, Tokens, WorkerId};
 
 impl Index {
@@ -32,7 +33,13 @@ impl Index {
     }
 
     /// The run in which token `at` lies, at the end of `piece` or inside.
+    #[inline]
     fn run_at(&self, piece: PieceKey, at: Tokens) -> Option<RunId> {
+        // What is stored goes on where it went on before, more often than not.
+        let latest = self.at(self.latest).pieces.last();
+        if latest.is_some_and(|last| last.key == piece && last.upto == at) {
+            return Some(self.latest);
+        }
         let mut found = self.place(piece)?;
         loop {
             let (id, index) = found;
@@ -146,21 +153,19 @@ impl Index {
             return;
         }
         self.held[worker.index()] += u64::from((upto - held).0);
-        let ordered = self.config.ordered;
-        self.change(id, |run| {
-            let known = run.part.iter().position(|(other, _)| *other == worker);
-            match (upto == run.end(), known) {
-                (true, known) => {
-                    known.map(|index| run.part.swap_remove(index));
-                    run.whole.add(worker);
-                }
-                (false, Some(index)) => run.part[index].1 = upto,
-                (false, None) => run.part.push((worker, upto)),
+        let run = &mut self.runs[id.0 as usize];
+        let known = run.part.iter().position(|(other, _)| *other == worker);
+        match (upto == run.end(), known) {
+            (true, known) => {
+                known.map(|index| run.part.swap_remove(index));
+                run.whole.add(worker);
             }
-            if ordered {
-                take_turn(run, Turn { worker, from: held, to: upto });
-            }
-        });
+            (false, Some(index)) => run.part[index].1 = upto,
+            (false, None) => self.heap += push(&mut run.part, (worker, upto)),
+        }
+        if self.config.ordered {
+            self.heap += take_turn(run, Turn { worker, from: held, to: upto });
+        }
         self.keep_to_limit(id);
     }
 
@@ -180,10 +185,8 @@ impl Index {
             }
             let run = &mut self.runs[id.0 as usize];
             let ordinal = run.ordinal + run.pieces.len() as u32;
-            let before = run.pieces.capacity();
-            run.pieces.push(stretch);
+            self.heap += push(&mut run.pieces, stretch);
             self.continuations += usize::from(stretch.continues);
-            self.heap += (run.pieces.capacity() - before) * size_of::<Stretch>();
             self.places.insert(stretch.key, Place { run: id, ordinal });
             upto = stretch.upto;
         }
@@ -191,13 +194,12 @@ impl Index {
             return None;
         }
         self.held[worker.index()] += u64::from((upto - at).0);
-        let ordered = self.config.ordered;
-        self.change(id, |run| {
-            run.whole.add(worker);
-            if ordered {
-                take_turn(run, Turn { worker, from: at, to: upto });
-            }
-        });
+        let run = &mut self.runs[id.0 as usize];
+        run.whole.add(worker);
+        if self.config.ordered {
+            self.heap += take_turn(run, Turn { worker, from: at, to: upto });
+        }
+        self.latest = id;
         Some(id)
     }
 
@@ -211,7 +213,8 @@ impl Index {
         if above != RunId::ROOT {
             self.change(above, |parent| parent.add_branch(at));
         }
-        let run = Run::new(self.config.workers, above, at, ordinal);
+        let mut run = Run::new(self.config.workers, above, at, ordinal);
+        run.pieces.reserve_exact(FIRST_PIECES);
         self.heap += run.heap();
         let id = if let Some(id) = self.vacant.pop() {
             self.heap -= self.at(id).heap();
@@ -229,10 +232,26 @@ impl Index {
     }
 }
 
-/// Notes that somebody came to hold something; what continues the latest note becomes a part of it.
-fn take_turn(run: &mut Run, turn: Turn) {
+/// Pieces for which a new run has room.
+pub(super) const FIRST_PIECES: usize = 8;
+
+/// Notes that somebody came to hold something; what continues the latest note becomes a part of it. Gives the bytes that
+/// this takes.
+#[inline]
+fn take_turn(run: &mut Run, turn: Turn) -> usize {
     match run.turns.last_mut() {
-        Some(last) if last.worker == turn.worker && last.to == turn.from => last.to = turn.to,
-        _ => run.turns.push(turn),
+        Some(last) if last.worker == turn.worker && last.to == turn.from => {
+            last.to = turn.to;
+            0
+        }
+        _ => push(&mut run.turns, turn),
     }
+}
+
+/// Puts `item` behind the others; gives the bytes that the list has grown by.
+#[inline]
+fn push<T>(list: &mut Vec<T>, item: T) -> usize {
+    let before = list.capacity();
+    list.push(item);
+    (list.capacity() - before) * size_of::<T>()
 }

@@ -2,6 +2,7 @@
 
 use super::Index;
 use super::run::{Run, RunId, Stretch};
+use super::store::FIRST_PIECES;
 use super::walk::Matches;
 use kvcache::{PieceKey, Time, Tokens, WorkerId};
 
@@ -87,7 +88,9 @@ impl Index {
     /// Lists of the holders of `run` have grown: others make room for that.
     #[inline]
     pub(super) fn keep_to_limit(&mut self, run: RunId) {
-        while self.bytes() > self.budget() && self.evict_oldest(run, run) {}
+        if self.config.limit < u64::MAX {
+            while self.bytes() > self.budget() && self.evict_oldest(run, run) {}
+        }
     }
 
     /// Bytes that one more piece takes at most outside of `places`; where a list moves, both copies count.
@@ -97,7 +100,7 @@ impl Index {
             let moves = pieces.len() == pieces.capacity();
             return if moves { 2 * pieces.len().max(2) * size_of::<Stretch>() } else { 0 };
         }
-        let of_run = 4 * size_of::<Stretch>() + self.at(RunId::ROOT).whole.heap();
+        let of_run = FIRST_PIECES * size_of::<Stretch>() + self.at(RunId::ROOT).whole.heap();
         let runs = if self.vacant.is_empty() && self.runs.len() == self.runs.capacity() {
             (self.runs.len() + self.runs.len() / 4 + 16) * size_of::<Run>()
         } else {

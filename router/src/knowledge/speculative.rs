@@ -2,13 +2,16 @@
 //!
 //! Between a decision and the event that tells of it lie a queue, a prefill and the way of the signal; requests with the
 //! same beginning that come meanwhile should follow. Entries live for two seconds, to an eighth of that: they are kept by
-//! the eighth in which they were written, and go together.
+//! the eighth in which they were written, and go together. They are kept in steps of sixteen blocks, which makes writing
+//! them down as much cheaper: a decision must not cost what an event stream costs.
 
 use crate::index::{Index, IndexConfig, Matches};
 use alloc::vec::Vec;
 use kvcache::{Chain, Span, Time, Tokens, WorkerId};
 
 const PARTS: usize = 9;
+/// Blocks in a step.
+const STEP: u32 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Speculative {
@@ -23,7 +26,8 @@ impl Speculative {
     /// Entries that live for `life`, within `index.limit` bytes all together.
     pub(crate) fn new(index: IndexConfig, life: Span) -> Self {
         let least = IndexConfig::least(index.workers);
-        let config = IndexConfig { limit: (index.limit / PARTS as u64).max(least), ..index };
+        let unit = Tokens(index.unit.0 * STEP);
+        let config = IndexConfig { limit: (index.limit / PARTS as u64).max(least), unit, ..index };
         Self {
             parts: (0..PARTS).map(|_| Index::new(config)).collect(),
             config,
