@@ -7,8 +7,7 @@ use crate::lab::Lab;
 use crate::suggest;
 use kvcache::Tokens;
 use sim::streams::Streams;
-use sim::workload::document_qa::Arrivals;
-use sim::workload::{Pacing, Workload, mooncake};
+use sim::workload::{Arrivals, Pacing, Workload, mooncake};
 use std::path::Path;
 
 /// Names of workloads, and the release that brings those that are not there.
