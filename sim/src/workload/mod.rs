@@ -8,6 +8,10 @@ use core::ops::Range;
 use kvcache::{ChainBuilder, SessionId, Span, Time, Tokens};
 
 pub mod document_qa; // one long document, many questions
+pub mod chat; // conversations of several turns
+pub mod shared_system; // unrelated questions behind one system prompt
+pub mod mixed; // prompts of very different lengths
+pub mod lengths; // how long what is drawn may be
 mod arrivals; // when generated requests are sent
 pub mod mooncake; // replay of a trace in Mooncake's format
 
