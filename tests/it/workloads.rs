@@ -14,6 +14,7 @@ mod lengths; // the distributions
 mod sharing; // who shares what with whom
 mod times; // when requests are sent, and by whom
 mod streams; // a stream per purpose
+mod runs; // through the simulator, and what a lab may not ask for
 
 const OPEN: Arrivals = Arrivals::Poisson { rate: 5.0 };
 const CLOSED: Arrivals = Arrivals::Closed { concurrency: 4 };

@@ -1,11 +1,10 @@
 //! A resolved lab as a value: what a lab file would have to say to give it again.
 
 use super::settings::{BACKENDS, CHOICES, EVICTIONS, LOADS, PROBES, SCOPES, STORES};
-use super::{L1Lab, L2Lab, Lab, TiersLab};
+use super::{L1Lab, L2Lab, Lab, TiersLab, workloads};
 use kvcache::{BreakerConfig, Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens};
 use serde_json::{Map, Value, json};
 use sim::transport::ProbeMode;
-use sim::workload::document_qa::DocumentQa;
 
 impl Lab {
     /// Every setting under its name, as a lab file takes it; `null` where the endpoint file or the hardware decides.
@@ -34,11 +33,12 @@ impl Lab {
             chars_per_token,
             kv_aware_threshold,
             qps_window,
-            docqa,
+            docqa: _,
+            chat: _,
+            shared_system: _,
+            mixed: _,
             usd_per_hour,
         } = self;
-        // How many requests there are is not of the lab.
-        let DocumentQa { requests: _, documents, document, question, answer, instruction, users } = docqa;
         let tokens = |tokens: &Option<Tokens>| tokens.map(|tokens| tokens.0);
         let device = json!({
             "api.latency": span(*api_latency),
@@ -57,19 +57,14 @@ impl Lab {
             "engine.async_scheduling": async_scheduling,
             "engine.duplicates": duplicates_name(*duplicates),
         });
-        let router_and_workload = json!({
+        let router = json!({
             "router.chars_per_token": chars_per_token,
             "router.kv_aware_threshold": kv_aware_threshold.0,
             "router.qps_window": span(*qps_window),
-            "docqa.documents": documents,
-            "docqa.document_tokens": document.0,
-            "docqa.question_tokens": question.0,
-            "docqa.answer_tokens": answer.0,
-            "docqa.instruction_tokens": instruction.0,
-            "docqa.users": users,
-            "price.usd_per_hour": usd_per_hour,
         });
-        let parts = [device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), router_and_workload];
+        let mut parts = vec![device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), router];
+        parts.extend(workloads::describe(self));
+        parts.push(json!({ "price.usd_per_hour": usd_per_hour }));
         Value::Object(parts.into_iter().flat_map(section).collect())
     }
 }
@@ -191,6 +186,6 @@ pub(crate) fn fraction(permille: u16) -> f64 {
     f64::from(permille) / 1000.0
 }
 
-fn span(span: Span) -> String {
+pub(super) fn span(span: Span) -> String {
     format!("{}ms", span.as_millis_f64())
 }

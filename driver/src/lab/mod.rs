@@ -6,12 +6,16 @@
 
 use crate::suggest;
 use kvcache::{Duplicates, Span, Tokens};
+use sim::workload::chat::Chat;
 use sim::workload::document_qa::DocumentQa;
+use sim::workload::mixed::Mixed;
+use sim::workload::shared_system::SharedSystem;
 
 pub mod settings; // every setting there is
 pub mod units; // values with units
 pub mod file; // the lab file
 mod tiers; // the tiers below the device
+mod workloads; // what is sent
 mod origin; // where a value came from
 mod describe; // a lab as a lab file would say it
 
@@ -68,6 +72,12 @@ pub struct Lab {
     pub qps_window: Span,
     /// The workload `docqa`.
     pub docqa: DocumentQa,
+    /// The workload `chat`.
+    pub chat: Chat,
+    /// The workload `shared-system`.
+    pub shared_system: SharedSystem,
+    /// The workload `mixed`.
+    pub mixed: Mixed,
     /// Price of one instance.
     pub usd_per_hour: Option<f64>,
 }
@@ -96,15 +106,10 @@ impl Default for Lab {
             chars_per_token: 4.0,
             kv_aware_threshold: Tokens(2000),
             qps_window: Span::from_secs(60),
-            docqa: DocumentQa {
-                requests: 0,
-                documents: 35,
-                document: Tokens(8192),
-                question: Tokens(64),
-                answer: Tokens(200),
-                instruction: Tokens(0),
-                users: 100,
-            },
+            docqa: workloads::DOCQA,
+            chat: workloads::CHAT,
+            shared_system: workloads::SHARED_SYSTEM,
+            mixed: workloads::MIXED,
             usd_per_hour: None,
         }
     }
