@@ -64,6 +64,12 @@ impl Stream {
         -libm::log(1.0 - self.unit()) * mean
     }
 
+    /// Normal with mean 0 and standard deviation 1, from two words (Box and Muller 1958).
+    pub fn normal(&mut self) -> f64 {
+        let (radius, angle) = (libm::sqrt(2.0 * self.exponential(1.0)), core::f64::consts::TAU * self.unit());
+        radius * libm::cos(angle)
+    }
+
     /// Puts `items` into a uniformly random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

@@ -4,6 +4,7 @@ use crate::support::{Folder, podlab, project, said};
 use std::process::Command;
 
 mod serve; // what a served endpoint's tiers do, from outside
+mod workloads; // generated ones
 
 const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";
 
@@ -35,7 +36,13 @@ fn contradictions_and_unknown_names_are_usage_errors() {
     refuses(&["--cache", "l0_l1"], 2, &["did you mean \"l0+l1\"?"]);
     refuses(&["--cache", "l0+l2", "--set", "l2.ttl=1min", "--set", "l2.eviction=arc"], 2, &["--set l2.eviction=arc"]);
     refuses(&["--workload", "docqs"], 2, &["did you mean \"docqa\"?"]);
-    refuses(&["--workload", "chat"], 2, &["not there yet"]);
+    refuses(&["--workload", "shared_system"], 2, &["did you mean \"shared-system\"?"]);
+    refuses(
+        &["--workload", "code-review"],
+        2,
+        &["not there yet; there is docqa, chat, shared-system, mixed, and trace:"],
+    );
+    refuses(&["--workload", "chat", "--speedup", "2"], 2, &["--workload chat is none"]);
     refuses(&["--rate", "1", "--concurrency", "2"], 2, &["cannot be used with"]);
     refuses(&["--speedup", "2"], 2, &["--speedup plays a trace faster"]);
     refuses(&["--rate", "-1"], 2, &["a number above 0"]);

@@ -6,6 +6,7 @@ use driver::lab::{Lab, file, units};
 use std::path::Path;
 
 mod tiers; // what the settings of L1 and L2 come to
+mod workloads; // those of the generated workloads
 
 const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";
 
@@ -248,10 +249,20 @@ const TIERS: &[Edges] = &[
 
 #[test]
 fn settings_of_the_tiers_at_their_edges() {
-    let below = |key: &str| key.starts_with("tiers.") || key.starts_with("l1.") || key.starts_with("l2.");
-    let listed: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).filter(|key| below(key)).collect();
-    assert_eq!(TIERS.iter().map(|(key, ..)| *key).collect::<Vec<_>>(), listed, "every setting is tried");
-    for (key, good, bad) in TIERS {
+    edges_are_kept(TIERS, &["tiers", "l1", "l2"]);
+}
+
+#[test]
+fn each_setting_of_the_tiers_changes_one_thing() {
+    each_changes_one_thing(TIERS);
+}
+
+/// Asserts that these are all the settings of `sections`, and that each takes what is good and refuses what is bad.
+fn edges_are_kept(edges: &[Edges], sections: &[&str]) {
+    let among = |key: &str| key.split_once('.').is_some_and(|(section, _)| sections.contains(&section));
+    let listed: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).filter(|key| among(key)).collect();
+    assert_eq!(edges.iter().map(|(key, ..)| *key).collect::<Vec<_>>(), listed, "every setting is tried");
+    for (key, good, bad) in edges {
         for value in *good {
             let mut lab = Lab::default();
             assert_eq!(lab.set(key, value), Ok(()), "{key}={value}");
@@ -275,8 +286,8 @@ fn settings_of_the_tiers_at_their_edges() {
     }
 }
 
-#[test]
-fn each_setting_of_the_tiers_changes_one_thing() {
+/// Asserts that each has an effect, and on itself alone.
+fn each_changes_one_thing(edges: &[Edges]) {
     let lab = |set: &[(&str, &str)]| {
         let mut lab = Lab::default();
         for (key, value) in set {
@@ -285,7 +296,7 @@ fn each_setting_of_the_tiers_changes_one_thing() {
         lab.describe()
     };
     let defaults = lab(&[]);
-    for (key, good, _) in TIERS {
+    for (key, good, _) in edges {
         let different = good.iter().filter(|value| **value != "none");
         let changed: Vec<_> = different.map(|value| lab(&[(key, value)])).filter(|set| *set != defaults).collect();
         assert!(!changed.is_empty(), "{key} has no effect");

@@ -11,6 +11,7 @@ mod ledger; // every figure, worked out by hand
 mod link; // a shared link against a naive fluid, and against theory
 mod trace; // reading traces
 mod tiers; // lower tiers: runs, laws, golden numbers
+mod workloads; // generated ones: sharing, lengths, times, streams
 mod simulation; // laws on a real trace, and against theory
 mod endpoint; // the endpoint file: refusals, warnings, what is read
 mod emulate; // the same cluster in wall time, over HTTP

@@ -75,6 +75,7 @@ Examples:
   podlab simulate endpoint.yaml --workload trace:conversation_trace.jsonl --speedup 2 --out runs/x2
   podlab simulate endpoint.yaml --cache l0,l0+l1,l0+l1+l2 --set l1.bytes=5GiB,50GiB
   podlab simulate endpoint.yaml --set docqa.document_tokens=8192,65536 -o json
+  podlab simulate endpoint.yaml --workload chat --rate 5 --requests 2000 --set chat.turns=5,10
 
 A comma-separated list stands for one run per value; several lists make a matrix.
 One seed gives the same bytes on every machine. Times are simulated, never measured.";
@@ -90,7 +91,7 @@ struct SimulateArgs {
     endpoint: Option<PathBuf>,
     #[command(flatten)]
     lab: LabArgs,
-    /// docqa, or trace:FILE (Mooncake JSONL, recognised by content)
+    /// docqa, chat, shared-system, mixed, or trace:FILE (Mooncake JSONL, recognised by content)
     #[arg(long, default_value = "docqa", value_name = "NAME|trace:FILE")]
     workload: String,
     /// Routing strategies: roundrobin, prefixaware, kvaware, session [default: as the endpoint file says]

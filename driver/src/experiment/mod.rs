@@ -152,8 +152,10 @@ impl Experiment {
             lab.set(key, value).map_err(Failure::Usage)?;
         }
         let mut assembled = assemble::assemble(&self.endpoint, &self.file, lab, case)?;
-        let longest = self.source.longest_prompt(&assembled.lab)?;
+        self.source.check(&assembled.lab)?;
+        assembled.warnings.extend(self.source.warning(&assembled.lab, case.load));
         if let Some(tiers) = assembled.engine.tiers.filter(|tiers| !tiers.save_unfull_chunk) {
+            let longest = self.source.longest_prompt(&assembled.lab, case.load, case.seed);
             let warning = short_prompts_warning(&self.endpoint, longest.0, tiers.chunk.0);
             assembled.warnings.extend(warning.map(|warning| warning.to_string()));
         }

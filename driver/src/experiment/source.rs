@@ -7,12 +7,18 @@ use crate::lab::Lab;
 use crate::suggest;
 use kvcache::Tokens;
 use sim::streams::Streams;
-use sim::workload::document_qa::Arrivals;
-use sim::workload::{Pacing, Workload, mooncake};
+use sim::workload::chat::Chat;
+use sim::workload::document_qa::DocumentQa;
+use sim::workload::mixed::Mixed;
+use sim::workload::shared_system::SharedSystem;
+use sim::workload::{Arrivals, Pacing, Workload, mooncake};
 use std::path::Path;
 
-/// Names of workloads, and the release that brings those that are not there.
-const NAMES: [&str; 7] = ["docqa", "code-review", "chat", "unrelated", "shared-system", "multi-round-qa", "mixed"];
+/// Names of generated workloads.
+const NAMES: [&str; 4] = ["docqa", "chat", "shared-system", "mixed"];
+
+/// ... that are not there yet.
+const LATER: [&str; 3] = ["code-review", "unrelated", "multi-round-qa"];
 
 /// Of a trace: some eight million requests.
 const MOST_BYTES: u64 = 2 << 30;
@@ -28,12 +34,27 @@ pub enum Source {
         /// Questions in all.
         requests: u32,
     },
+    /// Conversations of several turns.
+    Chat {
+        /// Turns in all.
+        requests: u32,
+    },
+    /// Unrelated questions behind one system prompt.
+    SharedSystem {
+        /// Questions in all.
+        requests: u32,
+    },
+    /// Prompts of very different lengths.
+    Mixed {
+        /// Prompts in all.
+        requests: u32,
+    },
     /// A trace, read once.
     Trace(Box<Workload>),
 }
 
 impl Source {
-    /// Reads `docqa` or `trace:FILE`.
+    /// Reads the name of a generated workload, or `trace:FILE`.
     ///
     /// # Errors
     /// [`Failure::Usage`] for an unknown name, [`Failure::Invalid`] for a trace that cannot be read.
@@ -41,7 +62,7 @@ impl Source {
         Self::read_and_show(name, requests, |_, _| ())
     }
 
-    /// Reads `docqa` or `trace:FILE`, and shows the file and its bytes: a pipe cannot be read twice.
+    /// Reads a workload's name, and shows a trace's file and its bytes: a pipe cannot be read twice.
     ///
     /// # Errors
     /// As [`Source::read`].
@@ -57,14 +78,17 @@ impl Source {
             };
             return Ok(Self::Trace(Box::new(workload)));
         }
+        let requests = requests.unwrap_or(REQUESTS);
         match name {
-            "docqa" => Ok(Self::DocumentQa { requests: requests.unwrap_or(REQUESTS) }),
-            known if NAMES.contains(&known) => {
-                Err(Failure::Usage(format!("--workload {known}: not there yet; docqa and trace:FILE are")))
-            }
+            "docqa" => Ok(Self::DocumentQa { requests }),
+            "chat" => Ok(Self::Chat { requests }),
+            "shared-system" => Ok(Self::SharedSystem { requests }),
+            "mixed" => Ok(Self::Mixed { requests }),
             _ => {
+                let what = if LATER.contains(&name) { "not there yet; " } else { "" };
                 let near = suggest::clause(name, NAMES);
-                Err(Failure::Usage(format!("--workload {name}: there is docqa, and trace:FILE{near}")))
+                let names = NAMES.join(", ");
+                Err(Failure::Usage(format!("--workload {name}: {what}there is {names}, and trace:FILE{near}")))
             }
         }
     }
@@ -75,48 +99,95 @@ impl Source {
         matches!(self, Self::Trace(_))
     }
 
-    /// The longest prompt.
+    /// Checks what settings mean together.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where prompt and reply exceed what a request can be.
-    pub fn longest_prompt(&self, lab: &Lab) -> Result<Tokens, Failure> {
-        match self {
+    /// [`Failure::Usage`] where a prompt and its reply could exceed what a request can be, or shares the whole.
+    pub fn check(&self, lab: &Lab) -> Result<(), Failure> {
+        let (parts, most, remedy) = match self {
             Self::DocumentQa { .. } => {
-                let parts = [lab.docqa.instruction, lab.docqa.document, lab.docqa.question];
-                let prompt: u64 = parts.iter().map(|tokens| u64::from(tokens.0)).sum();
-                if prompt + u64::from(lab.docqa.answer.0) > u64::from(u32::MAX) {
-                    return Err(Failure::Usage(format!(
-                        "docqa: instruction, document, question and answer are {} tokens together, more than the {} of a request; lower docqa.document_tokens",
-                        prompt + u64::from(lab.docqa.answer.0),
-                        u32::MAX
-                    )));
-                }
-                Ok(Tokens(prompt as u32))
+                ("docqa: instruction, document, question and answer", lab.docqa.most_tokens(), "docqa.document_tokens")
             }
-            Self::Trace(trace) => Ok(trace.longest_prompt()),
+            Self::Chat { .. } => (
+                "chat: the system prompt and all turns of a conversation",
+                lab.chat.most_tokens(),
+                "chat.turns or the mean lengths, which chance exceeds up to 37 times",
+            ),
+            Self::SharedSystem { .. } => (
+                "shared-system: system prompt, question and answer",
+                lab.shared_system.most_tokens(),
+                "shared_system.system_tokens or the mean lengths, which chance exceeds up to 37 times",
+            ),
+            Self::Mixed { .. } => (
+                "mixed: document, question and answer",
+                lab.mixed.most_tokens(),
+                "mixed.document_tokens or mixed.answer_tokens, which chance exceeds up to 37 times",
+            ),
+            Self::Trace(_) => return Ok(()),
+        };
+        if most > u64::from(u32::MAX) {
+            let limit = u32::MAX;
+            return Err(Failure::Usage(format!(
+                "{parts} can have {most} tokens together, more than the {limit} of a request; lower {remedy}"
+            )));
+        }
+        let shares = lab.mixed.long_share + lab.mixed.medium_share;
+        if matches!(self, Self::Mixed { .. }) && shares > 1000 {
+            return Err(Failure::Usage(format!(
+                "mixed.long_share and mixed.medium_share are {} together; they are parts of one whole, at most 1",
+                f64::from(shares) / 1000.0
+            )));
+        }
+        Ok(())
+    }
+
+    /// What is odd about sending it so.
+    #[must_use]
+    pub fn warning(&self, lab: &Lab, load: Load) -> Option<String> {
+        let (Self::Chat { .. }, Load::Concurrency(concurrency)) = (self, load) else { return None };
+        let (users, turns) = (lab.chat.users, lab.chat.turns);
+        (turns > 1 && concurrency >= users).then(|| {
+            format!(
+                "chat: {concurrency} requests are always in flight, and there are {users} users: turns are sent before the reply that they contain is complete; raise chat.users above --concurrency"
+            )
+        })
+    }
+
+    /// The longest prompt, for settings that [`Source::check`] accepts. Drawn lengths are drawn for this.
+    #[must_use]
+    pub fn longest_prompt(&self, lab: &Lab, load: Load, seed: u64) -> Tokens {
+        match self {
+            Self::DocumentQa { .. } => lab.docqa.instruction + lab.docqa.document + lab.docqa.question,
+            Self::Trace(trace) => trace.longest_prompt(),
+            _ => self.workload(lab, load, seed).longest_prompt(),
         }
     }
 
     /// The requests, sent as `load` says.
     #[must_use]
     pub fn workload(&self, lab: &Lab, load: Load, seed: u64) -> Workload {
-        match (self, load) {
-            (Self::DocumentQa { requests }, load) => {
-                let arrivals = match load {
-                    Load::Rate(rate) => Arrivals::Poisson { rate },
-                    Load::Concurrency(concurrency) => Arrivals::Closed { concurrency },
-                    Load::Trace { .. } => unreachable!("a generated workload has a rate or a concurrency"),
-                };
-                let mut docqa = lab.docqa;
-                docqa.requests = *requests;
-                docqa.generate(arrivals, Streams::new(seed))
+        let streams = Streams::new(seed);
+        match *self {
+            Self::DocumentQa { requests } => DocumentQa { requests, ..lab.docqa }.generate(arrivals(load), streams),
+            Self::Chat { requests } => Chat { requests, ..lab.chat }.generate(arrivals(load), streams),
+            Self::SharedSystem { requests } => {
+                SharedSystem { requests, ..lab.shared_system }.generate(arrivals(load), streams)
             }
-            (Self::Trace(trace), Load::Concurrency(concurrency)) => {
-                trace.as_ref().clone().paced(Pacing::Closed { concurrency })
-            }
-            (Self::Trace(trace), Load::Trace { speedup }) => trace.as_ref().clone().sped_up(speedup),
-            (Self::Trace(_), Load::Rate(_)) => unreachable!("a trace brings its own times"),
+            Self::Mixed { requests } => Mixed { requests, ..lab.mixed }.generate(arrivals(load), streams),
+            Self::Trace(ref trace) => match load {
+                Load::Concurrency(concurrency) => trace.as_ref().clone().paced(Pacing::Closed { concurrency }),
+                Load::Trace { speedup } => trace.as_ref().clone().sped_up(speedup),
+                Load::Rate(_) => unreachable!("a trace brings its own times"),
+            },
         }
+    }
+}
+
+fn arrivals(load: Load) -> Arrivals {
+    match load {
+        Load::Rate(rate) => Arrivals::Poisson { rate },
+        Load::Concurrency(concurrency) => Arrivals::Closed { concurrency },
+        Load::Trace { .. } => unreachable!("a generated workload has a rate or a concurrency"),
     }
 }
 

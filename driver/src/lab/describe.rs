@@ -1,12 +1,11 @@
 //! A resolved lab as a value: what a lab file would have to say to give it again.
 
 use super::settings::{BACKENDS, CHOICES, EVICTIONS, LOADS, PROBES, SCOPES, STORES};
-use super::{L1Lab, L2Lab, Lab, RouterLab, TiersLab};
+use super::{L1Lab, L2Lab, Lab, RouterLab, TiersLab, workloads};
 use kvcache::{BreakerConfig, Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens};
 use router::TierCredits;
 use serde_json::{Map, Value, json};
 use sim::transport::ProbeMode;
-use sim::workload::document_qa::DocumentQa;
 
 impl Lab {
     /// Every setting under its name, as a lab file takes it; `null` where the endpoint file or the hardware decides.
@@ -33,11 +32,12 @@ impl Lab {
             l1,
             l2,
             router,
-            docqa,
+            docqa: _,
+            chat: _,
+            shared_system: _,
+            mixed: _,
             usd_per_hour,
         } = self;
-        // How many requests there are is not of the lab.
-        let DocumentQa { requests: _, documents, document, question, answer, instruction, users } = docqa;
         let tokens = |tokens: &Option<Tokens>| tokens.map(|tokens| tokens.0);
         let device = json!({
             "api.latency": span(*api_latency),
@@ -56,17 +56,10 @@ impl Lab {
             "engine.async_scheduling": async_scheduling,
             "engine.duplicates": duplicates_name(*duplicates),
         });
-        let workload = json!({
-            "docqa.documents": documents,
-            "docqa.document_tokens": document.0,
-            "docqa.question_tokens": question.0,
-            "docqa.answer_tokens": answer.0,
-            "docqa.instruction_tokens": instruction.0,
-            "docqa.users": users,
-            "price.usd_per_hour": usd_per_hour,
-        });
-        let parts =
-            [device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), describe_router(router), workload];
+        let mut parts =
+            vec![device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), describe_router(router)];
+        parts.extend(workloads::describe(self));
+        parts.push(json!({ "price.usd_per_hour": usd_per_hour }));
         Value::Object(parts.into_iter().flat_map(section).collect())
     }
 }
@@ -229,6 +222,6 @@ pub(crate) fn fraction(permille: u16) -> f64 {
     f64::from(permille) / 1000.0
 }
 
-fn span(span: Span) -> String {
+pub(super) fn span(span: Span) -> String {
     format!("{}ms", span.as_millis_f64())
 }

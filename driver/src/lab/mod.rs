@@ -6,13 +6,17 @@
 
 use crate::suggest;
 use kvcache::{Duplicates, Span, Tokens};
+use sim::workload::chat::Chat;
 use sim::workload::document_qa::DocumentQa;
+use sim::workload::mixed::Mixed;
+use sim::workload::shared_system::SharedSystem;
 
 pub mod settings; // every setting there is
 pub mod units; // values with units
 pub mod file; // the lab file
 mod tiers; // the tiers below the device
 mod router; // how workers are chosen
+mod workloads; // what is sent
 mod origin; // where a value came from
 mod describe; // a lab as a lab file would say it
 
@@ -66,6 +70,12 @@ pub struct Lab {
     pub router: RouterLab,
     /// The workload `docqa`.
     pub docqa: DocumentQa,
+    /// The workload `chat`.
+    pub chat: Chat,
+    /// The workload `shared-system`.
+    pub shared_system: SharedSystem,
+    /// The workload `mixed`.
+    pub mixed: Mixed,
     /// Price of one instance.
     pub usd_per_hour: Option<f64>,
 }
@@ -92,15 +102,10 @@ impl Default for Lab {
             l1: L1Lab::default(),
             l2: L2Lab::default(),
             router: RouterLab::default(),
-            docqa: DocumentQa {
-                requests: 0,
-                documents: 35,
-                document: Tokens(8192),
-                question: Tokens(64),
-                answer: Tokens(200),
-                instruction: Tokens(0),
-                users: 100,
-            },
+            docqa: workloads::DOCQA,
+            chat: workloads::CHAT,
+            shared_system: workloads::SHARED_SYSTEM,
+            mixed: workloads::MIXED,
             usd_per_hour: None,
         }
     }

@@ -1,5 +1,6 @@
 //! Every setting there is: its name, what it takes, what it means, and where its value goes.
 
+use super::workloads::SETTINGS as WORKLOADS;
 use super::{Lab, Preference, Scope, units};
 use crate::endpoint::L2Backend;
 use crate::suggest;
@@ -7,6 +8,7 @@ use kvcache::{Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens}
 use sim::transport::ProbeMode;
 
 /// One setting of the lab.
+#[derive(Clone, Copy)]
 pub struct Setting {
     /// Its name, section first.
     pub key: &'static str,
@@ -34,6 +36,8 @@ macro_rules! setting {
         }
     };
 }
+
+pub(super) use setting;
 
 fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let found = choices.iter().find(|(name, _)| *name == text);
@@ -85,7 +89,24 @@ fn index_bytes(bytes: u64) -> Result<u64, String> {
 const LEAST_INDEX: u64 = 16 << 20;
 
 /// All settings, by section.
-pub const SETTINGS: &[Setting] = &[
+pub const SETTINGS: &[Setting] = &joined::<{ PHYSICS.len() + WORKLOADS.len() + PRICE.len() }>();
+
+/// A constant slice cannot be put together from others in any shorter way.
+const fn joined<const N: usize>() -> [Setting; N] {
+    let (parts, mut all, mut next) = ([PHYSICS, WORKLOADS, PRICE], [PRICE[0]; N], 0);
+    let mut part = 0;
+    while part < parts.len() {
+        let mut index = 0;
+        while index < parts[part].len() {
+            all[next] = parts[part][index];
+            (next, index) = (next + 1, index + 1);
+        }
+        part += 1;
+    }
+    all
+}
+
+const PHYSICS: &[Setting] = &[
     setting!(
         "api.latency",
         "time",
@@ -446,7 +467,7 @@ pub const SETTINGS: &[Setting] = &[
     setting!(
         "router.lost_again",
         "fraction",
-        "0.125",
+        "0.25",
         "which part of what a prompt displaces counts as asked for again in predicted-ttft",
         |lab, text| { lab.router.lost_again = units::permille(text, 0)? }
     ),
@@ -457,29 +478,12 @@ pub const SETTINGS: &[Setting] = &[
         "whether each decision is compared with what all workers have (overlap_regret)",
         |lab, text| { lab.router.audit = Some(units::switch(text)?) }
     ),
-    setting!("docqa.documents", "count", "35", "documents of the workload docqa", |lab, text| {
-        lab.docqa.documents = units::count(text, 1)?
-    }),
-    setting!("docqa.document_tokens", "tokens", "8192", "length of each document", |lab, text| {
-        lab.docqa.document = Tokens(units::count(text, 1)?)
-    }),
-    setting!("docqa.question_tokens", "tokens", "64", "length of each question", |lab, text| {
-        lab.docqa.question = Tokens(units::count(text, 1)?)
-    }),
-    setting!("docqa.answer_tokens", "tokens", "200", "length of each answer", |lab, text| {
-        lab.docqa.answer = Tokens(units::count(text, 1)?)
-    }),
-    setting!("docqa.instruction_tokens", "tokens", "0", "an instruction that all prompts begin with", |lab, text| {
-        lab.docqa.instruction = Tokens(units::count(text, 0)?)
-    }),
-    setting!("docqa.users", "count", "100", "users who ask, each a session", |lab, text| {
-        lab.docqa.users = units::count(text, 1)?
-    }),
-    setting!(
-        "price.usd_per_hour",
-        "number",
-        "dated list price of the instance type",
-        "of one instance",
-        |lab, text| { lab.usd_per_hour = Some(units::number(text, (0.0, 1e6))?) }
-    ),
 ];
+
+const PRICE: &[Setting] = &[setting!(
+    "price.usd_per_hour",
+    "number",
+    "dated list price of the instance type",
+    "of one instance",
+    |lab, text| { lab.usd_per_hour = Some(units::number(text, (0.0, 1e6))?) }
+)];

@@ -1,9 +1,9 @@
 //! Document Q&A: one long document, many questions; the workload that prefix caching was made for.
 
-use super::{Pacing, Segment, Workload};
+use super::{Arrivals, Segment, Workload};
 use crate::streams::Streams;
 use alloc::vec::Vec;
-use kvcache::{SessionId, Span, Time, Tokens};
+use kvcache::{SessionId, Tokens};
 
 /// Its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,49 +24,31 @@ pub struct DocumentQa {
     pub users: u32,
 }
 
-/// When questions are asked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Arrivals {
-    /// So many per second, as a Poisson process.
-    Poisson {
-        /// Requests per second.
-        rate: f64,
-    },
-    /// So many at once; the next when an answer is complete.
-    Closed {
-        /// How many.
-        concurrency: u32,
-    },
-}
-
 impl DocumentQa {
     /// The workload of one seed. The order of the questions is random, and so is who asks them.
     #[must_use]
     pub fn generate(&self, arrivals: Arrivals, streams: Streams) -> Workload {
-        let pacing = match arrivals {
-            Arrivals::Poisson { .. } => Pacing::Open,
-            Arrivals::Closed { concurrency } => Pacing::Closed { concurrency },
-        };
         let documents = u64::from(self.documents.max(1));
         let mut order: Vec<u64> = (0..u64::from(self.requests)).map(|question| question % documents).collect();
         streams.named("sharing").shuffle(&mut order);
         let mut users = streams.named("users");
-        let mut gaps = streams.named("arrivals");
-        let mut at = Time::ZERO;
-        let mut workload = Workload::new(pacing);
+        let mut times = arrivals.times(streams);
+        let mut workload = Workload::new(arrivals.pacing());
         for (question, document) in order.into_iter().enumerate() {
-            if let Arrivals::Poisson { rate } = arrivals {
-                // Far beyond any horizon it need not be exact.
-                at = Time(at.0.saturating_add(Span::from_secs_f64(gaps.exponential(1.0 / rate)).0));
-            }
             let prompt = [
                 Segment { id: 0, tokens: self.instruction },
                 Segment { id: 1 + document, tokens: self.document },
                 Segment { id: 1 + documents + question as u64, tokens: self.question },
             ];
             let user = users.below(u64::from(self.users.max(1)));
-            workload.push(at, Some(SessionId(user)), &prompt, self.answer);
+            workload.push(times.draw(), Some(SessionId(user)), &prompt, self.answer);
         }
         workload
+    }
+    /// The tokens of a prompt and its reply.
+    #[must_use]
+    pub fn most_tokens(&self) -> u64 {
+        let parts = [self.instruction, self.document, self.question, self.answer];
+        parts.iter().map(|tokens| u64::from(tokens.0)).sum()
     }
 }

@@ -8,7 +8,14 @@ use core::ops::Range;
 use kvcache::{ChainBuilder, SessionId, Span, Time, Tokens};
 
 pub mod document_qa; // one long document, many questions
+pub mod chat; // conversations of several turns
+pub mod shared_system; // unrelated questions behind one system prompt
+pub mod mixed; // prompts of very different lengths
+pub mod lengths; // how long what is drawn may be
+mod arrivals; // when generated requests are sent
 pub mod mooncake; // replay of a trace in Mooncake's format
+
+pub use arrivals::Arrivals;
 
 /// A stretch of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +75,19 @@ impl Workload {
     /// Adds a request with a reply that nobody will refer to.
     ///
     /// # Panics
-    /// Where the segments exceed 2^32 tokens or `at` runs backwards: readers and generators check both.
+    /// As [`Workload::push_with_reply`].
     pub fn push(&mut self, at: Time, session: Option<SessionId>, prompt: &[Segment], output: Tokens) {
+        let reply = Segment { id: PRIVATE | self.requests.len() as u64, tokens: output };
+        self.push_with_reply(at, session, prompt, reply);
+    }
+
+    /// Adds a request whose reply is the segment `reply`: a later prompt that goes on from here has `prompt`, then
+    /// `reply`, then what is new. Its id is below 2^63.
+    ///
+    /// # Panics
+    /// Where the prompt exceeds 2^32 tokens or `at` runs backwards: readers and generators check both. Where all prompts
+    /// together have 2^32 segments, which take 64 GiB.
+    pub fn push_with_reply(&mut self, at: Time, session: Option<SessionId>, prompt: &[Segment], reply: Segment) {
         assert!(self.requests.last().is_none_or(|last| last.at <= at), "requests are in order of sending");
         let from = self.segments.len() as u32;
         self.segments.extend(prompt.iter().filter(|segment| segment.tokens > Tokens::ZERO));
@@ -77,9 +95,9 @@ impl Workload {
             at,
             session,
             prompt: prompt.iter().map(|segment| segment.tokens).sum(),
-            output,
-            reply: PRIVATE | self.requests.len() as u64,
-            segments: from..self.segments.len() as u32,
+            output: reply.tokens,
+            reply: reply.id,
+            segments: from..u32::try_from(self.segments.len()).expect("segments are counted in 32 bits"),
         });
     }
 

@@ -7,8 +7,9 @@ use sim::cost::deployment::Deployment;
 use sim::cost::loading;
 use sim::streams::Streams;
 use sim::transport::PoolAccess;
+use sim::workload::Arrivals;
 use sim::workload::Workload;
-use sim::workload::document_qa::{Arrivals, DocumentQa};
+use sim::workload::document_qa::DocumentQa;
 
 /// Questions about long documents, on workers whose device remembers few of them.
 fn questions(seed: u64, concurrency: u32) -> Workload {
