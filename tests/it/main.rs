@@ -18,4 +18,5 @@ mod emulate; // the same cluster in wall time, over HTTP
 mod clients; // real clients against the served endpoint
 mod cli; // the command line as a stranger meets it
 mod lab; // settings: the lab file, --set, annotations
+mod routing; // which strategy serves which workload best
 mod folder; // a run as a folder

@@ -56,8 +56,7 @@ impl Lab {
             "engine.async_scheduling": async_scheduling,
             "engine.duplicates": duplicates_name(*duplicates),
         });
-        let mut parts =
-            vec![device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), describe_router(router)];
+        let mut parts = vec![device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), describe_router(router)];
         parts.extend(workloads::describe(self));
         parts.push(json!({ "price.usd_per_hour": usd_per_hour }));
         Value::Object(parts.into_iter().flat_map(section).collect())

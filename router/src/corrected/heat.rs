@@ -6,6 +6,8 @@
 use kvcache::{KeyMap, PieceKey, Span, Time};
 
 const WINDOW: Span = Span::from_secs(60);
+/// What was counted for less long tells nothing of a minute.
+const LEAST_COUNTED: Span = Span::from_secs(1);
 /// How much more than its share of requests those who hold a prefix are given room for, in thousandths.
 const HEADROOM: u64 = 1250;
 /// Requests per worker before shares mean anything.
@@ -22,6 +24,7 @@ pub(crate) struct Heat {
     now: Count,
     before: Count,
     window: u64,
+    since: Option<Time>,
 }
 
 impl Heat {
@@ -33,8 +36,25 @@ impl Heat {
             self.now = Count::default();
             self.window = window;
         }
+        self.since.get_or_insert(now);
         *self.now.of.entry(piece.0).or_default() += 1;
         self.now.all += 1;
+    }
+
+    fn hot(&self, piece: PieceKey) -> u64 {
+        let of = |count: &Count| u64::from(count.of.get(&piece.0).copied().unwrap_or(0));
+        of(&self.now) + of(&self.before)
+    }
+
+    /// How many requests for it each of `workers` workers will have in a minute, if they share them evenly and as many come
+    /// as lately, taken low: by two standard deviations of a Poisson count, so that few say nothing. At least one.
+    pub(crate) fn uses(&self, piece: PieceKey, workers: u16, now: Time) -> u64 {
+        let counted_since = Time(self.window.saturating_sub(1) * WINDOW.0).max(self.since.unwrap_or(now));
+        let counted = Span(now.0.saturating_sub(counted_since.0)).max(LEAST_COUNTED);
+        let hot = self.hot(piece);
+        let surely = hot.saturating_sub(2 * hot.isqrt());
+        let in_a_minute = u128::from(surely) * u128::from(WINDOW.0) / u128::from(counted.0);
+        (in_a_minute as u64 / u64::from(workers.max(1))).max(1)
     }
 
     /// How many of `workers` workers should hold it: as many as serve its share of all requests, with some room, and at
@@ -44,8 +64,7 @@ impl Heat {
         if all < ENOUGH * u64::from(workers) {
             return 1;
         }
-        let of = |count: &Count| u64::from(count.of.get(&piece.0).copied().unwrap_or(0));
-        let hot = of(&self.now) + of(&self.before);
+        let hot = self.hot(piece);
         let wanted = (hot * u64::from(workers) * HEADROOM).div_ceil(all * 1000);
         // What one worker serves anyway need not be spread.
         let wanted = if hot * u64::from(workers) <= all { 1 } else { wanted };

@@ -1,18 +1,21 @@
 //! `predicted-ttft`: the least expected time to first token, and what it costs others.
 //!
 //! ```text
-//! expected = what waits there + loading or computing what it lacks        (Forecast)
-//! cost     = expected + its own work * those who would wait for it + what it displaces
+//! expected = what waits there + own work                own: loading or computing what the worker lacks (Forecast)
+//! cost     = what waits there + own work as if it had what the best one has + the rest of it / uses
+//!          + own work * those who would wait for it + what it displaces
 //! ```
 //!
 //! What a tier has is loaded or computed again, whichever is expected to be faster, where the worker itself chooses so.
 //! Who goes to the place that is best for himself makes later ones wait: where queues are long it is better to save work
-//! than to be first, so a request's own work counts once more for each of those that wait at an average worker. And a
-//! prompt that is computed on a full device takes the place of what others may ask for again: each displaced token counts
+//! than to be first, so a request's own work counts once more for each of those that wait at an average worker. What many
+//! ask for is worth having at several workers: computing a prefix once more is divided among the requests that the worker
+//! would then have for it in a minute or two, or all would crowd where it was computed first. And a prompt that is computed on a full device takes the place of what others may ask for again: each displaced token counts
 //! as much of its recomputation as displaced tokens were asked for again lately.
 
 use crate::config::RouterConfig;
 use crate::corrected::backlog::Backlog;
+use crate::corrected::heat::Heat;
 use crate::forecast::Forecast;
 use crate::knowledge::Knowledge;
 use crate::request::{Decision, Reason};
@@ -20,13 +23,14 @@ use crate::router::{Asked, Choose};
 use crate::score::{Score, TierTokens};
 use alloc::vec;
 use alloc::vec::Vec;
-use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
+use kvcache::{Chain, RequestId, Span, Time, Tokens, WorkerId};
 
 #[derive(Debug)]
 pub(crate) struct Predicted {
     pub(crate) knowledge: Knowledge,
     forecasts: Vec<Option<Forecast>>,
     backlog: Backlog,
+    heat: Heat,
     externality: u16,
     lost_again: u16,
 }
@@ -34,7 +38,11 @@ pub(crate) struct Predicted {
 /// What is expected of a request at a worker.
 struct Expected {
     wait: Span,
+    /// Of that, until a pass under way ends.
+    pass: Span,
     own: Span,
+    /// What its own work would be, had the worker what the best one has.
+    ideal: Span,
     displaced: Tokens,
     loss: Span,
 }
@@ -45,6 +53,7 @@ impl Predicted {
             knowledge: Knowledge::new(config),
             forecasts: vec![None; usize::from(config.workers)],
             backlog: Backlog::new(config.workers),
+            heat: Heat::default(),
             externality: config.externality,
             lost_again: config.lost_again,
         }
@@ -60,20 +69,37 @@ impl Predicted {
         self.backlog.remove(worker, request, at);
     }
 
-    fn expect(&self, asked: &Asked<'_>, worker: WorkerId, known: TierTokens) -> Expected {
+    /// Among how many requests computing once more the first `best` tokens is divided.
+    fn uses(&mut self, chain: Chain<'_>, best: Tokens, asked: &Asked<'_>) -> u64 {
+        if best == Tokens::ZERO {
+            return 1;
+        }
+        let piece = chain.pieces()[chain.piece_of(best - Tokens(1))].key;
+        self.heat.note(piece, asked.now);
+        self.heat.uses(piece, asked.available.count(), asked.now)
+    }
+
+    /// `best` is the most that any worker has on its device.
+    fn expect(&self, asked: &Asked<'_>, worker: WorkerId, known: TierTokens, best: Tokens) -> Expected {
         let load = asked.loads.load(worker);
         let prompt = asked.request.chain.tokens();
         let forecast = self.forecasts[worker.index()].unwrap_or(UNKNOWN);
         let decoding = load.context_tokens.saturating_sub(load.new_tokens);
         let (own, new) = forecast.first_token(prompt, known.l0, known.l1, known.l2, decoding);
+        let ideal = if known.l0 == best {
+            own
+        } else {
+            own.min(forecast.first_token(prompt, best, Tokens::ZERO, Tokens::ZERO, decoding).0)
+        };
         let free = forecast.capacity.saturating_sub(self.knowledge.held(worker));
         let displaced = Tokens(u32::try_from(u64::from(new.0).saturating_sub(free)).unwrap_or(u32::MAX));
         // Who comes while a pass runs waits for its end: half of one, on average.
         let running = load.requests > load.prefilling || self.backlog.waiting(worker) > 0;
         let pass = forecast.least + forecast.per_context_token * decoding;
-        let wait = self.backlog.remaining(worker, asked.now).max(if running { Span(pass.0 / 2) } else { Span::ZERO });
+        let pass = if running { Span(pass.0 / 2) } else { Span::ZERO };
+        let wait = self.backlog.remaining(worker, asked.now).max(pass);
         let loss = Span(forecast.per_new_token.0 * u64::from(displaced.0) / 1000 * u64::from(self.lost_again));
-        Expected { wait, own, displaced, loss }
+        Expected { wait, pass, own, ideal, displaced, loss }
     }
 }
 
@@ -98,19 +124,25 @@ impl Choose for Predicted {
         self.knowledge.look(chain, asked.available, now);
         // Thousandths of those who wait at an average worker.
         let others = self.backlog.all() as u64 * u64::from(self.externality) / u64::from(asked.available.count());
+        let on_devices = |worker: WorkerId| self.knowledge.tiers()[worker.index()].l0;
+        let best = asked.available.iter().map(on_devices).max().unwrap_or_default();
+        let uses = self.uses(chain, best, asked);
         let mut scores = asked.scores(self.knowledge.tiers());
         let mut works = vec![Span::ZERO; scores.len()];
         for ((score, work), worker) in scores.iter_mut().zip(&mut works).zip((0..).map(WorkerId)) {
             if !score.available {
                 continue;
             }
-            let expected = self.expect(asked, worker, score.matched.unwrap_or_default());
+            let expected = self.expect(asked, worker, score.matched.unwrap_or_default(), best);
             let Score { cost, expected: ttft, displaced, age, .. } = score;
-            *work = expected.own;
+            // Whom it makes wait waits for the same pass, too.
+            let alone = self.backlog.waiting(worker) == 0;
+            *work = expected.own + if alone { expected.pass } else { Span::ZERO };
             *ttft = Some(expected.wait + expected.own);
             *displaced = Some(expected.displaced);
             *age = asked.age(self.knowledge.heard(worker));
-            *cost = Some((expected.wait + expected.own + expected.loss).0 + expected.own.0 / 1000 * others);
+            let own = expected.ideal.0 + (expected.own - expected.ideal).0 / uses;
+            *cost = Some((expected.wait + expected.loss).0 + own + expected.own.0 / 1000 * others);
         }
         let (worker, tied) = asked.cheapest(&scores, |worker| self.knowledge.held(worker));
         self.knowledge.sent(worker, chain, now);
