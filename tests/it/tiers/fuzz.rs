@@ -4,8 +4,8 @@
 
 use super::world::{TOKEN_BYTES, World, pool, tiers};
 use kvcache::{
-    Blocks, ChainBuilder, Choice, Costs, Deadline, Eviction, LoadMode, PoolConfig, RequestId, Span, StoreMode,
-    TierCost, Time, Tokens, Usage, WorkerId,
+    Blocks, ChainBuilder, Choice, Costs, Deadline, Eviction, HostConfig, LoadMode, PoolConfig, RequestId, Span,
+    StoreMode, TierCost, Time, Tokens, Usage, WorkerId,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -13,6 +13,7 @@ use router::{Api, Strategy};
 use sim::cluster::{Arrival, Cluster, Event};
 use sim::cost::{CostModel, Segment, Shape};
 use sim::replica::Output;
+use sim::simulate::{Path, simulate};
 use sim::transport::{ProbeMode, Reach};
 use sim::workload::{Pacing, Segment as Content, Workload};
 use std::collections::{BTreeMap, BTreeSet};
@@ -400,4 +401,35 @@ fn the_books_balance() {
         (short, preempted) = (short + events.short_loads, preempted + ledger.preemptions());
     }
     assert!(short > 100 && preempted > 100, "{short} short loads, {preempted} preemptions: too little to tell");
+}
+
+/// Replies so long that those who decode are preempted again and again, and loads that overlap: whoever has its blocks
+/// loaded and must wait is not robbed of them by one who then waits for the same.
+#[test]
+fn everybody_is_served_in_the_end() {
+    let mut preempted = 0;
+    for seed in 0..200 * seeds() {
+        let mut chance = Chance(ChaCha8Rng::seed_from_u64(80_000 + seed));
+        let mut world = world(&mut chance);
+        world.workers = 1;
+        let tiers = world.engine.tiers.as_mut().expect("it has some");
+        (tiers.load, tiers.save_decode_cache) = (LoadMode::Overlapped, true);
+        tiers.host = tiers.host.map(|host| HostConfig { capacity: 100_000 * TOKEN_BYTES, ..host });
+        let mut workload = Workload::new(Pacing::Open);
+        for _ in 0..20 {
+            let content = [(u64::from(chance.below(3)), 150), (10 + u64::from(chance.below(3)), 1 + chance.below(200))];
+            let content = content.map(|(id, tokens)| Content { id, tokens: Tokens(tokens) });
+            workload.push(Time::ZERO, None, &content, Tokens(1 + chance.below(340)));
+        }
+        let (mut cluster, mut events) = (world.cluster(Linear), 0);
+        let path = Path { latency: Span::ZERO, api: Api::Completions, names_session: true };
+        let ledger = simulate(&workload, &mut cluster, path, |_| {
+            events += 1;
+            assert!(events < 100_000, "seed {seed}: it goes on for ever in {world:?}");
+        });
+        let ledger = ledger.expect("it ends in time");
+        ledger.check();
+        preempted += ledger.preemptions();
+    }
+    assert!(preempted > 1000, "{preempted} preemptions: too few to tell");
 }
