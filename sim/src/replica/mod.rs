@@ -40,6 +40,7 @@ mod schedule; // who takes part in the next pass
 mod sequence; // one request
 mod tiers; // loads and stores: who waits for what
 mod came; // what becomes of them when it has come
+mod restart; // all of it gone
 
 use decoders::Decoders;
 use schedule::Batch;
@@ -186,7 +187,7 @@ pub enum Output {
         /// When.
         at: Time,
     },
-    /// It gave up its blocks and waits again.
+    /// It gave up its blocks, or lost them with its worker's process, and waits again.
     Preempted {
         /// Which.
         request: RequestId,
