@@ -101,6 +101,11 @@ impl Breaker {
         self.opened += u64::from(was_closed && !self.is_closed());
     }
 
+    /// Whoever calls starts afresh and knows nothing: it is closed. How often it opened stays counted.
+    pub const fn restart(&mut self) {
+        self.state = BreakerState::Closed { failures: 0 };
+    }
+
     /// How often it opened, having been closed.
     #[must_use]
     pub const fn opened(&self) -> u64 {

@@ -106,6 +106,13 @@ impl Stretch {
         passes
     }
 
+    /// Passes that ended by `at`: none up to all.
+    #[must_use]
+    pub fn passes_ended(&self, at: Time) -> u64 {
+        let passes = self.passes_until(at);
+        passes - u64::from(self.started + self.lasts(passes) > at)
+    }
+
     /// Passes that started before `at`: at least 1, at most all.
     #[must_use]
     pub fn passes_started(&self, at: Time) -> u64 {

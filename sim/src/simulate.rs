@@ -170,6 +170,6 @@ fn ends_a_request(event: &Event) -> bool {
     match event {
         Event::Refused { .. } => true,
         Event::Output { output, .. } => matches!(output, Finished { .. } | Cancelled { .. }),
-        Event::Routed { .. } | Event::Ran { .. } | Event::Stalled { .. } => false,
+        Event::Routed { .. } | Event::Ran { .. } | Event::Stalled { .. } | Event::Restarted { .. } => false,
     }
 }

@@ -6,3 +6,4 @@ mod best; // the least time to first token
 mod sharing; // what all prompts share, and what half of them do
 mod load; // overload, and steady load
 mod lag; // what is known late
+mod restart; // a worker that comes back cold

@@ -203,7 +203,7 @@ impl Engine {
                 Event::Refused { request, refusal, .. } => self.conclude(request, End::Refused(refusal)),
                 Event::Output { output, .. } => self.pass_on_output(output),
                 Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
-                Event::Stalled { .. } => {}
+                Event::Stalled { .. } | Event::Restarted { .. } => {}
             }
         }
     }

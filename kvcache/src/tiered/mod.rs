@@ -10,7 +10,8 @@
 //! * A load pins what it reads from L1 and gives every pin back exactly once.
 //! * One prefix is loaded once: whoever needs an object that is on its way waits for it.
 //! * What a load brought is a prefix: an outcome is the end of it, never a set.
-//! * An operation ends once; a second outcome, or one that nobody waits for, changes nothing.
+//! * An operation ends once; a second outcome, or one that nobody waits for, changes nothing: nor does one that comes
+//!   after the worker has restarted ([`TieredCache::restart`]).
 //! * Where nothing is loaded or stored, this is exactly [`WorkerCache`].
 
 use crate::breaker::Breaker;
@@ -30,6 +31,7 @@ mod choice; // load, or compute again?
 mod look; // what the tiers hold of a prompt
 mod load; // from the tiers to the device
 mod store; // from the device to the tiers
+mod restart; // all of it gone
 
 pub use choice::{Choice, Costs, TierCost};
 pub use config::{Deadline, LoadMode, StoreMode, TierConfig};

@@ -9,7 +9,7 @@ use crate::ledger::LowerTiers;
 use crate::replica::{EngineConfig, InvalidEngine, Output, Refused, Replica, Stall, Work};
 use crate::transport::{Transport, TransportConfig};
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use kvcache::{Chain, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};
 use router::{Api, Decision, Forecast, NoWorker, RouteRequest, Router, Signal};
@@ -18,6 +18,7 @@ mod agenda; // what will happen when
 mod moves; // what moves between tiers, and who stands still for it
 mod signals; // what the router hears, and when
 mod overlap; // what it could have known
+mod restart; // a worker's process dies
 
 use agenda::{Agenda, Due};
 pub use overlap::Overlap;
@@ -88,6 +89,16 @@ pub enum Event {
         /// How long.
         span: Span,
     },
+    /// A worker's process died and was back at once, cold.
+    Restarted {
+        /// Which worker.
+        worker: WorkerId,
+        /// How long its engine had computed the pass that was under way, and never ended. It kept the engine busy, and is
+        /// part of no [`Event::Ran`].
+        lost: Span,
+        /// When.
+        at: Time,
+    },
 }
 
 impl Refusal {
@@ -146,7 +157,8 @@ pub struct Cluster {
     block: Tokens,
     record_work: bool,
     agenda: Agenda,
-    starting: Vec<WorkerId>, // engines that are free and may have something to do
+    starting: Vec<WorkerId>,              // engines that are free and may have something to do
+    restarts: BTreeSet<(Time, WorkerId)>, // to come
     now: Time,
     events: VecDeque<Event>,
     signals: Signals,
@@ -200,6 +212,7 @@ impl Cluster {
             record_work: engine.record_work,
             agenda: Agenda::default(),
             starting: Vec::new(),
+            restarts: BTreeSet::new(),
             now: Time::ZERO,
             events: VecDeque::new(),
             signals: Signals::default(),
@@ -278,7 +291,8 @@ impl Cluster {
         }
         let pass = self.earliest().map(|due| due.at);
         let move_ends = self.transport.as_mut().and_then(Transport::due);
-        [pass, move_ends].into_iter().flatten().min()
+        let restart = self.restarts.first().map(|(at, _)| *at);
+        [pass, move_ends, restart].into_iter().flatten().min()
     }
 
     fn earliest(&mut self) -> Option<Due> {
@@ -295,6 +309,15 @@ impl Cluster {
     /// Where `to` lies in the past.
     pub fn advance(&mut self, to: Time) {
         assert!(to >= self.now, "time ran backwards");
+        while let Some((at, worker)) = self.restarts.first().copied().filter(|(at, _)| *at <= to) {
+            self.restarts.pop_first();
+            self.advance_undisturbed(at);
+            self.restart(worker);
+        }
+        self.advance_undisturbed(to);
+    }
+
+    fn advance_undisturbed(&mut self, to: Time) {
         loop {
             let next = self.earliest();
             let first = next.map_or(to, |due| due.at.min(to));

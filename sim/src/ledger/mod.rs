@@ -65,7 +65,7 @@ pub struct Record {
     pub first_token: Option<Time>,
     /// When its last token came out.
     pub last_token: Option<Time>,
-    /// How often it gave up its blocks.
+    /// How often it gave up its blocks, or lost them.
     pub preemptions: u32,
     /// How it ended.
     pub status: Status,
@@ -139,7 +139,7 @@ pub struct Ledger {
     stalls: [u128; 4],
     /// Gaps between consecutive tokens of a request, of all requests together.
     gaps: Histogram,
-    /// Time each worker's engine was occupied.
+    /// Time each worker's engine was occupied, be it for nothing.
     busy: Vec<Span>,
     // All workers together, in picoseconds: a few of them soon pass what a span holds.
     prefill: u128,
@@ -224,6 +224,8 @@ impl Ledger {
                 };
                 self.stalls[slot] += u128::from(span.0);
             }
+            // Nothing came of it: it is neither the prompts' time nor the replies', and no pass.
+            Event::Restarted { worker, lost, .. } => self.busy[worker.index()] += *lost,
         }
     }
 

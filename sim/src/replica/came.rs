@@ -48,17 +48,12 @@ impl Replica {
         }
     }
 
-    /// Who stepped aside waits again, where it would be if it had not: by order of arrival, behind those who were
-    /// preempted and wait at the head.
+    /// Who stepped aside waits again, where it would be if it had not. Were it anywhere else, two who take each other's
+    /// blocks at the head of the queue ([`Replica::make_room_among_waiting`]) could do so for ever.
     fn come_back(&mut self, id: SeqId) {
         self.sequences[id].phase = Phase::Waiting;
-        let request = self.sequences[id].request;
-        let came_later = |other: &SeqId| {
-            let other = &self.sequences[*other];
-            let preempted = other.admissions > 0 && other.hold.is_none();
-            !preempted && other.request > request
-        };
-        let place = self.waiting.iter().position(came_later).unwrap_or(self.waiting.len());
+        let turn = self.sequences[id].turn;
+        let place = self.waiting.partition_point(|other| self.sequences[*other].turn < turn);
         self.waiting.insert(place, id);
     }
 
@@ -182,7 +177,7 @@ impl Replica {
             return;
         }
         sequence.phase = Phase::Waiting;
-        self.waiting.push_front(id);
+        self.wait_first(id);
     }
 
     /// Takes a sequence that takes no part in passes out of wherever it waits.

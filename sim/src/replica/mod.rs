@@ -31,6 +31,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 use kvcache::{Blocks, CacheConfig, CacheEvent, Piece, RequestId, TierConfig, TieredCache, Time, Tokens, WorkerCache};
 
 mod decoders; // all sequences that decode, as one
@@ -39,6 +40,7 @@ mod schedule; // who takes part in the next pass
 mod sequence; // one request
 mod tiers; // loads and stores: who waits for what
 mod came; // what becomes of them when it has come
+mod restart; // all of it gone
 
 use decoders::Decoders;
 use schedule::Batch;
@@ -185,7 +187,7 @@ pub enum Output {
         /// When.
         at: Time,
     },
-    /// It gave up its blocks and waits again.
+    /// It gave up its blocks, or lost them with its worker's process, and waits again.
     Preempted {
         /// Which.
         request: RequestId,
@@ -236,7 +238,9 @@ pub struct Replica {
     threshold: Tokens,
     cache: TieredCache,
     sequences: Sequences,
-    waiting: VecDeque<SeqId>,
+    waiting: VecDeque<SeqId>, // in order of their turns
+    /// Turns given so far: to those who arrive from the end, to those who lost their blocks from the start.
+    turns: Range<i64>,
     running: Vec<SeqId>,    // in order of admission
     prefilling: Vec<SeqId>, // those of `running` that still compute what they were admitted with
     decoders: Decoders,
@@ -286,6 +290,7 @@ impl Replica {
             cache: TieredCache::new(WorkerCache::new(config.cache), config.tiers),
             sequences: Sequences::default(),
             waiting: VecDeque::new(),
+            turns: 0..0,
             running: Vec::new(),
             prefilling: Vec::new(),
             decoders: Decoders::new(config.cache.block),
@@ -333,9 +338,23 @@ impl Replica {
         }
         assert_eq!(pieces.last().map(|piece| piece.end), Some(prompt + output), "pieces name prompt and reply");
         let id = self.sequences.add(request, pieces, prompt, output);
-        self.waiting.push_back(id);
+        self.wait_last(id);
         self.ask_ahead(id, now);
         Ok(())
+    }
+
+    /// A sequence waits behind all others.
+    fn wait_last(&mut self, id: SeqId) {
+        self.sequences[id].turn = self.turns.end;
+        self.turns.end += 1;
+        self.waiting.push_back(id);
+    }
+
+    /// A sequence waits before all others, those included who have stepped aside.
+    fn wait_first(&mut self, id: SeqId) {
+        self.turns.start -= 1;
+        self.sequences[id].turn = self.turns.start;
+        self.waiting.push_front(id);
     }
 
     /// Whether an arrival now could be admitted by the next plan: where not, it ends no stretch.
@@ -444,6 +463,8 @@ impl Replica {
         assert!(self.decoders.count > 0 || self.decoders.is_idle(), "no decoder, no trace of one");
         let known = self.waiting.len() + self.running.len() + self.moves.looking.len() + self.moves.loading.len();
         assert_eq!(known, self.sequences.live(), "each sequence waits, runs, looks or loads");
+        let turns = self.waiting.iter().map(|id| self.sequences[*id].turn);
+        assert!(turns.is_sorted_by(|one, other| one < other), "who waits does so in order of turns");
     }
 
     /// Up to which token a running sequence has blocks.

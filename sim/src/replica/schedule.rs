@@ -296,7 +296,7 @@ impl Replica {
         sequence.phase = Phase::Waiting;
         sequence.computed = Tokens::ZERO;
         let request = sequence.request;
-        self.waiting.push_front(id);
+        self.wait_first(id);
         self.blocked = false;
         batch.preempted.push(id);
         self.outputs.push_back(Output::Preempted { request });

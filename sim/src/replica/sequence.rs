@@ -33,6 +33,8 @@ pub(super) struct Sequence {
     pub(super) prompt: Tokens,
     pub(super) output: Tokens, // tokens it will have emitted when it ends
     pub(super) phase: Phase,
+    /// Its place in line: the least waits at the head.
+    pub(super) turn: i64,
     pub(super) hold: Option<HoldId>,
     /// Tokens whose KV is there once all scheduled passes ended. A decoder's: when it joined.
     pub(super) computed: Tokens,
@@ -92,6 +94,7 @@ impl Sequences {
             prompt,
             output,
             phase: Phase::Waiting,
+            turn: 0,
             hold: None,
             computed: Tokens::ZERO,
             emitted: Tokens::ZERO,

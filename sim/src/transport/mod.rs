@@ -18,7 +18,8 @@
 //! and every byte crosses both the node's network and the server's.
 //!
 //! Every operation that comes in ends once (a store tells of its copy besides), loads by their deadline at the latest: what
-//! has come onto the device by then counts, if it is a prefix, and what has come into the host stays there.
+//! has come onto the device by then counts, if it is a prefix, and what has come into the host stays there. Only those of a
+//! worker whose process dies end without a word.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -31,7 +32,7 @@ use crate::replica::Asked;
 mod config; // what the ways are like
 mod begin; // from an operation to its parts
 mod transit; // an operation under way
-mod cut; // a load whose time is over
+mod cut; // what is stopped on its way
 mod due; // what ends when
 
 pub use config::{PoolAccess, ProbeMode, TransportConfig};
@@ -62,7 +63,7 @@ pub enum Reach {
     Silent,
 }
 
-/// Bytes that have been carried, of operations that ended; of a load that was cut short, what had come by its slowest way.
+/// Bytes that have been carried, of operations that ended; of what was stopped on its way, what had come by its slowest way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// From hosts to GPUs.
@@ -298,10 +299,15 @@ impl Transport {
     }
 
     fn answer(&mut self, index: u32, outcome: Result<Done, Failed>) {
+        let Transit { worker, op, .. } = self.transits[index as usize];
+        self.arrived.push_back(Arrived { worker, op, outcome });
+        self.vacate(index);
+    }
+
+    fn vacate(&mut self, index: u32) {
         let transit = &mut self.transits[index as usize];
         transit.life = transit.life.wrapping_add(1);
         transit.under_way = 0;
-        self.arrived.push_back(Arrived { worker: transit.worker, op: transit.op, outcome });
         self.vacant.push(index);
     }
 

@@ -100,4 +100,11 @@ fn it_counts_how_often_it_opened() {
     breaker.failed(at(21));
     breaker.failed(at(22));
     assert_eq!(breaker.opened(), 2);
+    // Who calls starts afresh: the count goes on, and it takes two failures again.
+    breaker.restart();
+    assert_eq!((breaker.opened(), breaker.is_closed()), (2, true));
+    breaker.failed(at(23));
+    assert!(breaker.is_closed());
+    breaker.failed(at(24));
+    assert_eq!(breaker.opened(), 3);
 }

@@ -1,4 +1,4 @@
-//! A cluster as its rules read: at each moment passes end, then requests arrive, then passes start.
+//! A cluster as its rules read: at each moment passes end, then workers restart, then requests arrive, then passes start.
 
 use super::cache::{Name, Names};
 use super::engine::{Engine, Ran};
@@ -8,7 +8,7 @@ use sim::cluster::Refusal;
 use sim::ledger::{Histogram, Record, Status};
 use sim::replica::{Output, Refused};
 use sim::workload::Pacing;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// All that can be known of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(super) struct OfWorker {
     /// Admissions, preemptions, first tokens and ends, in order.
     pub(super) told: Vec<Output>,
     pub(super) evicted: u64,
+    pub(super) lost: Span,
 }
 
 pub(super) struct Cluster<'a> {
@@ -72,15 +73,21 @@ impl<'a> Cluster<'a> {
             Pacing::Closed { concurrency } => (0..concurrency).for_each(|_| self.send_next(Time::ZERO)),
         }
         let model = self.scenario.cost.model();
+        let mut restarts: VecDeque<(Time, WorkerId)> = self.scenario.restarts.iter().copied().collect();
         loop {
             let ends = self.engines.iter().filter_map(|engine| engine.ends);
-            let Some(now) = ends.chain(self.due.first().map(|(at, _)| *at)).min() else { break };
+            let inputs = [self.due.first().map(|(at, _)| *at), restarts.front().map(|(at, _)| *at)];
+            let Some(now) = ends.chain(inputs.into_iter().flatten()).min() else { break };
             for worker in 0..self.engines.len() {
                 if self.engines[worker].ends == Some(now) {
                     let ended = self.engines[worker].end(now);
                     self.tell(worker);
                     (0..ended).for_each(|_| self.one_has_ended(now));
                 }
+            }
+            while let Some((_, worker)) = restarts.pop_front_if(|(at, _)| *at == now) {
+                self.engines[worker.index()].restart(now);
+                self.pool.values_mut().for_each(|holders| holders.retain(|holder| *holder != worker.index()));
             }
             while let Some((_, index)) = self.due.first().copied().filter(|(at, _)| *at == now) {
                 self.due.pop_first();
@@ -201,7 +208,8 @@ impl<'a> Cluster<'a> {
             }
             sat_out += engine.sat_out;
             outcome.passes += engine.ran.len() as u64;
-            outcome.workers.push(OfWorker { ran: engine.ran, told: engine.told, evicted: engine.cache.evicted });
+            let Engine { ran, told, lost, cache, .. } = engine;
+            outcome.workers.push(OfWorker { ran, told, evicted: cache.evicted, lost });
         }
         outcome.preemptions = outcome.records.iter().map(|record| u64::from(record.preemptions)).sum();
         (outcome, sat_out)

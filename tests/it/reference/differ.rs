@@ -6,7 +6,7 @@ use super::scenario::{Routing, Scenario};
 use kvcache::{RequestId, Span, Time};
 use router::{Api, Router, RouterConfig, Strategy};
 use sim::cluster::{Arrival, Cluster, Event};
-use sim::ledger::Ledger;
+use sim::ledger::{Ledger, Status};
 use sim::replica::{Output, Work};
 use sim::simulate::{Path, simulate};
 use std::fmt::Debug;
@@ -22,6 +22,8 @@ pub(super) struct Seen {
     pub(super) passes: u64,
     /// Passes that the simulator ran as part of a longer stretch.
     pub(super) stretched: u64,
+    /// Restarts in the middle of a pass, of which so many in a stretch, and at the very end of one.
+    pub(super) crashes: [u64; 3],
 }
 
 fn fast_cluster(scenario: &Scenario) -> Cluster {
@@ -32,8 +34,11 @@ fn fast_cluster(scenario: &Scenario) -> Cluster {
         config.strategy = Strategy::KvAware;
         (config.kv_aware_threshold, config.qps_window) = (threshold, window);
     }
-    Cluster::new(scenario.workers, scenario.engine, Router::new(config), scenario.cost.model(), None)
-        .expect("valid settings")
+    let router = Router::new(config);
+    let mut cluster =
+        Cluster::new(scenario.workers, scenario.engine, router, scenario.cost.model(), None).expect("valid settings");
+    scenario.restarts.iter().for_each(|(at, worker)| cluster.restart_at(*worker, *at));
+    cluster
 }
 
 fn path(scenario: &Scenario) -> Path {
@@ -48,7 +53,27 @@ pub(super) fn fast(scenario: &Scenario) -> (Outcome, Vec<Event>) {
         .expect("it ends in time");
     ledger.check();
     cluster.check();
+    if scenario.engine.record_work {
+        check_tokens(&ledger, &events);
+    }
     (outcome(&ledger, &cluster, &events), events)
+}
+
+/// Whoever waits for every token is told of each once.
+fn check_tokens(ledger: &Ledger, events: &[Event]) {
+    let mut told = vec![0; ledger.records().len()];
+    for event in events {
+        let Event::Output { output, .. } = event else { continue };
+        match output {
+            Output::FirstToken { request, .. } | Output::Resumed { request, .. } => told[request.0 as usize] += 1,
+            Output::Tokens { request, count } => told[request.0 as usize] += count,
+            _ => {}
+        }
+    }
+    for (record, told) in ledger.records().iter().zip(told) {
+        let output = if record.status == Status::Completed { u64::from(record.output.0) } else { 0 };
+        assert_eq!(told, output, "tokens told of {record:?}");
+    }
 }
 
 fn outcome(ledger: &Ledger, cluster: &Cluster, events: &[Event]) -> Outcome {
@@ -79,6 +104,7 @@ fn of_workers(cluster: &Cluster, events: &[Event]) -> Vec<OfWorker> {
             Event::Output { output: Output::Resumed { .. } | Output::Tokens { .. }, .. }
             | Event::Routed { .. }
             | Event::Refused { .. } => {}
+            Event::Restarted { worker, lost, .. } => workers[worker.index()].lost += *lost,
             Event::Output { worker, output } => workers[worker.index()].told.push(*output),
             Event::Stalled { .. } => panic!("nothing to wait for without lower tiers"),
         }
@@ -105,7 +131,28 @@ pub(super) fn compare(scenario: &Scenario) -> Seen {
         refused: fast.records.iter().filter(|record| record.admitted.is_none()).count() as u64,
         passes: slow.passes,
         stretched: slow.passes - stretches,
+        crashes: crashes(&events),
     }
+}
+
+/// Restarts in the middle of a pass; of those, after at least one of the same stretch has ended; at the end of a pass.
+fn crashes(events: &[Event]) -> [u64; 3] {
+    let mut crashes = [0; 3];
+    let mut latest = None;
+    for event in events {
+        match event {
+            Event::Ran { worker, stretch, .. } => latest = Some((*worker, *stretch)),
+            Event::Restarted { worker, lost, at } => {
+                let ends = latest.filter(|(of, _)| of == worker).map(|(_, stretch)| (stretch.ends(), stretch.passes));
+                let in_pass = *lost > Span::ZERO;
+                crashes[0] += u64::from(in_pass);
+                crashes[1] += u64::from(in_pass && ends.is_some_and(|(end, passes)| passes > 1 && end + *lost == *at));
+                crashes[2] += u64::from(ends.is_some_and(|(end, _)| end == *at));
+            }
+            _ => {}
+        }
+    }
+    crashes
 }
 
 /// Panics with the first difference, the earliest cause first.
@@ -121,7 +168,8 @@ fn same(fast: &Outcome, slow: &Outcome) {
 pub(super) fn same_worker(fast: &OfWorker, slow: &OfWorker) {
     same_list("pass", &fast.ran, &slow.ran);
     same_list("output", &fast.told, &slow.told);
-    assert_eq!(fast.evicted, slow.evicted, "blocks evicted");
+    assert_eq!(fast.evicted, slow.evicted, "blocks evicted since the last restart");
+    assert_eq!(fast.lost, slow.lost, "engine time of passes that never ended");
 }
 
 fn same_list<T: PartialEq + Debug>(what: &str, fast: &[T], slow: &[T]) {

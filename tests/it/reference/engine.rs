@@ -75,6 +75,8 @@ pub(super) struct Engine {
     pub(super) ran: Vec<Ran>,
     pub(super) told: Vec<Output>,
     pub(super) gaps: Vec<Span>,
+    /// Engine time of passes that never ended.
+    pub(super) lost: Span,
     /// Times that a decoder found no budget.
     pub(super) sat_out: u64,
 }
@@ -94,6 +96,7 @@ impl Engine {
             ran: Vec::new(),
             told: Vec::new(),
             gaps: Vec::new(),
+            lost: Span::ZERO,
             sat_out: 0,
         }
     }
@@ -343,6 +346,28 @@ impl Engine {
         }
         sequence.emitted += 1;
         sequence.last_token = now;
+    }
+
+    /// The process dies: what is planned or under way comes to nothing, and everybody waits again, first come first served.
+    pub(super) fn restart(&mut self, now: Time) {
+        if self.flight.take().is_some() {
+            let ran = self.ran.pop().expect("the one under way was begun last");
+            self.lost += now.since(ran.started);
+        }
+        (self.next, self.ends) = (None, None);
+        self.cache = Cache::new(&self.config.cache);
+        let mut here: Vec<usize> = self.running.iter().chain(&self.waiting).copied().collect();
+        here.sort_unstable();
+        for id in &here {
+            let sequence = &mut self.sequences[*id];
+            if self.running.contains(id) {
+                self.told.push(Output::Preempted { request: sequence.request });
+            }
+            (sequence.held, sequence.computed, sequence.sampled) = (Held::default(), 0, None);
+            sequence.promised = sequence.emitted;
+        }
+        self.running.clear();
+        self.waiting = here.into();
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -86,6 +86,28 @@ fn the_simulator_agrees_with_the_reference_4() {
 }
 
 #[test]
+fn the_simulator_agrees_with_the_reference_where_workers_restart() {
+    let all = each(40_000..40_600, |seed, scenario| differ::compare(&scenario.clone().with_restarts(seed)));
+    tell(&all);
+    let crashes = [0, 1, 2].map(|kind| all.iter().map(|seen| seen.crashes[kind]).sum::<u64>());
+    eprintln!("{crashes:?} restarts in a pass, in a stretch, at the end of a pass");
+    assert!(all.len() < 100 || (crashes[1] > 500 && crashes[2] > 100), "{crashes:?}: too few to tell");
+}
+
+#[test]
+fn stretches_change_nothing_where_workers_restart() {
+    each(50_000..50_150, |seed, scenario| {
+        let with = |max_repeats| {
+            let mut scenario = scenario.clone().with_restarts(seed);
+            (scenario.engine.max_repeats, scenario.engine.record_work) = (max_repeats, true);
+            differ::fast(&scenario).0
+        };
+        assert!(with(1) == with(16384), "pass by pass, the outcome is another");
+        Seen::default()
+    });
+}
+
+#[test]
 fn stretches_change_nothing() {
     each(10_000..10_150, |_, scenario| {
         let with = |max_repeats| {

@@ -1,7 +1,7 @@
 //! What the comparison is about: random workloads on small, badly configured clusters. A workload in which nothing is
 //! preempted, evicted or shared finds nothing.
 
-use kvcache::{Blocks, CacheConfig, Duplicates, Span, Time, Tokens};
+use kvcache::{Blocks, CacheConfig, Duplicates, Span, Time, Tokens, WorkerId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sim::cost::{CostModel, Segment as Line, Shape};
@@ -85,6 +85,8 @@ pub(super) struct Scenario {
     pub(super) routing: Routing,
     pub(super) cost: Cost,
     pub(super) latency: Span,
+    /// Who restarts when, in order.
+    pub(super) restarts: Vec<(Time, WorkerId)>,
 }
 
 impl Scenario {
@@ -117,7 +119,26 @@ impl Scenario {
                 _ => Cost::Instant,
             },
             latency: Span(chance.pick(&[0, 0, 1, 20]) * 1_000_000_000),
+            restarts: Vec::new(),
         }
+    }
+}
+
+impl Scenario {
+    /// The same, but now and then a worker restarts; often when a pass ends, and sometimes two at a time.
+    pub(super) fn with_restarts(mut self, seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let last = self.workload.requests().last().map_or(Time::ZERO, |request| request.at);
+        let most = (last.0 / 1_000_000_000) as u32 + 2000;
+        for _ in 0..chance.pick(&[1, 3, 10, 40]) {
+            let at = Span::from_millis(u64::from(chance.within(0, most))) + self.latency;
+            let odd = Span(chance.pick(&[0, 0, 0, 1, 333_333_333]));
+            let worker = WorkerId(chance.within(0, u32::from(self.workers) - 1) as u16);
+            self.restarts.push((Time::ZERO + at + odd, worker));
+        }
+        self.restarts.sort_unstable();
+        self.restarts.dedup();
+        self
     }
 }
 

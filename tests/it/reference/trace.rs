@@ -36,7 +36,9 @@ fn agrees(requests: usize, async_scheduling: bool, routing: Routing) {
         },
     };
     let (workload, latency) = (workload.sped_up(0.7), Span::from_millis(20));
-    let seen = differ::compare(&Scenario { workload, engine, workers: 2, routing, cost: Cost::Linear, latency });
+    let restarts = Vec::new();
+    let seen =
+        differ::compare(&Scenario { workload, engine, workers: 2, routing, cost: Cost::Linear, latency, restarts });
     eprintln!("{seen:?}");
     assert!(seen.preemptions > 100 && seen.evicted > 100_000 && seen.stretched > 10_000, "{seen:?}");
 }

@@ -4,6 +4,9 @@ use crate::support::{conversation, project};
 use driver::endpoint::Endpoint;
 use driver::experiment::{Case, Experiment, Load, Outcome, Source, Tiers};
 use router::Strategy;
+use sim::cluster::Cluster;
+use sim::simulate::Path;
+use sim::workload::Workload;
 use std::collections::BTreeMap;
 
 /// What is sent to which fleet.
@@ -66,15 +69,26 @@ impl Bench {
         Self { load, ..self }
     }
 
-    fn outcome(&self, strategy: Strategy, seed: u64) -> Outcome {
-        let case = Case {
+    fn case(&self, strategy: Strategy, seed: u64) -> Case {
+        Case {
             strategy,
             cache: self.cache,
             replicas: self.replicas,
             load: self.load,
             seed,
             settings: self.settings.clone(),
-        };
+        }
+    }
+
+    /// What it takes to run a case by hand.
+    pub(super) fn prepare(&self, strategy: Strategy, seed: u64) -> (Workload, Cluster, Path) {
+        let assembled = self.experiment.assemble(&self.case(strategy, seed)).expect("it can be simulated");
+        let workload = self.experiment.source.workload(&assembled.lab, self.load, seed);
+        (workload, assembled.cluster(), assembled.path)
+    }
+
+    fn outcome(&self, strategy: Strategy, seed: u64) -> Outcome {
+        let case = self.case(strategy, seed);
         let assembled = self.experiment.assemble(&case).expect("it can be simulated");
         let outcome = self.experiment.run(case, &assembled).expect("it ends in time");
         assert_eq!(outcome.summary.failed, 0, "everything completes");

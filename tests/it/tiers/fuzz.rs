@@ -1,21 +1,23 @@
 //! Random clusters with tiers so small that everything goes wrong: loads come short, are cut off by their deadline, or
-//! find the pool gone; blocks run out; clients leave at any moment; shards are lost. After every step all laws hold, and
-//! in the end every request has ended once and nothing is held any more.
+//! find the pool gone; blocks run out; clients leave at any moment; shards are lost; workers restart. After every step all
+//! laws hold, and in the end every request has ended once and nothing is held any more.
 
-use super::world::{TOKEN_BYTES, World, pool, tiers};
+use super::world::{TOKEN_BYTES, World, outlast_the_dead, pins_nothing, pool, tiers};
 use kvcache::{
-    Blocks, ChainBuilder, Choice, Costs, Deadline, Eviction, LoadMode, PoolConfig, RequestId, Span, StoreMode,
-    TierCost, Time, Tokens, Usage, WorkerId,
+    Blocks, ChainBuilder, Choice, Costs, Deadline, Eviction, HostConfig, LoadMode, PoolConfig, RequestId, Span,
+    StoreMode, TierCost, Time, Tokens, Usage, WorkerId,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use router::{Api, Strategy};
 use sim::cluster::{Arrival, Cluster, Event};
 use sim::cost::{CostModel, Segment, Shape};
-use sim::replica::Output;
+use sim::replica::{Output, Replica};
+use sim::simulate::{Path, simulate};
 use sim::transport::{ProbeMode, Reach};
 use sim::workload::{Pacing, Segment as Content, Workload};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 struct Linear;
 
@@ -51,6 +53,9 @@ struct Seen {
     short: u64,
     preempted: u64,
     stalls: u64,
+    restarts: u64,
+    /// Passes that were under way at a restart.
+    lost: u64,
 }
 
 const CHUNK: u32 = 32;
@@ -161,6 +166,10 @@ impl History {
                     self.note_output(output);
                 }
                 Event::Ran { .. } => self.passes += 1,
+                Event::Restarted { lost, .. } => {
+                    self.seen.restarts += 1;
+                    self.seen.lost += u64::from(lost > Span::ZERO);
+                }
             }
         }
     }
@@ -241,12 +250,25 @@ impl History {
         }
     }
 
+    fn restart(&mut self) {
+        let worker = WorkerId(self.chance.below(self.cluster.replicas().count() as u32) as u16);
+        let before = self.cluster.replicas().nth(worker.index()).map(Replica::live);
+        self.cluster.restart(worker);
+        let replica = self.cluster.replicas().nth(worker.index()).expect("it is there");
+        assert!(Some(replica.live()) <= before, "only who was taken back has gone");
+        let usage = replica.cache().usage();
+        assert_eq!(usage.free, replica.config().cache.capacity, "the device is empty");
+        assert!(replica.cache().host().is_none_or(|host| host.usage().ready == 0), "L1 is empty");
+        self.note();
+    }
+
     fn live_through(mut self, steps: u32) -> Seen {
         for _ in 0..steps {
             match self.chance.below(100) {
                 0..45 => self.arrive(),
                 45..53 => self.cancel(),
                 53..55 => self.disturb(),
+                55..57 => self.restart(),
                 _ => {
                     let now = self.cluster.now();
                     let gap = Span::from_micros(u64::from(self.chance.below(3000)));
@@ -272,6 +294,7 @@ impl History {
                 assert_eq!((host.usage().pinned, host.usage().pending), (0, 0), "nothing is pinned or pending");
             }
         }
+        outlast_the_dead(&mut self.cluster);
         self.seen
     }
 }
@@ -297,7 +320,7 @@ fn seeds() -> u64 {
 #[test]
 fn all_laws_hold_whatever_happens() {
     let all: Vec<Seen> = (0..400 * seeds()).map(|seed| history(seed, 250)).collect();
-    let counts: [fn(&Seen) -> u64; 8] = [
+    let counts: [fn(&Seen) -> u64; 10] = [
         |s| s.finished,
         |s| s.cancelled,
         |s| s.loads,
@@ -306,6 +329,8 @@ fn all_laws_hold_whatever_happens() {
         |s| s.short,
         |s| s.preempted,
         |s| s.stalls,
+        |s| s.restarts,
+        |s| s.lost,
     ];
     for of in counts {
         let total: u64 = all.iter().map(of).sum();
@@ -319,6 +344,7 @@ enum Act {
     Arrive,
     Cancel(u64),
     Disturb,
+    Restart,
     Look,
 }
 
@@ -333,6 +359,7 @@ fn outcome(world: &World, seed: u64, acts: &[(Time, Act)]) -> (Vec<(WorkerId, Ou
             Act::Arrive => history.arrive(),
             Act::Cancel(request) => history.cancel_one(RequestId(*request)),
             Act::Disturb => history.disturb(),
+            Act::Restart => history.restart(),
             Act::Look => {}
         }
     }
@@ -346,9 +373,19 @@ fn outcome(world: &World, seed: u64, acts: &[(Time, Act)]) -> (Vec<(WorkerId, Ou
 /// Running passes as one stretch has exactly the outcome of going pass by pass, whatever moves meanwhile.
 #[test]
 fn stretches_change_nothing() {
-    let (mut stretches, mut passes) = (0, 0);
     // The last two once showed a difference.
-    for seed in (1000..1000 + 200 * seeds()).chain([2888, 3832]) {
+    both_ways((1000..1000 + 200 * seeds()).chain([2888, 3832]), 80..80);
+}
+
+#[test]
+fn stretches_change_nothing_where_workers_restart() {
+    both_ways(40_000..40_000 + 200 * seeds(), 80..90);
+}
+
+/// Lives through the scripts of `seeds` both ways. `restarts` is which of a hundred acts are some.
+fn both_ways(seeds: impl Iterator<Item = u64>, restarts: Range<u32>) {
+    let (mut stretches, mut passes) = (0, 0);
+    for seed in seeds {
         let mut chance = Chance(ChaCha8Rng::seed_from_u64(seed));
         let mut world = world(&mut chance);
         let mut at = Time::ZERO;
@@ -359,6 +396,7 @@ fn stretches_change_nothing() {
                     0..60 => Act::Arrive,
                     60..75 => Act::Cancel(u64::from(chance.below(step as u32 + 1))),
                     75..80 => Act::Disturb,
+                    other if restarts.contains(&other) => Act::Restart,
                     _ => Act::Look,
                 };
                 (at, act)
@@ -381,9 +419,18 @@ fn stretches_change_nothing() {
 /// between tokens fill the time from the first to the last.
 #[test]
 fn the_books_balance() {
-    let (mut short, mut preempted) = (0, 0);
     // The last three tell of what few others do: a last token, and a stray one, taken back with a load that came short.
-    for seed in (20_000..20_000 + 300 * seeds()).chain([20_932, 21_386, 28_436]) {
+    balance((20_000..20_000 + 300 * seeds()).chain([20_932, 21_386, 28_436]), 0);
+}
+
+#[test]
+fn the_books_balance_where_workers_restart() {
+    balance(60_000..60_000 + 300 * seeds(), 12);
+}
+
+fn balance(seeds: impl Iterator<Item = u64>, most_restarts: u32) {
+    let (mut short, mut preempted) = (0, 0);
+    for seed in seeds {
         let mut chance = Chance(ChaCha8Rng::seed_from_u64(seed));
         let world = world(&mut chance);
         let mut workload = Workload::new(Pacing::Open);
@@ -395,9 +442,50 @@ fn the_books_balance() {
             let content = [(document, 150), turn].map(|(id, tokens)| Content { id, tokens: Tokens(tokens) });
             workload.push(at, None, &content, Tokens(1 + chance.below(90)));
         }
-        let (ledger, _) = world.run(Linear, &workload);
+        let mut cluster = world.cluster(Linear);
+        let restarts = if most_restarts > 0 { 1 + chance.below(most_restarts) } else { 0 };
+        for _ in 0..restarts {
+            let at = Time::ZERO + Span::from_micros(u64::from(chance.below(120_000)));
+            cluster.restart_at(WorkerId(chance.below(u32::from(world.workers)) as u16), at);
+        }
+        let ledger = World::serve(&mut cluster, &workload);
+        if restarts == 0 {
+            assert!(pins_nothing(&cluster), "every lease is released, every put ended");
+        }
+        outlast_the_dead(&mut cluster);
         let events = ledger.summary(None).tier_events.expect("there are lower tiers");
         (short, preempted) = (short + events.short_loads, preempted + ledger.preemptions());
     }
     assert!(short > 100 && preempted > 100, "{short} short loads, {preempted} preemptions: too little to tell");
+}
+
+/// Replies so long that those who decode are preempted again and again, and loads that overlap: whoever has its blocks
+/// loaded and must wait is not robbed of them by one who then waits for the same.
+#[test]
+fn everybody_is_served_in_the_end() {
+    let mut preempted = 0;
+    for seed in 0..200 * seeds() {
+        let mut chance = Chance(ChaCha8Rng::seed_from_u64(80_000 + seed));
+        let mut world = world(&mut chance);
+        world.workers = 1;
+        let tiers = world.engine.tiers.as_mut().expect("it has some");
+        (tiers.load, tiers.save_decode_cache) = (LoadMode::Overlapped, true);
+        tiers.host = tiers.host.map(|host| HostConfig { capacity: 100_000 * TOKEN_BYTES, ..host });
+        let mut workload = Workload::new(Pacing::Open);
+        for _ in 0..20 {
+            let content = [(u64::from(chance.below(3)), 150), (10 + u64::from(chance.below(3)), 1 + chance.below(200))];
+            let content = content.map(|(id, tokens)| Content { id, tokens: Tokens(tokens) });
+            workload.push(Time::ZERO, None, &content, Tokens(1 + chance.below(340)));
+        }
+        let (mut cluster, mut events) = (world.cluster(Linear), 0);
+        let path = Path { latency: Span::ZERO, api: Api::Completions, names_session: true };
+        let ledger = simulate(&workload, &mut cluster, path, |_| {
+            events += 1;
+            assert!(events < 100_000, "seed {seed}: it goes on for ever in {world:?}");
+        });
+        let ledger = ledger.expect("it ends in time");
+        ledger.check();
+        preempted += ledger.preemptions();
+    }
+    assert!(preempted > 1000, "{preempted} preemptions: too few to tell");
 }

@@ -7,4 +7,5 @@ mod golden; // numbers to follow by hand, and AWS's beside ours
 mod slow; // a slow L2 hurts who always loads, and never who may choose
 mod transport; // the ways between the tiers alone
 mod cancel; // who leaves, or is preempted
+mod restarts; // whose worker dies
 mod stories; // times worked out by hand

@@ -116,17 +116,34 @@ impl World {
 
     /// The same on a cluster that was made before.
     pub(super) fn run_on(&self, cluster: &mut Cluster, workload: &Workload) -> Ledger {
+        let ledger = Self::serve(cluster, workload);
+        assert!(pins_nothing(cluster), "every lease is released, every put ended");
+        ledger
+    }
+
+    /// The same where workers may die, and leave something behind in the pool.
+    pub(super) fn serve(cluster: &mut Cluster, workload: &Workload) -> Ledger {
         let path = Path { latency: Span::ZERO, api: Api::Completions, names_session: true };
         let ledger = simulate(workload, cluster, path, |_: &Event| {}).expect("it ends in time");
         ledger.check();
         cluster.check();
-        if let Some(pool) = cluster.transport().and_then(|transport| transport.pool()) {
-            let pinned = |shard| pool.usage(shard).pinned;
-            assert!(
-                (0..pool.config().shards).all(|shard| pinned(shard) == 0),
-                "every lease is released, every put ended"
-            );
-        }
         ledger
     }
+}
+
+/// Whether nothing in the pool is leased or being put.
+pub(super) fn pins_nothing(cluster: &Cluster) -> bool {
+    let pool = cluster.transport().and_then(|transport| transport.pool());
+    pool.is_none_or(|pool| (0..pool.config().shards).all(|shard| pool.usage(shard).pinned == 0))
+}
+
+/// What a worker that died had leased, or begun to put, is over in time.
+pub(super) fn outlast_the_dead(cluster: &mut Cluster) {
+    let now = cluster.now() + Span::from_secs(31);
+    cluster.advance(now);
+    if let Some(pool) = cluster.transport_mut().and_then(|transport| transport.pool_mut()) {
+        pool.timeout(now);
+        pool.check();
+    }
+    assert!(pins_nothing(cluster), "every lease and every put is over");
 }

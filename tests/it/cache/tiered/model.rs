@@ -357,6 +357,19 @@ impl Model {
         }
     }
 
+    /// Nothing is left but what was counted, and the numbers that operations go on from.
+    pub(super) fn restart(&mut self) {
+        self.device.restart();
+        if let Some(host) = &mut self.host {
+            host.clear();
+        }
+        self.breaker = self.tiers.map(|tiers| Breaker::new(tiers.breaker));
+        self.judge = Judge::new(self.tiers);
+        self.probes.clear();
+        self.loads.clear();
+        self.stores.clear();
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         let awaited = self.loads.values().filter(|load| !load.given_up && load.left.is_none());
         awaited.filter_map(|load| load.deadline).min()

@@ -243,6 +243,36 @@ impl World {
         self.seen.when("store without L1", self.model.host.is_none());
     }
 
+    /// The worker's process dies with all that is under way, and whoever is here begins anew.
+    pub(super) fn restart(&mut self) -> &'static str {
+        let holds = || self.requests.iter().filter_map(|request| request.holds.as_ref());
+        let waits = |waits: fn(&Waits) -> bool| holds().any(|holds| waits(&holds.waits));
+        let is = |task: fn(&Task) -> bool| self.pending.iter().any(|op| task(&op.task));
+        for (what, happened) in [
+            ("restart with a load planned", waits(|waits| matches!(waits, Waits::ToStart(_)))),
+            ("restart during a load", waits(|waits| matches!(waits, Waits::ForLoad(_)))),
+            ("restart during a load for one who left", self.model.kept() > 0),
+            ("restart during a copy", self.cache.copying() > 0),
+            ("restart during a question", is(|task| matches!(task, Task::Probe { .. }))),
+            ("restart with the breaker open", !self.model.is_closed()),
+        ] {
+            self.seen.when(what, happened);
+        }
+        for request in &mut self.requests {
+            if let Some(holds) = request.holds.take() {
+                self.cache.release(holds.hold, Tokens(holds.reserved));
+                self.model.release(holds.seat);
+            }
+            (request.inquiry, request.expected) = (Inquiry::New, Inquiry::New);
+        }
+        // What comes of them later is to change nothing.
+        self.past.extend(self.pending.drain(..).map(|op| op.id));
+        self.seen.saw("blocks evicted", self.model.device.evicted);
+        self.cache.restart();
+        self.model.restart();
+        "restart"
+    }
+
     /// Finished, preempted, or cancelled, whatever it waits for.
     pub(super) fn release(&mut self) -> &'static str {
         // Mostly not in the middle of a load: of those there are to be many.

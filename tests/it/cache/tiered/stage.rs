@@ -122,6 +122,12 @@ impl Stage {
                 self.play(&format!("compute {who}"));
                 self.end(who);
             }
+            ["restart"] => {
+                let whom: Vec<String> = self.requests.keys().cloned().collect();
+                whom.iter().for_each(|who| self.end(who));
+                self.cache.restart();
+            }
+            ["restart", "at", "once"] => self.cache.restart(),
             ["flood"] => self.flood(),
             ["wait", seconds] => self.now += Span::from_secs_f64(seconds.parse().expect("seconds")),
             ["late"] => {

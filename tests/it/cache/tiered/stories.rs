@@ -314,3 +314,41 @@ fn the_host_is_told_the_time() {
         );
     }
 }
+
+#[test]
+fn a_restart_empties_device_and_host() {
+    // A copy is under way, another has been made; neither changes anything any more, and numbers go on.
+    check(
+        both(),
+        "start x ab; #1 has 0; start x; compute x; #2 copied; start y cd; #3 has 0; start y; compute y; usage; restart; usage;
+         #2 stored; #4 copied; #4 stored; usage; start z abcd",
+        "x waits, #1 probe 0..1, x 0+0, #2 store 0..1 8 pool, copied, y waits, #3 probe 0..1, y 0+0, #4 store 0..1 8 pool,
+         device 4 0 4 0 kept 0 host 8 8 0, device 8 0 0 0 kept 0 host 0 0 0,
+         nothing, nothing, nothing, device 8 0 0 0 kept 0 host 0 0 0, z waits, #5 probe 0..2",
+    );
+    // x is loaded for, and w was: what the loads kept comes free. Nobody waits for the answer to y's question.
+    check(
+        both(),
+        "start x abcd; #1 has 2; start x; start w efg; #3 has 1; start w; end w; start y hi; usage; restart; usage;
+         #2 brought 2; #4 brought 1; #5 has 1; usage; start z abcd",
+        "x waits, #1 probe 0..2, x 0+15, #2 load 0..0..2 0+16, w waits, #3 probe 0..1, w 0+8, #4 load 0..0..1 0+8,
+         y waits, #5 probe 0..1, device 1 7 0 0 kept 3 host 0 24 0, device 8 0 0 0 kept 0 host 0 0 0,
+         nothing, nothing, nothing, device 8 0 0 0 kept 0 host 0 0 0, z waits, #6 probe 0..2",
+    );
+}
+
+#[test]
+fn a_restart_forgets_who_could_not_be_reached() {
+    // Two failures leave the pool alone: w computes without asking. After a restart z asks.
+    check(
+        pool(),
+        "start x ab; #1 unreachable; start y cd; #2 unreachable; start w ef; end w; restart; start z ab",
+        "x waits, #1 probe 0..1, y waits, #2 probe 0..1, w 0+0, z waits, #3 probe 0..1",
+    );
+}
+
+#[test]
+#[should_panic(expected = "requests must let go before the worker restarts")]
+fn a_restart_waits_for_those_who_are_loaded_for() {
+    check(both(), "start x abcd; #1 has 2; start x; restart at once", "");
+}

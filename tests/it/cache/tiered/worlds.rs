@@ -289,6 +289,7 @@ impl History for World {
             43..60 => self.advance(),
             60..79 => self.answer(),
             79..91 => self.release(),
+            91 if self.chance.percent(25) => self.restart(),
             _ => self.wait(),
         }
     }
@@ -320,7 +321,7 @@ fn worlds(first: u64) {
         for seed in first..first + WORLDS {
             all.add(&live(Setting::numbered(1000 * round + seed)));
         }
-        all.check(69, 20);
+        all.check(75, 20);
     }
 }
 
