@@ -63,8 +63,8 @@ impl IndexConfig {
         Self::LEAST + 256 * workers as u64
     }
 
-    /// What lists that are no pieces may come to take for a moment: both copies of one list of holders, of the list of
-    /// vacant runs, and of a path.
+    /// What lists that are no pieces may come to take for a moment: both copies of one list of holders, and of the
+    /// list of vacant runs.
     const fn slack(&self) -> u64 {
         (16 << 10) + 64 * self.workers as u64
     }
@@ -95,8 +95,6 @@ pub struct Index {
     continuations: usize,
     now: Time,
     counts: IndexCounts,
-    /// The runs of the latest prompt, from the root on.
-    path: Vec<RunId>,
 }
 
 impl Index {
@@ -122,7 +120,6 @@ impl Index {
             continuations: 0,
             now: Time::ZERO,
             counts: IndexCounts::default(),
-            path: Vec::new(),
         }
     }
 
@@ -158,7 +155,6 @@ impl Index {
     pub fn bytes(&self) -> u64 {
         let fixed = self.runs.capacity() * size_of::<Run>()
             + self.vacant.capacity() * size_of::<RunId>()
-            + self.path.capacity() * size_of::<RunId>()
             + self.held.capacity() * size_of::<u64>();
         (self.places.bytes() + fixed + self.heap) as u64
     }

@@ -54,16 +54,12 @@ impl Index {
         let unit = self.config.unit;
         let upto = upto.min(chain.tokens()).full_blocks(unit).tokens(unit);
         let (mut above, mut at) = (RunId::ROOT, Tokens::ZERO);
-        let mut path = core::mem::take(&mut self.path);
-        path.clear();
         while at < upto {
             let Some((id, agreed)) = self.step(above, at, chain) else { break };
             self.hold(worker, id, agreed.min(upto));
-            path.push(id);
             (above, at) = (id, agreed.min(upto));
         }
-        self.touch(&path);
-        self.path = path;
+        self.touch(above);
         if at < upto {
             self.store_rest(worker, chain, (above, at), upto);
         }

@@ -8,19 +8,19 @@ use kvcache::{PieceKey, Time, Tokens, WorkerId};
 impl Index {
     /// What was matched is used now.
     pub fn touch_matched(&mut self, matches: &Matches) {
-        self.touch(&matches.path);
+        self.touch(matches.deepest);
     }
 
-    /// The runs of a path, from the root on, become the newest: the deepest first, so that an upper one stays newer.
-    pub(super) fn touch(&mut self, path: &[RunId]) {
-        let now = self.now;
-        for id in path.iter().rev() {
-            if !self.is_live(*id) {
-                continue; // forgotten since it was matched
-            }
-            self.unlink(*id);
-            self.link(*id, self.newest);
-            self.at_mut(*id).used = now;
+    /// A run and all above it become the newest: the deepest first, so that an upper one stays newer. Where it was
+    /// forgotten since it was matched, nothing does, or what has its number now.
+    pub(super) fn touch(&mut self, deepest: RunId) {
+        let (now, mut id) = (self.now, deepest);
+        while self.is_live(id) {
+            self.unlink(id);
+            self.link(id, self.newest);
+            let run = self.at_mut(id);
+            run.used = now;
+            id = run.parent;
         }
     }
 
