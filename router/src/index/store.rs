@@ -23,7 +23,8 @@ impl Index {
             return;
         }
         let above = if parent == PieceKey::ROOT { Some(RunId::ROOT) } else { self.run_at(parent, start) };
-        match above {
+        // Behind a hole it could not be found, and what it hangs on would be nobody's: gone when room is made.
+        match above.filter(|above| self.holds_upto(worker, *above, start)) {
             Some(above) => {
                 self.add(worker, above, start, core::iter::once(Stretch::new(piece, upto)));
             }
@@ -42,6 +43,15 @@ impl Index {
             }
             found = self.place(continuation(piece, stretch.upto))?;
         }
+    }
+
+    /// Whether `worker` holds all of a prompt up to token `at`, which lies in run `id` or is where that begins.
+    #[inline]
+    fn holds_upto(&self, worker: WorkerId, id: RunId, at: Tokens) -> bool {
+        let run = self.at(id);
+        let held = run.held_by(worker);
+        // Who holds something of a run holds all above it.
+        held >= at && (held > run.start || id == RunId::ROOT || self.at(run.parent).held_by(worker) >= run.start)
     }
 
     /// `worker` holds `chain` up to token `upto`, in full blocks. What is on the way counts as used now. O(runs on the
@@ -98,8 +108,7 @@ impl Index {
         upto: Tokens,
     ) -> Option<RunId> {
         let run = self.at(id);
-        if run.held_by(worker) < run.start_of(index) {
-            // Behind a hole it could not be found.
+        if !self.holds_upto(worker, id, run.start_of(index)) {
             self.counts.orphans += 1;
             return None;
         }

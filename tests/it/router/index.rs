@@ -3,6 +3,10 @@
 mod caches; // what real caches tell
 mod literal; // an index, written down
 mod sequences; // many short lives against it
+mod room; // within its limit
+mod recency; // what goes first
+mod memory; // what the process takes
+mod many; // a million pieces
 mod trie; // what was sent where
 
 use super::{Chance, prompt};
