@@ -5,6 +5,7 @@
 
 use crate::chain::PieceKey;
 use crate::units::Tokens;
+use alloc::vec::Vec;
 
 /// Which life of a worker's cache an event belongs to: grows by one at each restart, from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,4 +48,16 @@ pub enum Change {
     },
     /// Everything went.
     Cleared,
+}
+
+/// All that a cache holds: what its events have said so far, in sum. For whoever has missed some of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheSnapshot {
+    /// The life of the cache.
+    pub epoch: Epoch,
+    /// The number of the event that comes next. Those before it are in here, even where nobody was told of them yet.
+    pub next: u64,
+    /// What is resident, as [`Change::Stored`], each piece behind its parent. A piece may come twice, the second time
+    /// with more of it.
+    pub stored: Vec<Change>,
 }

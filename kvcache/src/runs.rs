@@ -258,6 +258,16 @@ impl Runs {
         self.vacant.push(id);
     }
 
+    /// All resident blocks, run by run, each run behind the one that it hangs below.
+    pub(crate) fn extents(&self) -> Vec<Extent> {
+        let of = |run: &Run| Extent { label: run.label, from: run.start, to: run.start + run.len };
+        // The root has no blocks, and a run that is gone has none left.
+        let mut extents: Vec<_> = self.runs.iter().filter(|run| run.len > Blocks::ZERO).map(of).collect();
+        // A run begins where the one above it ends, so behind where that begins.
+        extents.sort_by_key(|extent| extent.from);
+        extents
+    }
+
     fn hold(&mut self, id: RunId) {
         if self.at(id).refs == 0 {
             self.idle -= self.at(id).len;

@@ -7,7 +7,7 @@
 //! so a block that was freed without content can wait there behind cached ones.)
 
 use crate::chain::Chain;
-use crate::event::{CacheEvent, Change, Epoch};
+use crate::event::{CacheEvent, CacheSnapshot, Change, Epoch};
 use crate::label::Labels;
 use crate::runs::{Extent, Path, RunId, Runs};
 use crate::units::{Blocks, Tokens};
@@ -266,6 +266,17 @@ impl WorkerCache {
     /// The next change that nobody was told of yet.
     pub fn poll_event(&mut self) -> Option<CacheEvent> {
         self.events.pop_front()
+    }
+
+    /// All that is resident, for whoever has missed events. It changes nothing; events go on as if nobody had asked.
+    /// O(runs, times their log, + pieces).
+    #[must_use]
+    pub fn snapshot(&self) -> CacheSnapshot {
+        let mut stored = Vec::new();
+        for extent in self.runs.extents() {
+            tell_stored(&self.runs.labels, extent, self.config.block, |change| stored.push(change));
+        }
+        CacheSnapshot { epoch: self.epoch, next: self.sequence, stored }
     }
 
     /// Where the blocks are.

@@ -1,11 +1,15 @@
 //! Routing: each strategy by hand-worked vectors, the index against a literal one.
 
+mod changes; // what a worker tells of a prompt
+mod fleet; // real caches under random requests
 mod index; // the index of holders, fed by real caches
 mod strategies; // turn, prefix, session, rate
 mod kvaware; // the controller's first holder
 mod health; // who is fit, how often to try again, what is reserved
 
 use kvcache::{Chain, ChainBuilder, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use router::{Api, Decision, NoWorker, RouteRequest, Router, RouterConfig, Strategy};
 
 /// The pieces of a prompt: contents and their lengths in tokens.
@@ -64,5 +68,44 @@ impl Gateway {
     /// The worker of a prompt that has neither session nor exclusions.
     fn worker(&mut self, contents: &[(u64, u32)]) -> u16 {
         self.ask(&prompt(contents), None, &[], 0).expect("nobody is excluded").worker.0
+    }
+}
+
+/// Random choices of one seed, which is named where a test of it fails.
+struct Chance {
+    draws: ChaCha8Rng,
+    seed: u64,
+}
+
+impl Chance {
+    fn new(seed: u64) -> Self {
+        Self { draws: ChaCha8Rng::seed_from_u64(seed), seed }
+    }
+
+    /// A number below `bound`. Which are a little more likely than others does not matter here.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.draws.next_u64() % bound
+    }
+
+    /// So many tokens, fewer than `bound`.
+    fn tokens(&mut self, bound: u32) -> u32 {
+        self.below(bound.into()) as u32
+    }
+
+    /// One of so many.
+    fn pick(&mut self, among: usize) -> usize {
+        self.below(among as u64) as usize
+    }
+
+    fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+impl Drop for Chance {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("with seed {}", self.seed);
+        }
     }
 }

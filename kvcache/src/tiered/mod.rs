@@ -16,7 +16,7 @@
 
 use crate::breaker::Breaker;
 use crate::chain::Chain;
-use crate::event::CacheEvent;
+use crate::event::{CacheEvent, CacheSnapshot};
 use crate::host::HostCache;
 use crate::time::Time;
 use crate::units::{Blocks, RequestId, Tokens};
@@ -299,6 +299,12 @@ impl TieredCache {
     /// The next change of L0 that nobody was told of yet.
     pub fn poll_event(&mut self) -> Option<CacheEvent> {
         self.device.poll_event()
+    }
+
+    /// All that L0 holds, as [`WorkerCache::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> CacheSnapshot {
+        self.device.snapshot()
     }
 
     /// Where the device blocks are.

@@ -44,6 +44,7 @@ impl Index {
         assert!((parent.start..=parent.end()).contains(&run.start), "a run begins in the one above it");
         let noted = |(at, count): &(Tokens, u32)| *at == run.start && *count > 0;
         assert!(run.parent == RunId::ROOT || parent.branches.iter().any(noted), "and is noted there");
+        assert!(run.branches.is_sorted_by(|(a, _), (b, _)| a < b), "places where runs begin are in order");
         let below: u32 = run.branches.iter().map(|(_, count)| count).sum();
         assert_eq!(below, run.children, "each run below it is noted once");
         assert!(!run.pieces.is_empty(), "a run is not empty");

@@ -13,26 +13,25 @@ impl Index {
     #[inline]
     pub fn evict(&mut self, worker: WorkerId, piece: PieceKey, upto: Tokens) {
         assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
-        if let Some(place) = self.place(piece) {
-            self.evict_part(worker, piece, place, upto);
+        let (mut next, mut upto) = (self.place(piece), upto);
+        while let Some((id, index)) = next {
+            let known = self.at(id).pieces[index];
+            if upto < known.upto {
+                self.evict_part(worker, id, upto.max(self.at(id).start_of(index)));
+            }
+            // What goes on elsewhere hangs below, so it is found whatever was forgotten here.
+            if !known.continued {
+                return;
+            }
+            next = self.place(continuation(piece, known.upto));
+            upto = if upto > known.upto { upto } else { Tokens::ZERO };
         }
     }
 
-    /// The same, of the part of `piece` that is at this place, and of what continues it.
+    /// `worker` holds a run up to `left` only; what follows in the run goes with it.
     #[inline]
-    fn evict_part(&mut self, worker: WorkerId, piece: PieceKey, (id, index): (RunId, usize), upto: Tokens) {
-        let known = self.at(id).pieces[index];
-        if known.continued
-            && let Some(place) = self.place(continuation(piece, known.upto))
-        {
-            self.evict_part(worker, piece, place, if upto > known.upto { upto } else { Tokens::ZERO });
-        }
-        if upto >= known.upto {
-            // What follows in the run is of prompts that leave the piece here.
-            return;
-        }
+    fn evict_part(&mut self, worker: WorkerId, id: RunId, left: Tokens) {
         let run = self.at(id);
-        let left = upto.max(run.start_of(index));
         if run.children == 0 && run.part.is_empty() && run.whole.is_only(worker) {
             return self.cut(worker, id, left);
         }

@@ -63,8 +63,8 @@ impl IndexConfig {
         Self::LEAST + 256 * workers as u64
     }
 
-    /// What lists that are no pieces may come to take for a moment: both copies of one list of holders, of the list of
-    /// vacant runs, and of a path.
+    /// What lists that are no pieces may come to take for a moment: both copies of one list of holders, and of the
+    /// list of vacant runs.
     const fn slack(&self) -> u64 {
         (16 << 10) + 64 * self.workers as u64
     }
@@ -81,7 +81,8 @@ pub struct IndexCounts {
     pub orphans: u64,
 }
 
-/// The index. About 25 bytes per distinct block where each block is a piece, whoever holds it, and 150 per run.
+/// The index. Some 47 bytes per distinct block where each block is a piece, whoever holds it (16 for the piece, the rest for
+/// finding it), and 200 per run.
 #[derive(Debug)]
 pub struct Index {
     config: IndexConfig,
@@ -97,8 +98,6 @@ pub struct Index {
     counts: IndexCounts,
     /// The run that got a new piece last.
     latest: RunId,
-    /// The runs of the latest prompt, from the root on.
-    path: Vec<RunId>,
 }
 
 impl Index {
@@ -125,7 +124,6 @@ impl Index {
             now: Time::ZERO,
             counts: IndexCounts::default(),
             latest: RunId::ROOT,
-            path: Vec::new(),
         }
     }
 
@@ -161,7 +159,6 @@ impl Index {
     pub fn bytes(&self) -> u64 {
         let fixed = self.runs.capacity() * size_of::<Run>()
             + self.vacant.capacity() * size_of::<RunId>()
-            + self.path.capacity() * size_of::<RunId>()
             + self.held.capacity() * size_of::<u64>();
         (self.places.bytes() + fixed + self.heap) as u64
     }

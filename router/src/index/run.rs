@@ -167,7 +167,7 @@ pub(super) struct Run {
     pub(super) parent: RunId,
     /// Runs that begin in it or at its end.
     pub(super) children: u32,
-    /// Where those begin that do not begin at the root, and how many at each place.
+    /// Where those begin that do not begin at the root, first to last, and how many at each place.
     pub(super) branches: Vec<(Tokens, u32)>,
     pub(super) newer: RunId,
     pub(super) older: RunId,
@@ -216,23 +216,23 @@ impl Run {
 
     /// Where the last of the runs below it begins; its own start where there is none.
     pub(super) fn last_branch(&self) -> Tokens {
-        self.branches.iter().map(|(at, _)| *at).max().unwrap_or(self.start)
+        self.branches.last().map_or(self.start, |(at, _)| *at)
     }
 
     /// A run begins in it.
     pub(super) fn add_branch(&mut self, at: Tokens) {
-        match self.branches.iter_mut().find(|(start, _)| *start == at) {
-            Some((_, count)) => *count += 1,
-            None => self.branches.push((at, 1)),
+        match self.branches.binary_search_by_key(&at, |(start, _)| *start) {
+            Ok(place) => self.branches[place].1 += 1,
+            Err(place) => self.branches.insert(place, (at, 1)),
         }
     }
 
     /// A run that began in it is gone.
     pub(super) fn remove_branch(&mut self, at: Tokens) {
-        if let Some(place) = self.branches.iter().position(|(start, _)| *start == at) {
+        if let Ok(place) = self.branches.binary_search_by_key(&at, |(start, _)| *start) {
             self.branches[place].1 -= 1;
             if self.branches[place].1 == 0 {
-                self.branches.swap_remove(place);
+                self.branches.remove(place);
             }
         }
     }

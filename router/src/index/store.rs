@@ -24,7 +24,8 @@ impl Index {
             return;
         }
         let above = if parent == PieceKey::ROOT { Some(RunId::ROOT) } else { self.run_at(parent, start) };
-        match above {
+        // Behind a hole it could not be found, and what it hangs on would be nobody's: gone when room is made.
+        match above.filter(|above| self.holds_upto(worker, *above, start)) {
             Some(above) => {
                 self.add(worker, above, start, core::iter::once(Stretch::new(piece, upto)));
             }
@@ -51,6 +52,15 @@ impl Index {
         }
     }
 
+    /// Whether `worker` holds all of a prompt up to token `at`, which lies in run `id` or is where that begins.
+    #[inline]
+    fn holds_upto(&self, worker: WorkerId, id: RunId, at: Tokens) -> bool {
+        let run = self.at(id);
+        let held = run.held_by(worker);
+        // Who holds something of a run holds all above it.
+        held >= at && (held > run.start || id == RunId::ROOT || self.at(run.parent).held_by(worker) >= run.start)
+    }
+
     /// `worker` holds `chain` up to token `upto`, in full blocks. What is on the way counts as used now. O(runs on the
     /// way + new pieces).
     ///
@@ -61,16 +71,12 @@ impl Index {
         let unit = self.config.unit;
         let upto = upto.min(chain.tokens()).full_blocks(unit).tokens(unit);
         let (mut above, mut at) = (RunId::ROOT, Tokens::ZERO);
-        let mut path = core::mem::take(&mut self.path);
-        path.clear();
         while at < upto {
             let Some((id, agreed)) = self.step(above, at, chain) else { break };
             self.hold(worker, id, agreed.min(upto));
-            path.push(id);
             (above, at) = (id, agreed.min(upto));
         }
-        self.touch(&path);
-        self.path = path;
+        self.touch(above);
         if at < upto {
             self.store_rest(worker, chain, (above, at), upto);
         }
@@ -101,35 +107,33 @@ impl Index {
     }
 
     /// `worker` holds a piece, of which a part is known at this place, up to `upto`. Gives the run in which that lies.
-    fn hold_piece(
-        &mut self,
-        worker: WorkerId,
-        piece: PieceKey,
-        (id, index): (RunId, usize),
-        upto: Tokens,
-    ) -> Option<RunId> {
-        let run = self.at(id);
-        if run.held_by(worker) < run.start_of(index) {
-            // Behind a hole it could not be found.
-            self.counts.orphans += 1;
-            return None;
-        }
-        let Stretch { upto: known, continued, .. } = run.pieces[index];
-        if upto > known && index + 1 == run.pieces.len() && !continued {
-            self.reach(id, upto);
-        } else if upto > known {
+    /// O(continuations of the piece).
+    fn hold_piece(&mut self, worker: WorkerId, piece: PieceKey, place: (RunId, usize), upto: Tokens) -> Option<RunId> {
+        let (mut id, mut index) = place;
+        loop {
+            let run = self.at(id);
+            if !self.holds_upto(worker, id, run.start_of(index)) {
+                self.counts.orphans += 1;
+                return None;
+            }
+            let Stretch { upto: known, continued, .. } = run.pieces[index];
+            if upto <= known || (index + 1 == run.pieces.len() && !continued) {
+                if upto > known {
+                    self.reach(id, upto);
+                }
+                self.hold(worker, id, upto);
+                return Some(id);
+            }
             // Others go on with other pieces where this one goes on.
             self.hold(worker, id, known);
             let key = continuation(piece, known);
-            if let Some(place) = self.place(key) {
-                return self.hold_piece(worker, piece, place, upto);
-            }
-            self.at_mut(id).pieces[index].continued = true;
-            let rest = Stretch { continues: true, ..Stretch::new(key, upto) };
-            return self.add(worker, id, known, core::iter::once(rest));
+            let Some(next) = self.place(key) else {
+                self.at_mut(id).pieces[index].continued = true;
+                let rest = Stretch { continues: true, ..Stretch::new(key, upto) };
+                return self.add(worker, id, known, core::iter::once(rest));
+            };
+            (id, index) = next;
         }
-        self.hold(worker, id, upto);
-        Some(id)
     }
 
     /// Blocks of a run's last piece are held further than by anyone before: who held all of it holds a part.

@@ -4,24 +4,25 @@ use super::Index;
 use super::run::{Run, RunId, Stretch};
 use super::store::FIRST_PIECES;
 use super::walk::Matches;
+use alloc::vec::Vec;
 use kvcache::{PieceKey, Time, Tokens, WorkerId};
 
 impl Index {
     /// What was matched is used now.
     pub fn touch_matched(&mut self, matches: &Matches) {
-        self.touch(&matches.path);
+        self.touch(matches.deepest);
     }
 
-    /// The runs of a path, from the root on, become the newest: the deepest first, so that an upper one stays newer.
-    pub(super) fn touch(&mut self, path: &[RunId]) {
-        let now = self.now;
-        for id in path.iter().rev() {
-            if !self.is_live(*id) {
-                continue; // forgotten since it was matched
-            }
-            self.unlink(*id);
-            self.link(*id, self.newest);
-            self.at_mut(*id).used = now;
+    /// A run and all above it become the newest: the deepest first, so that an upper one stays newer. Where it was
+    /// forgotten since it was matched, nothing does, or what has its number now.
+    pub(super) fn touch(&mut self, deepest: RunId) {
+        let (now, mut id) = (self.now, deepest);
+        while self.is_live(id) {
+            self.unlink(id);
+            self.link(id, self.newest);
+            let run = self.at_mut(id);
+            run.used = now;
+            id = run.parent;
         }
     }
 
@@ -75,7 +76,7 @@ impl Index {
             return true;
         }
         loop {
-            let growth = self.places.growth(piece) + self.growth_of_lists(run);
+            let growth = self.places.growth(piece) + self.growth_of_lists(above, run);
             if growth == 0 || self.bytes() + growth as u64 <= self.budget() {
                 return true;
             }
@@ -94,11 +95,9 @@ impl Index {
     }
 
     /// Bytes that one more piece takes at most outside of `places`; where a list moves, both copies count.
-    fn growth_of_lists(&self, run: RunId) -> usize {
+    fn growth_of_lists(&self, above: RunId, run: RunId) -> usize {
         if run != RunId::NONE {
-            let pieces = &self.at(run).pieces;
-            let moves = pieces.len() == pieces.capacity();
-            return if moves { 2 * pieces.len().max(2) * size_of::<Stretch>() } else { 0 };
+            return growth(&self.at(run).pieces);
         }
         let of_run = FIRST_PIECES * size_of::<Stretch>() + self.at(RunId::ROOT).whole.heap();
         let runs = if self.vacant.is_empty() && self.runs.len() == self.runs.capacity() {
@@ -106,7 +105,8 @@ impl Index {
         } else {
             0
         };
-        runs + of_run
+        let branches = if above == RunId::ROOT { 0 } else { growth(&self.at(above).branches) };
+        runs + of_run + branches
     }
 
     /// The least recently used leaf goes, whoever holds it, but not `above` or `run`. Says whether there was one.
@@ -153,4 +153,13 @@ impl Index {
             self.shrink(id);
         }
     }
+}
+
+/// Bytes of the copy to which a list moves that has no room for one more.
+const fn growth<T>(list: &Vec<T>) -> usize {
+    if list.len() < list.capacity() {
+        return 0;
+    }
+    let twice = 2 * list.len();
+    (if twice > 4 { twice } else { 4 }) * size_of::<T>()
 }

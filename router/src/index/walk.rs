@@ -10,7 +10,8 @@ use kvcache::{Chain, PieceKey, Tokens, WorkerId};
 pub struct Matches {
     pub(super) tokens: Vec<Tokens>,
     pub(super) left: Set,
-    pub(super) path: Vec<RunId>,
+    /// The last run on the prompt's way; the root where there is none.
+    pub(super) deepest: RunId,
 }
 
 impl Default for Matches {
@@ -23,7 +24,7 @@ impl Matches {
     /// Empty buffers.
     #[must_use]
     pub fn new() -> Self {
-        Self { tokens: Vec::new(), left: Set::none(0), path: Vec::new() }
+        Self { tokens: Vec::new(), left: Set::none(0), deepest: RunId::ROOT }
     }
 
     /// For each worker, how many tokens of the prompt it holds, in full blocks.
@@ -62,24 +63,23 @@ impl Index {
     /// How many tokens of `chain` each worker holds, in full blocks. O(runs on the way, times the log of their pieces,
     /// + workers).
     pub fn matches(&self, chain: Chain<'_>, matches: &mut Matches) {
-        let Matches { tokens, left, path } = matches;
+        let Matches { tokens, left, deepest } = matches;
         let workers = self.config.workers;
         tokens.clear();
         tokens.resize(usize::from(workers), Tokens::ZERO);
-        path.clear();
         if left.heap() != self.at(RunId::ROOT).whole.heap() {
             *left = Set::none(workers);
         }
         left.fill(workers);
         let (mut above, mut at) = (RunId::ROOT, Tokens::ZERO);
         while let Some((id, upto)) = self.step(above, at, chain) {
-            path.push(id);
             narrow(self.at(id), at, upto, tokens, left);
             (above, at) = (id, upto);
             if left.is_empty() {
                 break;
             }
         }
+        *deepest = above;
         left.for_each(|worker| tokens[worker] = at);
     }
 

@@ -1,0 +1,180 @@
+//! What real caches tell: the index against a literal one and against the truth, small caches under random requests.
+
+use super::super::fleet::Fleet;
+use super::super::{Chance, Gateway};
+use super::{UNIT, WORKERS, some_excluded, some_prompt};
+use kvcache::{Chain, Change, Piece, PieceKey, Time, Tokens, WorkerId};
+use router::{IndexCounts, Matches, Missed, Reason, RouterConfig, Signal, Strategy};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Two blocks, so that chunks end where pieces do not, too.
+const CHUNK: Tokens = Tokens(32);
+
+/// A block, by what is known of it without any arithmetic on keys: the piece it ends in, and its number.
+type Block = (PieceKey, u32);
+
+/// Which workers hold a block, in the order in which they came to: the index as one would write it down.
+#[derive(Default)]
+struct Literal {
+    holders: BTreeMap<Block, Vec<WorkerId>>,
+    starts: BTreeMap<PieceKey, u32>,
+}
+
+impl Literal {
+    /// The blocks of a prompt.
+    fn blocks(pieces: &[Piece]) -> Vec<Block> {
+        let tokens = pieces.last().map_or(0, |piece| piece.end.0);
+        let piece_of = |token| pieces.iter().find(|piece| token < piece.end.0).expect("a token of the prompt").key;
+        (0..tokens / UNIT.0).map(|block| (piece_of((block + 1) * UNIT.0 - 1), block)).collect()
+    }
+
+    fn learn(&mut self, pieces: &[Piece]) {
+        let mut start = 0;
+        for piece in pieces {
+            assert_eq!(*self.starts.entry(piece.key).or_insert(start), start, "a piece begins at one place");
+            start = piece.end.0;
+        }
+    }
+
+    fn apply(&mut self, worker: WorkerId, change: Change) {
+        match change {
+            Change::Stored { piece, upto, .. } => {
+                let first = self.starts[&piece] / UNIT.0;
+                assert!(upto.0 / UNIT.0 > first, "something was stored");
+                for block in first..upto.0 / UNIT.0 {
+                    let holders = self.holders.entry((piece, block)).or_default();
+                    if !holders.contains(&worker) {
+                        holders.push(worker);
+                    }
+                }
+            }
+            Change::Evicted { piece, upto } => {
+                self.lose(worker, |(of, block)| of == piece && (block + 1) * UNIT.0 > upto.0);
+            }
+            Change::Cleared => self.lose(worker, |_| true),
+        }
+    }
+
+    fn lose(&mut self, worker: WorkerId, which: impl Fn(Block) -> bool) {
+        self.holders.retain(|block, holders| {
+            if which(*block) {
+                holders.retain(|holder| *holder != worker);
+            }
+            !holders.is_empty()
+        });
+    }
+
+    /// What LMCache's controller would put first into its reply: for each chunk it names the first of those who hold it.
+    fn reply(&self, pieces: &[Piece], excluded: &[u16]) -> Option<(u16, Tokens)> {
+        let mut named: Vec<(u16, Tokens)> = Vec::new(); // as in a dictionary that keeps its order
+        let blocks = Self::blocks(pieces);
+        for end in (1..=blocks.len() as u32 * UNIT.0 / CHUNK.0).map(|chunk| chunk * CHUNK.0) {
+            let holders = self.holders.get(&blocks[(end / UNIT.0) as usize - 1]);
+            let Some(first) = holders.into_iter().flatten().map(|holder| holder.0).find(|w| !excluded.contains(w))
+            else {
+                break;
+            };
+            match named.iter_mut().find(|(worker, _)| *worker == first) {
+                Some((_, matched)) => *matched = Tokens(end),
+                None => named.push((first, Tokens(end))),
+            }
+        }
+        named.first().copied()
+    }
+
+    /// How many tokens of a prompt `worker` holds, block by block.
+    fn matched(&self, pieces: &[Piece], worker: WorkerId) -> Tokens {
+        let holds = |block: &&Block| self.holders.get(block).is_some_and(|workers| workers.contains(&worker));
+        Tokens(Self::blocks(pieces).iter().take_while(holds).count() as u32 * UNIT.0)
+    }
+}
+
+/// What `kvaware` must answer, given what the controller would reply.
+fn expected(reply: Option<(u16, Tokens)>, tokens: Tokens, threshold: Tokens) -> Result<u16, Missed> {
+    match reply {
+        None => Err(Missed::NoHolder),
+        Some((_, matched)) if matched < tokens.saturating_sub(threshold) => Err(Missed::TooShort { matched }),
+        Some((worker, _)) => Ok(worker),
+    }
+}
+
+/// Says whether it was followed to a worker that does not have the most.
+fn check_decision(
+    gateway: &mut Gateway,
+    pieces: &[Piece],
+    excluded: &[u16],
+    matched: &[Tokens],
+    literal: &Literal,
+) -> bool {
+    let threshold = gateway.router.config().kv_aware_threshold;
+    let tokens = Chain::new(pieces, UNIT).tokens();
+    let decision = gateway.ask(pieces, None, excluded, 0).expect("somebody is available");
+    assert_eq!(decision.matched, Some(matched[decision.worker.index()]), "what the chosen worker holds");
+    let available = (0..WORKERS).filter(|worker| !excluded.contains(worker));
+    assert_eq!(decision.best, available.map(|worker| matched[usize::from(worker)]).max(), "the most that anyone holds");
+    let known = decision.scores.iter().map(|score| score.matched.expect("looked up").total());
+    assert!(known.eq(matched.iter().copied()), "a score for each");
+    match expected(literal.reply(pieces, excluded), tokens, threshold) {
+        Ok(first) => {
+            assert_eq!((decision.worker.0, decision.reason), (first, Reason::FirstHolder));
+            decision.regret() > Some(Tokens::ZERO)
+        }
+        Err(expected) => {
+            let Reason::LowestQps { missed, .. } = decision.reason else { panic!("{decision:?}") };
+            assert_eq!(missed, Some(expected));
+            false
+        }
+    }
+}
+
+#[test]
+fn the_index_is_exact() {
+    let config = RouterConfig {
+        kv_aware_threshold: Tokens(100),
+        lmcache_chunk: CHUNK,
+        ..RouterConfig::new(Strategy::KvAware, WORKERS)
+    };
+    let (mut gateway, mut fleet, mut literal) = (Gateway::with(config), Fleet::new(UNIT), Literal::default());
+    let mut chance = Chance::new(1);
+    let mut matches = Matches::new();
+    let (mut told, mut partial, mut distinct, mut second_best) = (0, 0, 0, 0);
+    for step in 0..150_000 {
+        fleet.step(&mut chance, |chance, _| {
+            let pieces = some_prompt(chance);
+            literal.learn(&pieces);
+            pieces
+        });
+        for (cache, worker) in fleet.caches.iter_mut().zip((0..).map(WorkerId)) {
+            while let Some(event) = cache.poll_event() {
+                gateway.router.observe(worker, Signal::Cache(&event), Time::ZERO, Time::ZERO);
+                literal.apply(worker, event.change);
+                told += 1;
+                partial += u32::from(matches!(event.change, Change::Evicted { upto, .. } if upto > Tokens::ZERO));
+            }
+        }
+        let pieces = some_prompt(&mut chance);
+        let chain = Chain::new(&pieces, UNIT);
+        let index = gateway.router.index().unwrap();
+        index.matches(chain, &mut matches);
+        for (cache, worker) in fleet.caches.iter().zip((0..).map(WorkerId)) {
+            let truth = cache.find(chain, chain.tokens().full_blocks(UNIT)).blocks().tokens(UNIT);
+            assert_eq!(literal.matched(&pieces, worker), truth, "step {step}: events tell all of {worker}");
+            assert_eq!(matches.tokens()[worker.index()], truth, "step {step}: {worker}");
+        }
+        let held: BTreeSet<_> = literal.holders.keys().map(|(piece, _)| *piece).collect();
+        assert_eq!(index.pieces(), held.len(), "step {step}: each piece that is held, and no other");
+        index.check();
+        let excluded = some_excluded(&mut chance);
+        if excluded.len() < usize::from(WORKERS) {
+            let wrong = check_decision(&mut gateway, &pieces, &excluded, matches.tokens(), &literal);
+            second_best += u32::from(wrong);
+        }
+        distinct += u32::from(matches.tokens().iter().collect::<BTreeSet<_>>().len() == 3);
+    }
+    // The test would mean little if little happened.
+    assert!(told > 50_000 && partial > 5_000, "{told} events, {partial} of them evict a part of a piece");
+    assert!(distinct > 5_000, "{distinct} prompts matched three ways");
+    assert!(second_best > 2_000, "{second_best} times the first holder was not the one with the most");
+    assert_eq!(gateway.router.index().unwrap().counts(), IndexCounts::default());
+    assert_eq!(gateway.router.feed().map(|feed| (feed.skipped, feed.gaps)), Some((0, 0)));
+}
