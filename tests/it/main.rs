@@ -18,3 +18,4 @@ mod clients; // real clients against the served endpoint
 mod cli; // the command line as a stranger meets it
 mod lab; // settings: the lab file, --set, annotations
 mod folder; // a run as a folder
+mod explain; // why a request went where it did

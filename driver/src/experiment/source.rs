@@ -75,6 +75,15 @@ impl Source {
         matches!(self, Self::Trace(_))
     }
 
+    /// How many requests it is.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        match self {
+            Self::DocumentQa { requests } => u64::from(*requests),
+            Self::Trace(trace) => trace.requests().len() as u64,
+        }
+    }
+
     /// The longest prompt.
     ///
     /// # Errors
