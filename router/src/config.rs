@@ -220,6 +220,18 @@ impl RouterConfig {
         }
     }
 
+    /// In which tiers the strategy knows what workers have: their devices, their hosts' memory, the pool. What
+    /// `prefixaware` matches was sent to a worker; in which tier it is, if in any, it does not know.
+    #[must_use]
+    pub fn tiers_known(&self) -> [bool; 3] {
+        let lower = |has: fn(&LowerTiers) -> Option<u64>| self.lower.as_ref().and_then(has).is_some();
+        match self.strategy {
+            Strategy::KvAware => [true, false, false],
+            Strategy::KvAwarePlus | Strategy::PredictedTtft => [true, lower(|tiers| tiers.l1), lower(|tiers| tiers.l2)],
+            _ => [false; 3],
+        }
+    }
+
     /// What a worker is taken to keep where none tells: 31,250 blocks (as llm-d's router), for 120 s (as Dynamo's).
     #[must_use]
     pub const fn guess(block: Tokens) -> Kept {

@@ -131,6 +131,19 @@ impl Reason {
             Self::LowestCost { .. } => "lowest-cost",
         }
     }
+
+    /// Why the strategy did not do what it is named for, as records tell it. `None`: it did.
+    #[must_use]
+    pub const fn fallback(&self) -> Option<&'static str> {
+        match self {
+            Self::RingOfSession { missed: Some(missed) } | Self::LowestQps { missed: Some(missed), .. } => {
+                Some(missed.as_str())
+            }
+            // Only `session` gives no cause: there was no session to go by.
+            Self::LowestQps { missed: None, .. } => Some("no-session"),
+            _ => None,
+        }
+    }
 }
 
 /// Why a strategy did not go by its index.
@@ -150,6 +163,19 @@ pub enum Missed {
         /// How long it is.
         matched: Tokens,
     },
+}
+
+impl Missed {
+    /// A name for it, as records tell it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::NoHolder => "no-holder",
+            Self::TooShort { .. } => "too-short",
+            Self::BelowMinimum { .. } => "below-minimum",
+        }
+    }
 }
 
 /// There is nobody to send a request to.

@@ -282,6 +282,15 @@ impl Router {
         }
     }
 
+    /// Nodes that upstream's trie would have, which never forgets any; `None` where the strategy is not `prefixaware`.
+    #[must_use]
+    pub const fn trie_nodes(&self) -> Option<u64> {
+        match &self.rule {
+            Rule::Prefixes(rule) => Some(rule.nodes()),
+            _ => None,
+        }
+    }
+
     /// Bytes that its indexes take; zero where it keeps none.
     #[must_use]
     pub fn index_bytes(&self) -> u64 {

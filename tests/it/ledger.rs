@@ -176,6 +176,7 @@ fn four_requests_on_two_workers() {
             ("tokens.computed", 186.0),
             ("passes", 8.0), // 7 and 1
             ("preemptions", 0.0),
+            ("routing.turn", 4.0),
         ],
         &["hit_rate.l1", "hit_rate.l2", "overlap_regret", "bytes_moved", "stall_s", "tier_events"],
     );
@@ -217,6 +218,7 @@ fn nothing_completed_is_unknown_everywhere() {
         ("tokens.computed", 0.0),
         ("passes", 0.0),
         ("preemptions", 0.0),
+        ("routing.turn", 1.0),
     ];
     let mut unknown = vec![
         "request_throughput",
@@ -245,7 +247,10 @@ fn nothing_completed_is_unknown_everywhere() {
     let summary = run(&[(0, &[(1, 300)], 1)]).summary(Some(PRICE));
     check_json(&summary, &figures, &unknown);
     // JSON writes "not a number" as null, too; the figures themselves tell it from `None`.
-    assert_eq!(summary, Summary { requests: 1, failed: 1, refused: 1, ..Summary::default() });
+    assert_eq!(
+        summary,
+        Summary { requests: 1, failed: 1, refused: 1, routing: [("turn", 1)].into(), ..Summary::default() }
+    );
     assert_eq!(Ledger::new(2, 0).summary(Some(PRICE)), Summary::default());
 }
 

@@ -20,3 +20,4 @@ mod cli; // the command line as a stranger meets it
 mod lab; // settings: the lab file, --set, annotations
 mod routing; // which strategy serves which workload best
 mod folder; // a run as a folder
+mod explain; // why a request went where it did

@@ -78,7 +78,12 @@ impl Folder {
 
     /// The names in it.
     pub(crate) fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.0).expect("it is there");
+        self.names_below("")
+    }
+
+    /// The names in a folder below it.
+    pub(crate) fn names_below(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.join(folder)).expect("it is there");
         let mut names: Vec<_> =
             entries.map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned()).collect();
         names.sort();

@@ -1,6 +1,6 @@
 //! `podlab demo`: the main job on a built-in endpoint, in words and two tables.
 
-use super::simulate::{Records, run_all};
+use super::simulate::{Keep, run_all};
 use super::{DemoArgs, Format, print};
 use crate::endpoint::Endpoint;
 use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers};
@@ -52,10 +52,10 @@ fn part(caches: &[Tiers], instruction: &str) -> Result<Vec<Outcome>, Failure> {
     };
     let mut outcomes = Vec::new();
     if caches.contains(&Tiers::None) {
-        outcomes.extend(run_all(&experiment, &matrix(&[Tiers::None], &[Strategy::RoundRobin]), Records::Keep)?);
+        outcomes.extend(run_all(&experiment, &matrix(&[Tiers::None], &[Strategy::RoundRobin]), Keep::RECORDS)?);
     }
     let all = [Strategy::RoundRobin, Strategy::PrefixAware, Strategy::KvAware, Strategy::Session];
-    outcomes.extend(run_all(&experiment, &matrix(&[Tiers::L0], &all), Records::Keep)?);
+    outcomes.extend(run_all(&experiment, &matrix(&[Tiers::L0], &all), Keep::RECORDS)?);
     Ok(outcomes)
 }
 
@@ -82,25 +82,9 @@ fn tell(apart: &[Outcome], shared: &[Outcome], process: Usage) -> String {
     text
 }
 
+/// Points of a list, at most 100 columns wide.
 fn lines(sentences: &[String]) -> String {
-    sentences.iter().map(|sentence| wrapped(sentence)).collect()
-}
-
-/// A point of a list, at most 100 columns wide.
-fn wrapped(sentence: &str) -> String {
-    let mut text = String::from("  *");
-    let mut column = text.len();
-    for word in sentence.split_whitespace() {
-        if column + 1 + word.len() > 100 {
-            text.push_str("\n   ");
-            column = 3;
-        }
-        text.push(' ');
-        text.push_str(word);
-        column += 1 + word.len();
-    }
-    text.push('\n');
-    text
+    sentences.iter().map(|sentence| report::wrapped("  * ", sentence, 100)).collect()
 }
 
 fn of(outcomes: &[Outcome], cache: Tiers, strategy: Strategy) -> Option<&Outcome> {

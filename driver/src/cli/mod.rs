@@ -2,15 +2,16 @@
 
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use router::Strategy;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use strategies::{Named, Names};
 
 mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
 mod simulate; // virtual time
 mod settings; // where settings come from, and which are to blame
+mod strategies; // the names of strategies
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 130 `serve` stopped twice";
@@ -76,6 +77,7 @@ Examples:
   podlab simulate endpoint.yaml --cache l0,l0+l1,l0+l1+l2 --set l1.bytes=5GiB,50GiB
   podlab simulate endpoint.yaml --set docqa.document_tokens=8192,65536 -o json
   podlab simulate endpoint.yaml --workload chat --rate 5 --requests 2000 --set chat.turns=5,10
+  podlab simulate endpoint.yaml --strategy all --explain-request 17
 
 A comma-separated list stands for one run per value; several lists make a matrix.
 One seed gives the same bytes on every machine. Times are simulated, never measured.";
@@ -94,9 +96,9 @@ struct SimulateArgs {
     /// docqa, chat, shared-system, mixed, or trace:FILE (Mooncake JSONL, recognised by content)
     #[arg(long, default_value = "docqa", value_name = "NAME|trace:FILE")]
     workload: String,
-    /// Routing strategies: roundrobin, prefixaware, kvaware, session [default: as the endpoint file says]
-    #[arg(long, value_delimiter = ',', value_parser = strategy, value_name = "A,B")]
-    strategy: Vec<Strategy>,
+    /// Routing strategies, one run each [default: as the endpoint file says]
+    #[arg(long, value_delimiter = ',', value_parser = Names { several: true }, value_name = "A,B")]
+    strategy: Vec<Named>,
     /// Cache tiers: none, l0, l0+l1, l0+l1+l2, l0+l2 [default: as the endpoint file says]
     #[arg(long, value_delimiter = ',', value_name = "TIERS")]
     cache: Vec<String>,
@@ -121,6 +123,10 @@ struct SimulateArgs {
     /// Write run.json, requests.jsonl and summary.json of each run into a new folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Say why these requests went where they did, and print nothing else; requests are numbered from 0, as in
+    /// requests.jsonl. With -o json one object, {"explanations": [..]}, each with its run
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "ID[,ID]")]
+    explain_request: Vec<u64>,
     /// How to print the results
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
@@ -163,21 +169,14 @@ struct ServeArgs {
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_parser = time_scale, value_name = "X")]
     time_scale: f64,
     /// Routing strategy [default: as the endpoint file says]
-    #[arg(long, value_parser = strategy, value_name = "NAME")]
-    strategy: Option<Strategy>,
+    #[arg(long, value_parser = Names { several: false }, value_name = "NAME")]
+    strategy: Option<Named>,
     /// Number of workers [default: as the endpoint file says]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N")]
     replicas: Option<u16>,
     /// Seed of all randomness
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
-}
-
-fn strategy(name: &str) -> Result<Strategy, String> {
-    name.parse().map_err(|_| {
-        let names = Strategy::ALL.map(Strategy::as_str);
-        format!("there is {}{}", names.join(", "), crate::suggest::clause(name, names))
-    })
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {

@@ -2,11 +2,12 @@
 
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::simulate::{default_strategy, default_tiers, read_endpoint, replicas};
-use super::{Engine, ServeArgs, print, warn};
+use super::{Engine, Named, ServeArgs, print, warn};
 use crate::emulate;
 use crate::endpoint::Endpoint;
 use crate::experiment::{Assembled, Experiment, Load, Matrix, Source};
 use crate::failure::Failure;
+use crate::growth::NOTABLE;
 use kvcache::Span;
 use sim::simulate::HORIZON;
 use std::time::Duration;
@@ -26,9 +27,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
             axis.values.len()
         )));
     }
-    let strategy = args.strategy.unwrap_or_else(|| default_strategy(&endpoint));
     let matrix = Matrix {
-        strategies: vec![strategy],
+        strategies: args.strategy.map_or_else(|| vec![default_strategy(&endpoint)], Named::strategies),
         caches: vec![default_tiers(&endpoint)],
         replicas: vec![match args.replicas {
             Some(replicas) => replicas,
@@ -64,7 +64,9 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
             ))
         })?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
-        let settings = settings(args, endpoint, assembled)?;
+        let (teller, mut grown) = tokio::sync::mpsc::unbounded_channel();
+        let growth = Some(emulate::Watch { beyond: NOTABLE, teller });
+        let settings = emulate::Settings { growth, ..settings(args, endpoint, assembled)? };
         warn(&format!(
             "serving {} on http://{address}/v1: {} workers on {} x {} behind {}, emulated ({} modelled seconds per second)",
             assembled.deployment.model.name,
@@ -79,6 +81,11 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
         if life < Duration::from_secs(7 * 86_400) {
             warn(&format!("it stops after {:.0} s, when 100 modelled days are over", life.as_secs_f64()));
         }
+        tokio::spawn(async move {
+            while let Some(growth) = grown.recv().await {
+                warn(&format!("warning: {growth}"));
+            }
+        });
         let stop = async {
             let signal = async {
                 // Without signals there is still the second way to stop a process.

@@ -5,6 +5,7 @@ use super::{Format, SimulateArgs, print, warn};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
 use crate::failure::Failure;
+use crate::growth::NOTABLE;
 use crate::process::Usage;
 use crate::report::{Input, Inputs};
 use crate::{report, suggest};
@@ -21,7 +22,8 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
-    check_lists(args)?;
+    let strategies: Vec<Strategy> = args.strategy.iter().flat_map(|named| named.strategies()).collect();
+    check_lists(args, &strategies)?;
     let file = endpoint_file(args.endpoint.as_deref())?;
     // `new/.` is `new`.
     let out = args.out.as_ref().map(|folder| folder.components().collect::<PathBuf>());
@@ -41,7 +43,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         inputs.trace = args.out.is_some().then(|| Input::hashed(path, bytes));
     })?;
     let matrix = Matrix {
-        strategies: or_default(&args.strategy, || default_strategy(&endpoint)),
+        strategies: or_default(&strategies, || default_strategy(&endpoint)),
         caches: caches(&args.cache, &endpoint)?,
         replicas: if args.replicas.is_empty() { vec![replicas(&endpoint)?] } else { args.replicas.clone() },
         loads: loads(args, &source)?,
@@ -49,29 +51,40 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         axes,
     };
     let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
-    let records = if args.out.is_some() { Records::Keep } else { Records::Drop };
-    let outcomes = run_all(&experiment, &matrix, records)?;
+    experiment.check_numbers(&args.explain_request)?;
+    let keep = Keep { records: args.out.is_some(), explain: &args.explain_request };
+    let outcomes = run_all(&experiment, &matrix, keep)?;
     let process = Usage::since(began);
     if let Some(folder) = &out {
         report::folder::write(folder, &outcomes, &inputs, process)?;
         warn(&format!("wrote {}", folder.display()));
     }
+    let explains = !args.explain_request.is_empty();
     print(&match args.format {
+        Format::Table if explains => report::explain::text(&outcomes),
+        Format::Json if explains => report::explain::json(&outcomes),
         Format::Table => report::table(&outcomes),
         Format::Json => report::json(&outcomes, process),
         Format::Csv => report::csv(&outcomes),
     })
 }
 
-/// What becomes of a run's records once its figures are known: a matrix of long runs cannot keep them all for nothing.
+/// What is kept of a run beside its figures: a matrix of long runs cannot keep all for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Records {
-    Keep,
-    Drop,
+pub(super) struct Keep<'a> {
+    /// Every request's story.
+    pub(super) records: bool,
+    /// Why these requests went where they did.
+    pub(super) explain: &'a [u64],
+}
+
+impl Keep<'_> {
+    /// Every request's story.
+    pub(super) const RECORDS: Self = Self { records: true, explain: &[] };
 }
 
 /// Runs every case. All are assembled first: a case that cannot run is told before any work is done.
-pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, records: Records) -> Result<Vec<Outcome>, Failure> {
+pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, keep: Keep<'_>) -> Result<Vec<Outcome>, Failure> {
     let cases = matrix.cases();
     let assembled: Vec<_> =
         cases.iter().map(|case| assemble(experiment, case, &matrix.axes)).collect::<Result<_, _>>()?;
@@ -83,9 +96,9 @@ pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, records: Records
         }
     }
     let run = |(case, assembled)| {
-        let mut outcome = experiment.run(case, assembled)?;
+        let mut outcome = experiment.run_and_explain(case, assembled, keep.explain)?;
         warn_of(&outcome);
-        if records == Records::Drop {
+        if !keep.records {
             outcome.records = Vec::new();
         }
         Ok(outcome)
@@ -93,7 +106,7 @@ pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, records: Records
     cases.into_iter().zip(&assembled).map(run).collect()
 }
 
-/// Says what the figures alone do not: who was refused, and whether latencies mean anything.
+/// Says what the figures alone do not: who was refused, whether latencies mean anything, and what outgrows its place.
 fn warn_of(outcome: &Outcome) {
     let label = outcome.case.label();
     for (count, example) in outcome.refusals() {
@@ -102,6 +115,9 @@ fn warn_of(outcome: &Outcome) {
     }
     if let Some(tail) = outcome.backlog() {
         warn(&format!("warning: {label}: overloaded: {tail}"));
+    }
+    if let Some(growth) = outcome.growth.filter(|growth| growth.passes(NOTABLE)) {
+        warn(&format!("warning: {label}: {growth}"));
     }
 }
 
@@ -121,22 +137,36 @@ pub(super) fn read_endpoint(file: &Path) -> Result<(Endpoint, String), Failure> 
 }
 
 /// A value given twice would be a run made twice.
-fn check_lists(args: &SimulateArgs) -> Result<(), Failure> {
-    distinct("--strategy", &args.strategy)?;
+fn check_lists(args: &SimulateArgs, strategies: &[Strategy]) -> Result<(), Failure> {
+    if args.format == Format::Csv && !args.explain_request.is_empty() {
+        return Err(Failure::Usage(
+            "--explain-request: an explanation is no line of -o csv; use table or json".to_owned(),
+        ));
+    }
+    distinct("--strategy", strategies)?;
     distinct("--cache", &args.cache)?;
     distinct("--replicas", &args.replicas)?;
     distinct("--rate", &args.rate)?;
     distinct("--concurrency", &args.concurrency)?;
-    distinct("--seed", &args.seed)
+    distinct("--seed", &args.seed)?;
+    match twice(&args.explain_request) {
+        Some(request) => Err(Failure::Usage(format!("--explain-request: {request} is given twice; keep one of them"))),
+        None => Ok(()),
+    }
 }
 
 fn distinct<T: PartialEq + Display>(flag: &str, values: &[T]) -> Result<(), Failure> {
-    match values.iter().enumerate().find(|(index, value)| values[..*index].contains(value)) {
-        Some((_, value)) => {
+    match twice(values) {
+        Some(value) => {
             Err(Failure::Usage(format!("{flag}: {value} is given twice; each value is one run, keep one of them")))
         }
         None => Ok(()),
     }
+}
+
+/// The first value that stands before itself.
+fn twice<T: PartialEq>(values: &[T]) -> Option<&T> {
+    values.iter().enumerate().find(|(index, value)| values[..*index].contains(value)).map(|(_, value)| value)
 }
 
 pub(super) fn default_strategy(endpoint: &Endpoint) -> Strategy {

@@ -9,6 +9,8 @@
 use super::clock::Clock;
 use super::progress::{End, Entrance, Progress};
 use super::record::{Input, Recording};
+use super::settings::Watch;
+use crate::growth::Growth;
 use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
 use sim::cluster::{Cluster, Event};
 use sim::replica::Output;
@@ -88,6 +90,7 @@ pub struct Engine {
     live: BTreeMap<RequestId, Live>,
     gauge: Arc<AtomicU64>,
     stats: Stats,
+    growth: Option<Watch>, // until it has been told
 }
 
 impl Engine {
@@ -106,8 +109,16 @@ impl Engine {
             live: BTreeMap::new(),
             gauge: Arc::clone(&gauge),
             stats: Stats { recording: record.then(Recording::default), ..Stats::default() },
+            growth: None,
         };
         (Entrance::new(commands, gauge), engine)
+    }
+
+    /// The same engine; `watch` is told when the router's index has grown large.
+    #[must_use]
+    pub fn with_watch(mut self, watch: Option<Watch>) -> Self {
+        self.growth = watch;
+        self
     }
 
     /// Lives until it is stopped or nobody can reach it any more, and tells what became of all requests.
@@ -199,12 +210,23 @@ impl Engine {
                         live.worker = Some(decision.worker);
                         live.tell(|progress| progress.decision = Some(decision));
                     }
+                    self.watch_growth();
                 }
                 Event::Refused { request, refusal, .. } => self.conclude(request, End::Refused(refusal)),
                 Event::Output { output, .. } => self.pass_on_output(output),
                 Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
                 Event::Stalled { .. } | Event::Restarted { .. } => {}
             }
+        }
+    }
+
+    fn watch_growth(&mut self) {
+        let passes = |watch: &Watch| Growth::of(self.cluster.router()).filter(|growth| growth.passes(watch.beyond));
+        if let Some(growth) = self.growth.as_ref().and_then(passes)
+            && let Some(watch) = self.growth.take()
+        {
+            // Nobody may be listening any more.
+            let _ = watch.teller.send(growth);
         }
     }
 

@@ -19,4 +19,4 @@ mod emulator; // a server in a thread of its own
 pub use emulator::Emulator;
 pub use engine::Stats;
 pub use server::{ServeError, serve, stop_signal};
-pub use settings::Settings;
+pub use settings::{Settings, Watch};

@@ -113,9 +113,11 @@ pub(super) fn prepare(cluster: Cluster, settings: Settings) -> Result<Prepared, 
         return Err(ServeError::NamelessModel);
     }
     let clock = Clock::starting_at(cluster.now(), settings.time_scale);
+    let tiers_known = cluster.router().config().tiers_known();
     let (entrance, engine) = Engine::new(cluster, clock, settings.latency, settings.record);
+    let engine = engine.with_watch(settings.growth.clone());
     let (phase, watched) = watch::channel(Phase::Serving);
-    let endpoint = Arc::new(Endpoint::new(&settings, &config, entrance.clone(), watched));
+    let endpoint = Arc::new(Endpoint::new(&settings, &config, tiers_known, entrance.clone(), watched));
     Ok(Prepared { engine, entrance, phase, endpoint, settings })
 }
 

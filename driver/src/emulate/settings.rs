@@ -2,12 +2,14 @@
 
 use super::clock::TimeScale;
 use super::tokens::CharsPerToken;
+use crate::growth::Growth;
 use kvcache::{Span, Tokens};
 use router::Strategy;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// Settings of an emulated endpoint.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Names that requests may call the model by; the first is the one that replies carry. Not empty.
     pub models: Vec<String>,
@@ -37,6 +39,17 @@ pub struct Settings {
     pub seed: u64,
     /// Whether to keep the run for a replay; memory then grows with it.
     pub record: bool,
+    /// Who is told, once, that the router's index has passed so many bytes and goes on growing; `None`: nobody.
+    pub growth: Option<Watch>,
+}
+
+/// Somebody who wants to know how an index grows that nothing is taken from.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// From how many bytes on.
+    pub beyond: u64,
+    /// Where it is told.
+    pub teller: mpsc::UnboundedSender<Growth>,
 }
 
 impl Settings {
@@ -57,6 +70,7 @@ impl Settings {
             drain: Duration::from_secs(30),
             seed: 0,
             record: false,
+            growth: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::quantity;
 use super::schema::{Field, Form, Kind, Need, Object, Since};
 use crate::suggest;
 use crate::yaml::{Entry, Node, Value, child, quoted};
+use router::Strategy;
 
 /// Checks `document`; the paths of missing fields that Kubernetes requires and a simulation does not are the result.
 pub(super) fn check(document: &Node, version: ApiVersion, findings: &mut Findings) -> Vec<String> {
@@ -159,7 +160,13 @@ impl Walk<'_> {
             Form::Words { words, .. } if words.contains(&text) => return,
             Form::AnyCase { words, .. } if words.iter().any(|word| word.eq_ignore_ascii_case(text)) => return,
             Form::Words { what, words } | Form::AnyCase { what, words } => {
-                (*what, words.join(", "), suggest::clause(text, words.iter().copied()))
+                let elsewhere = path.ends_with(".routingStrategy") && text.parse::<Strategy>().is_ok();
+                let meant = if elsewhere {
+                    "; it is one of podlab's own, which --strategy takes".to_owned()
+                } else {
+                    suggest::clause(text, words.iter().copied())
+                };
+                (*what, words.join(", "), meant)
             }
             Form::Like { is, .. } if is(text) => return,
             Form::Like { what, allowed, prefix, is } => (*what, (*allowed).to_owned(), repaired(text, prefix, *is)),

@@ -84,10 +84,10 @@ fn routing_warning(endpoint: &Endpoint, case: &Case, path: Path) -> Option<Strin
             "--strategy kvaware with spec.invocationEndpoint {}: HyperPod's kvaware reads /completions only; of a chat it sees nothing and falls back to the session, else to the lowest QPS",
             endpoint.invocation_path
         )),
-        Strategy::Session | Strategy::SessionPlus if !path.names_session => Some(
-            "--strategy session without SESSION_KEY in worker.environmentVariables: no request names its session, so each goes to the lowest QPS"
-                .to_owned(),
-        ),
+        strategy if strategy.follows_sessions() && !path.names_session => Some(format!(
+            "--strategy {strategy} without SESSION_KEY in worker.environmentVariables: no request names its session, so each goes to the {}",
+            if strategy == Strategy::Session { "lowest QPS" } else { "least loaded worker" }
+        )),
         _ => None,
     }
 }

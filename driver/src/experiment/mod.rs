@@ -2,10 +2,11 @@
 
 use crate::endpoint::{Endpoint, short_prompts_warning};
 use crate::failure::Failure;
+use crate::growth::Growth;
 use crate::lab::Lab;
 use kvcache::{Span, Tokens};
 use router::{Api, Router};
-use sim::cluster::{Cluster, Event, Refusal};
+use sim::cluster::{Cluster, Refusal};
 use sim::cost::deployment::Deployment;
 use sim::cost::forecast::forecast;
 use sim::ledger::{Price, Record, Summary};
@@ -18,8 +19,10 @@ mod tiers; // ... of what lies below the device
 mod case; // what one run of a matrix is
 mod describe; // an assembled case as a value
 mod source; // where requests come from
+mod explanation; // why a request went where it did
 
 pub use case::{Case, Load, Matrix, Tiers};
+pub use explanation::{Explanation, Routed};
 pub use source::Source;
 pub use tiers::tiers_of;
 
@@ -77,6 +80,10 @@ pub struct Outcome {
     pub summary: Summary,
     /// Every request.
     pub records: Vec<Record>,
+    /// Of the requests asked about, in the order in which they were asked for, why they went where they did.
+    pub explanations: Vec<Explanation>,
+    /// How large an index that nothing is taken from has become; `None`: there is none.
+    pub growth: Option<Growth>,
 }
 
 impl Outcome {
@@ -170,9 +177,22 @@ impl Experiment {
     /// # Panics
     /// Where a law of the simulator is broken: a bug.
     pub fn run(&self, case: Case, assembled: &Assembled) -> Result<Outcome, Failure> {
+        self.run_and_explain(case, assembled, &[])
+    }
+
+    /// Runs a case, and keeps why each of `requests` went where it did: numbers from 0, in order of arrival.
+    ///
+    /// # Errors
+    /// As [`Experiment::run`], and where there is no such request.
+    ///
+    /// # Panics
+    /// As [`Experiment::run`].
+    pub fn run_and_explain(&self, case: Case, assembled: &Assembled, requests: &[u64]) -> Result<Outcome, Failure> {
+        self.check_numbers(requests)?;
         let workload = self.source.workload(&assembled.lab, case.load, case.seed);
         let mut cluster = assembled.cluster();
-        let ledger = simulate(&workload, &mut cluster, assembled.path, |_: &Event| {}).map_err(|error| {
+        let mut asked = explanation::Asked::about(requests);
+        let ledger = simulate(&workload, &mut cluster, assembled.path, |event| asked.look(event)).map_err(|error| {
             Failure::Usage(format!("{error}: use a higher --rate, --concurrency or --speedup, or fewer --requests"))
         })?;
         ledger.check();
@@ -188,9 +208,26 @@ impl Experiment {
             hardware: assembled.hardware(),
             resolved: assembled.describe(),
             summary,
+            explanations: asked.explain(&workload, &ledger, assembled),
+            growth: Growth::of(cluster.router()),
             records: ledger.records().to_vec(),
             case,
         })
+    }
+
+    /// Refuses numbers that no request of a run has.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`], with the numbers there are.
+    pub fn check_numbers(&self, requests: &[u64]) -> Result<(), Failure> {
+        let count = self.source.requests();
+        match requests.iter().find(|request| **request >= count) {
+            None => Ok(()),
+            Some(request) => Err(Failure::Usage(format!(
+                "--explain-request {request}: a run has {count} requests, numbered from 0 to {}",
+                count.saturating_sub(1)
+            ))),
+        }
     }
 }
 

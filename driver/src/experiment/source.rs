@@ -99,6 +99,18 @@ impl Source {
         matches!(self, Self::Trace(_))
     }
 
+    /// How many requests it is.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        match self {
+            Self::DocumentQa { requests }
+            | Self::Chat { requests }
+            | Self::SharedSystem { requests }
+            | Self::Mixed { requests } => u64::from(*requests),
+            Self::Trace(trace) => trace.requests().len() as u64,
+        }
+    }
+
     /// Checks what settings mean together.
     ///
     /// # Errors

@@ -5,10 +5,12 @@ use crate::process::Usage;
 use serde::Serialize;
 
 pub mod folder; // a run as a folder
+mod line; // a request as a line of it
 mod partial; // ... that appears whole or not at all
 mod provenance; // what a run needs to be run again
 mod notes; // what the table's figures do not tell
 mod table; // for people
+pub mod explain; // why requests went where they did
 
 pub use provenance::{Input, Inputs};
 pub use table::table;
@@ -22,15 +24,48 @@ pub fn json(outcomes: &[Outcome], process: Usage) -> String {
         runs: Vec<Run<'a>>,
         process: Usage,
     }
-    let runs = outcomes.iter().map(Run::of).collect();
-    let mut text = serde_json::to_string_pretty(&All { runs, process }).expect("figures are representable");
+    pretty(&All { runs: outcomes.iter().map(Run::of).collect(), process })
+}
+
+fn pretty(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("figures are representable");
     text.push('\n');
     text
+}
+
+/// A paragraph behind its head, at most `columns` wide where its words allow that; all lines begin where the first does.
+pub(crate) fn wrapped(head: &str, text: &str, columns: usize) -> String {
+    let indent = head.chars().count();
+    let (mut lines, mut column) = (head.to_owned(), indent);
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > columns {
+            lines.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        }
+        if column > indent {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines.push('\n');
+    lines
 }
 
 /// What a run was, and what came of it.
 #[derive(Serialize)]
 pub(crate) struct Run<'a> {
+    #[serde(flatten)]
+    case: Case<'a>,
+    #[serde(flatten)]
+    summary: &'a sim::ledger::Summary,
+}
+
+/// What a run was.
+#[derive(Serialize)]
+struct Case<'a> {
     strategy: &'a str,
     cache: &'a str,
     replicas: u16,
@@ -40,12 +75,16 @@ pub(crate) struct Run<'a> {
     speedup: Option<f64>,
     seed: u64,
     settings: &'a std::collections::BTreeMap<String, String>,
-    #[serde(flatten)]
-    summary: &'a sim::ledger::Summary,
 }
 
 impl<'a> Run<'a> {
     pub(crate) fn of(outcome: &'a Outcome) -> Self {
+        Self { case: Case::of(outcome), summary: &outcome.summary }
+    }
+}
+
+impl<'a> Case<'a> {
+    fn of(outcome: &'a Outcome) -> Self {
         let case = &outcome.case;
         Self {
             strategy: case.strategy.as_str(),
@@ -57,7 +96,6 @@ impl<'a> Run<'a> {
             speedup: case.load.speedup(),
             seed: case.seed,
             settings: &case.settings,
-            summary: &outcome.summary,
         }
     }
 }

@@ -1,23 +1,63 @@
-//! What a table's figures do not tell of the lower tiers: what engines stood still for, and what went wrong.
+//! What a table's figures do not tell: what engines stood still for, what went wrong in the lower tiers, and that a
+//! strategy did not do what it is named for.
 
+use super::table::number;
 use crate::experiment::Outcome;
+use router::Strategy;
 use sim::ledger::{StallTimes, Summary, TierEvents};
 
-/// So many rows are told about; `-o json` tells about all.
-const ROWS: usize = 12;
+/// So many lines are told; `-o json` tells all.
+const LINES: usize = 24;
 
-/// A line for each row of which there is something to tell.
+/// A line for each thing that there is to tell of a row.
 pub(super) fn notes(outcomes: &[Outcome]) -> String {
-    let told = outcomes.iter().enumerate().filter_map(|(row, outcome)| Some((row + 1, of_run(&outcome.summary)?)));
-    let lines: Vec<(usize, String)> = told.collect();
-    let mut text: String = lines.iter().take(ROWS).map(|(row, note)| format!("row {row}: {note}\n")).collect();
-    if lines.len() > ROWS {
-        text.push_str(&format!("{} more rows: see stall_s and tier_events of -o json.\n", lines.len() - ROWS));
+    let of_row = |(row, outcome): (usize, &Outcome)| {
+        [of_routing(outcome), of_tiers(&outcome.summary)].into_iter().flatten().map(move |note| (row + 1, note))
+    };
+    let lines: Vec<(usize, String)> = outcomes.iter().enumerate().flat_map(of_row).collect();
+    let mut text: String = lines.iter().take(LINES).map(|(row, note)| format!("row {row}: {note}\n")).collect();
+    if lines.len() > LINES {
+        text.push_str(&format!(
+            "{} more notes: see fallbacks, stall_s and tier_events of -o json.\n",
+            lines.len() - LINES
+        ));
     }
     text
 }
 
-fn of_run(summary: &Summary) -> Option<String> {
+/// A strategy that is followed for less than half of the requests is hardly that strategy.
+fn of_routing(outcome: &Outcome) -> Option<String> {
+    let (summary, strategy) = (&outcome.summary, outcome.case.strategy);
+    let all: u64 = summary.routing.values().sum();
+    let mut causes: Vec<(&str, u64)> = summary.fallbacks.iter().map(|(cause, count)| (*cause, *count)).collect();
+    if strategy == Strategy::SessionPlus {
+        // There, and only there, that is a request without a session.
+        causes.extend(summary.routing.get("least-loaded").map(|count| ("no-session", *count)));
+    }
+    let fell: u64 = causes.iter().map(|(_, count)| count).sum();
+    if fell * 2 <= all {
+        return None;
+    }
+    let shown = |count: u64| number(Some(count as f64));
+    causes.sort_by_key(|(_, count)| u64::MAX - count);
+    let causes: Vec<String> =
+        causes.iter().map(|(cause, count)| format!("{}: {}", shown(*count), in_words(cause))).collect();
+    Some(format!("{strategy} fell back for {} of {} requests ({})", shown(fell), shown(all), causes.join("; ")))
+}
+
+/// A cause of [`router::Reason::fallback`].
+fn in_words(cause: &str) -> &str {
+    match cause {
+        "chat" => "it does not see the prompts of chats",
+        "no-holder" => "no worker holds the first chunk",
+        "too-short" => "match too short, router.kv_aware_threshold",
+        "below-minimum" => "match too short, router.prefix_min_match_length",
+        "no-session" => "no session",
+        other => other,
+    }
+}
+
+fn of_tiers(summary: &Summary) -> Option<String> {
     let StallTimes { lookup, load_l1, load_l2, store } = summary.stall?;
     let stalls = [(lookup, "for look-ups in L2"), (load_l1, "for L1"), (load_l2, "for L2"), (store, "for stores")];
     let stalls: Vec<String> =

@@ -7,32 +7,58 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 /// One row per run. Columns that say the same of every run are left to the line above the table.
 #[must_use]
 pub fn table(outcomes: &[Outcome]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
     let varying = varying(outcomes);
-    let lower = outcomes.iter().any(has_lower_tiers);
+    let shown = Shown {
+        lower: outcomes.iter().any(has_lower_tiers),
+        regret: outcomes.iter().any(|outcome| outcome.summary.overlap_regret.is_some()),
+    };
     let right = |name: String| Cell::new(name).set_alignment(CellAlignment::Right);
-    table.set_header(varying.iter().map(|(name, _)| Cell::new(name)).chain(names(lower).map(str::to_owned).map(right)));
+    // Names stand on the line next to the figures.
+    let what = varying.iter().map(|(name, _)| Cell::new(format!("\n{name}")));
+    let mut table = compact(what.chain(shown.names().map(str::to_owned).map(right)));
     for (index, outcome) in outcomes.iter().enumerate() {
         let what = varying.iter().map(|(_, values)| Cell::new(&values[index]));
-        table.add_row(what.chain(figures_of(outcome, lower).map(right)));
+        table.add_row(what.chain(shown.figures_of(outcome).map(right)));
     }
     let mut text = hardware(outcomes);
     text.push_str(&same(outcomes));
-    text.push_str(&table.to_string());
+    text.push_str(&finished(table));
     text.push_str(
-        "\nAll simulated. TTFT, from the client's first byte, and TPOT in ms; hit: cached / prompt tokens;\n\
+        "All simulated. TTFT, from the client's first byte, and TPOT in ms; hit: cached / prompt tokens;\n\
          imbalance: busy time, largest / mean worker; $/1K out: all instances over output tokens.\n",
     );
-    if lower {
+    if shown.lower {
         text.push_str("L0, L1, L2: the part of hit that came from GPU memory, host memory, the pool of all workers.\n");
-        text.push_str(&notes(outcomes));
     }
+    if shown.regret {
+        text.push_str(
+            "regret: prompt tokens that another worker's GPU had more than the chosen one's / prompt tokens.\n",
+        );
+    }
+    text.push_str(&notes(outcomes));
     text
 }
 
+/// A table with these heads of columns, two spaces between them.
+pub(super) fn compact(head: impl Iterator<Item = Cell>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(head);
+    table
+}
+
+/// Its text.
+pub(super) fn finished(mut table: Table) -> String {
+    let last = table.column_count().saturating_sub(1);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        // A border of one space stands between two columns.
+        column.set_padding((1, u16::from(index == last)));
+    }
+    format!("{table}\n")
+}
+
 /// What a run is, as columns.
-fn columns(outcome: &Outcome) -> Vec<(String, String)> {
+pub(super) fn columns(outcome: &Outcome) -> Vec<(String, String)> {
     let case = &outcome.case;
     let load = match case.load {
         Load::Rate(rate) => format!("{rate}/s"),
@@ -97,42 +123,56 @@ fn has_lower_tiers(outcome: &Outcome) -> bool {
     outcome.case.cache.l1() || outcome.case.cache.l2()
 }
 
-/// Names of the figures; hits by tier where `lower` tiers are to be told.
-fn names(lower: bool) -> impl Iterator<Item = &'static str> {
-    let first = ["done", "failed", "TTFT mean", "P50", "P90", "P99", "TPOT mean", "out tok/s", "hit"];
-    let by_tier: &[&str] = if lower { &["L0", "L1", "L2"] } else { &[] };
-    first.into_iter().chain(by_tier.iter().copied()).chain(["imbalance", "$/1K out"])
+/// Which columns there are beside those that every table has.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// Hits by tier.
+    lower: bool,
+    /// Overlap regret.
+    regret: bool,
 }
 
-/// The figures of a run, in the order of their names.
-fn figures_of(outcome: &Outcome, lower: bool) -> impl Iterator<Item = String> {
-    let summary = &outcome.summary;
-    let hits = summary.hit_rate;
-    let first = [
-        number(Some(summary.completed as f64)),
-        number(Some(summary.failed as f64)),
-        number(summary.ttft.mean),
-        number(summary.ttft.p50),
-        number(summary.ttft.p90),
-        number(summary.ttft.p99),
-        number(summary.tpot.mean),
-        number(summary.throughput.output),
-        percent(hits.total),
-    ];
-    let by_tier = if lower { [hits.l0, hits.l1, hits.l2].map(percent).to_vec() } else { Vec::new() };
-    let last = [
-        summary.imbalance.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
-        summary.cost.output_only.map_or("-".to_owned(), |dollars| format!("{dollars:.4}")),
-    ];
-    first.into_iter().chain(by_tier).chain(last)
+impl Shown {
+    /// Names of the figures, in two lines each.
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        let first =
+            ["\ndone", "\nfailed", "TTFT\nmean", "\nP50", "\nP90", "\nP99", "TPOT\nmean", "out\ntok/s", "hit\n%"];
+        let regret = self.regret.then_some("regret\n%");
+        let by_tier: &[&str] = if self.lower { &["L0\n%", "L1\n%", "L2\n%"] } else { &[] };
+        first.into_iter().chain(regret).chain(by_tier.iter().copied()).chain(["\nimbalance", "$/1K\nout"])
+    }
+
+    /// The figures of a run, in the order of their names.
+    fn figures_of(self, outcome: &Outcome) -> impl Iterator<Item = String> {
+        let summary = &outcome.summary;
+        let hits = summary.hit_rate;
+        let first = [
+            number(Some(summary.completed as f64)),
+            number(Some(summary.failed as f64)),
+            number(summary.ttft.mean),
+            number(summary.ttft.p50),
+            number(summary.ttft.p90),
+            number(summary.ttft.p99),
+            number(summary.tpot.mean),
+            number(summary.throughput.output),
+            percent(hits.total),
+        ];
+        let regret = self.regret.then(|| percent(summary.overlap_regret));
+        let by_tier = if self.lower { [hits.l0, hits.l1, hits.l2].map(percent).to_vec() } else { Vec::new() };
+        let last = [
+            summary.imbalance.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
+            summary.cost.output_only.map_or("-".to_owned(), |dollars| format!("{dollars:.4}")),
+        ];
+        first.into_iter().chain(regret).chain(by_tier).chain(last)
+    }
 }
 
 fn percent(share: Option<f64>) -> String {
-    share.map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0))
+    share.map_or("-".to_owned(), |share| format!("{:.1}", share * 100.0))
 }
 
 /// Three significant digits, with separators from 10,000 on; unknown is a dash.
-fn number(value: Option<f64>) -> String {
+pub(super) fn number(value: Option<f64>) -> String {
     let Some(value) = value else { return "-".to_owned() };
     match value.abs() {
         _ if value.fract() == 0.0 => grouped(value),

@@ -26,6 +26,7 @@ pub(crate) struct Prefixes {
     ties: Draws,
     minimum: Tokens,
     recent: Recent,
+    nodes: u64,
 }
 
 impl Prefixes {
@@ -38,6 +39,7 @@ impl Prefixes {
             ties: Draws::named(config.seed, "routing ties"),
             minimum: config.prefix_min_match,
             recent: Recent::new(config.workers, config.qps_window),
+            nodes: 0,
         }
     }
 
@@ -49,6 +51,11 @@ impl Prefixes {
         self.sent.bytes() + self.ends.bytes()
     }
 
+    /// Nodes of upstream's trie: distinct chunks, each with all that comes before it.
+    pub(crate) const fn nodes(&self) -> u64 {
+        self.nodes
+    }
+
     /// How long a prefix each worker was sent: what upstream's walk would find if it alone were available.
     fn look(&mut self, chain: Chain<'_>) {
         self.sent.matches(chain, &mut self.matches);
@@ -56,6 +63,13 @@ impl Prefixes {
             let of_end = |worker| self.ends.holds(worker, end.key);
             self.matches.raise(chain.tokens(), of_end);
         }
+    }
+
+    /// Chunks of `chain`, just looked up, that nobody was sent.
+    fn new_chunks(&self, chain: Chain<'_>) -> u32 {
+        let chunks = |tokens: Tokens| tokens.0.div_ceil(self.sent.config().unit.0);
+        let known = self.matches.tokens().iter().copied().max().unwrap_or_default();
+        chunks(chain.tokens()) - chunks(known)
     }
 }
 
@@ -76,6 +90,7 @@ impl Choose for Prefixes {
             (worker, if longest == Tokens::ZERO { Reason::NoPrefix } else { Reason::DeepestPrefix { tied: count } })
         };
         let decision = asked.decide(worker, reason, &self.matches);
+        self.nodes += u64::from(self.new_chunks(chain));
         if self.minimum > Tokens::ZERO {
             self.recent.note(worker, now);
         }

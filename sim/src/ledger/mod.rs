@@ -9,6 +9,7 @@ use crate::replica::{Output, Stall};
 use crate::transport::Moved;
 use alloc::vec::Vec;
 use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
+use router::Reason;
 
 mod histogram; // gaps between tokens, in buckets
 mod quantile; // percentiles of raw samples
@@ -47,6 +48,10 @@ pub struct Record {
     pub worker: Option<WorkerId>,
     /// Prompt tokens that the router believed its worker to have. `None`: nobody looked.
     pub matched: Option<Tokens>,
+    /// The most that it believed any worker to have. `None`: nobody looked.
+    pub best: Option<Tokens>,
+    /// Which rule chose the worker. `None`: none was chosen.
+    pub reason: Option<Reason>,
     /// Prompt tokens that another worker's device had more than that of the one chosen. `None`: nobody looked.
     pub regret: Option<Tokens>,
     /// Prompt tokens found on the device (L0) when it was first admitted. `None`: it never was.
@@ -192,7 +197,8 @@ impl Ledger {
         match event {
             Event::Routed { request, decision, overlap, .. } => {
                 let record = self.of_mut(*request);
-                (record.worker, record.matched) = (Some(decision.worker), decision.matched);
+                (record.worker, record.reason) = (Some(decision.worker), Some(decision.reason));
+                (record.matched, record.best) = (decision.matched, decision.best);
                 record.regret = overlap.map(Overlap::regret);
             }
             Event::Refused { request, refusal, at } => {

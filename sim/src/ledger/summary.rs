@@ -1,7 +1,9 @@
 //! The figures of a run, by the definitions of the field. Unknown is `None`, never 0.
 
 use super::{Distribution, Ledger, Status, TierEvents};
+use alloc::collections::BTreeMap;
 use kvcache::{Span, Time};
+use router::Reason;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// What the endpoint's instances cost.
@@ -121,6 +123,10 @@ pub struct Summary {
     /// Of prompt tokens, those that lay on another worker's device and not on that of the one chosen, at the moment of
     /// the decision. `None`: nobody looked.
     pub overlap_regret: Option<f64>,
+    /// How many requests each rule of the router sent, by [`Reason::as_str`].
+    pub routing: BTreeMap<&'static str, u64>,
+    /// How many the strategy did not send by what it is named for, by cause ([`Reason::fallback`]).
+    pub fallbacks: BTreeMap<&'static str, u64>,
     /// From the first request sent to the last token, seconds.
     pub makespan_s: Option<f64>,
     /// Prompt tokens of completed requests.
@@ -173,6 +179,8 @@ impl Ledger {
             hit_rate: self.hit_rate(&tokens),
             imbalance: self.imbalance(),
             overlap_regret: self.overlap_regret(),
+            routing: self.count_reasons(|reason| Some(reason.as_str())),
+            fallbacks: self.count_reasons(Reason::fallback),
             makespan_s: makespan.map(Span::as_secs_f64),
             prompt_tokens,
             output_tokens,
@@ -246,6 +254,14 @@ impl Ledger {
         (prompts > 0).then(|| regret as f64 / prompts as f64)
     }
 
+    fn count_reasons(&self, name: impl Fn(&Reason) -> Option<&'static str>) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for name in self.records.iter().filter_map(|record| name(record.reason.as_ref()?)) {
+            *counts.entry(name).or_default() += 1;
+        }
+        counts
+    }
+
     fn cost(&self, price: Option<Price>, prompts: u64, outputs: u64, makespan: Option<Span>) -> CostPer1k {
         let (Some(price), Some(makespan)) = (price, makespan) else { return CostPer1k::default() };
         let dollars = f64::from(price.instances) * price.usd_per_hour * makespan.as_secs_f64() / 3600.0;
@@ -295,6 +311,8 @@ impl Serialize for Summary {
         map.serialize_entry("hit_rate", &self.hit_rate)?;
         map.serialize_entry("imbalance", &self.imbalance)?;
         map.serialize_entry("overlap_regret", &self.overlap_regret)?;
+        map.serialize_entry("routing", &self.routing)?;
+        map.serialize_entry("fallbacks", &self.fallbacks)?;
         map.serialize_entry("makespan_s", &self.makespan_s)?;
         map.serialize_entry("prompt_tokens", &self.prompt_tokens)?;
         map.serialize_entry("output_tokens", &self.output_tokens)?;

@@ -15,6 +15,20 @@ fn the_issue_in_the_original_readme_is_explained() {
 }
 
 #[test]
+fn a_strategy_of_podlabs_own_is_no_strategy_of_hyperpod() {
+    for name in ["kvaware+", "predicted-ttft"] {
+        refuses(&[(
+            "routingStrategy: prefixaware",
+            &format!("routingStrategy: {name}"),
+            &format!(
+                "e.yaml:20:22: spec.intelligentRoutingSpec.routingStrategy: \"{name}\" is not a routing strategy; \
+                 allowed: prefixaware, kvaware, session, roundrobin; it is one of podlab's own, which --strategy takes"
+            ),
+        )]);
+    }
+}
+
+#[test]
 fn words() {
     refuses(&[
         (

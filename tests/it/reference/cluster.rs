@@ -142,7 +142,7 @@ impl<'a> Cluster<'a> {
 
     fn arrive(&mut self, index: usize, now: Time) {
         let request = &self.scenario.workload.requests()[index];
-        let (worker, matched) = self.route(index, now);
+        let (worker, matched, best) = self.route(index, now);
         self.sent.push((now, worker));
         let id = RequestId(self.records.len() as u64);
         let mut record = Record {
@@ -152,6 +152,7 @@ impl<'a> Cluster<'a> {
             output: request.output,
             worker: Some(worker),
             matched,
+            best,
             ..Record::default()
         };
         let names = self.names[index].clone();
@@ -165,9 +166,10 @@ impl<'a> Cluster<'a> {
         self.records.push(record);
     }
 
-    fn route(&self, index: usize, now: Time) -> (WorkerId, Option<Tokens>) {
+    /// Who is chosen, what that worker has of the prompt, and the most that any has.
+    fn route(&self, index: usize, now: Time) -> (WorkerId, Option<Tokens>, Option<Tokens>) {
         match self.scenario.routing {
-            Routing::RoundRobin => (WorkerId((self.records.len() % self.engines.len()) as u16), None),
+            Routing::RoundRobin => (WorkerId((self.records.len() % self.engines.len()) as u16), None, None),
             Routing::KvAware { threshold, window, chunk } => {
                 let block = self.scenario.engine.cache.block.0;
                 let prompt = self.scenario.workload.requests()[index].prompt.0;
@@ -178,7 +180,7 @@ impl<'a> Cluster<'a> {
                     Some((first, end)) if end as u32 * block >= prompt.saturating_sub(threshold.0) => first,
                     _ => self.least_asked(window, now),
                 };
-                (WorkerId(chosen as u16), Some(Tokens(held[chosen])))
+                (WorkerId(chosen as u16), Some(Tokens(held[chosen])), held.iter().max().map(|most| Tokens(*most)))
             }
         }
     }

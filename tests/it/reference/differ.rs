@@ -6,7 +6,7 @@ use super::scenario::{Routing, Scenario};
 use kvcache::{RequestId, Span, Time};
 use router::{Api, Router, RouterConfig, Strategy};
 use sim::cluster::{Arrival, Cluster, Event};
-use sim::ledger::{Ledger, Status};
+use sim::ledger::{Ledger, Record, Status};
 use sim::replica::{Output, Work};
 use sim::simulate::{Path, simulate};
 use std::fmt::Debug;
@@ -78,7 +78,8 @@ fn check_tokens(ledger: &Ledger, events: &[Event]) {
 
 fn outcome(ledger: &Ledger, cluster: &Cluster, events: &[Event]) -> Outcome {
     Outcome {
-        records: ledger.records().to_vec(),
+        // Why a worker was chosen is the router's to say; the reference says which.
+        records: ledger.records().iter().map(|record| Record { reason: None, ..*record }).collect(),
         gaps: ledger.gaps().clone(),
         passes: ledger.passes(),
         preemptions: ledger.preemptions(),

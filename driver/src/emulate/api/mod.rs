@@ -41,15 +41,18 @@ pub(super) struct Endpoint {
     settings: Settings,
     cutter: Cutter,
     max_model_len: Tokens,
+    tiers_known: [bool; 3],
     entrance: Entrance,
     phase: watch::Receiver<Phase>,
     created: u64,
 }
 
 impl Endpoint {
+    /// `tiers_known`: of which tiers the router knows what workers have there.
     pub(super) fn new(
         settings: &Settings,
         engine: &EngineConfig,
+        tiers_known: [bool; 3],
         entrance: Entrance,
         phase: watch::Receiver<Phase>,
     ) -> Self {
@@ -58,6 +61,7 @@ impl Endpoint {
             cutter: Cutter::new(model, engine.cache.block, settings.chars_per_token),
             settings: settings.clone(),
             max_model_len: engine.max_model_len,
+            tiers_known,
             entrance,
             phase,
             created: unix_seconds(),
@@ -202,7 +206,7 @@ impl Endpoint {
         let mut response = if stream { stream::respond(reply, self.phase.clone()) } else { reply.whole().await? };
         let headers = response.headers_mut();
         headers.extend(id.map(|id| (HeaderName::from_static("x-request-id"), id)));
-        reply::add_decision(headers, self.settings.strategy, &all);
+        reply::add_decision(headers, self.settings.strategy, self.tiers_known, &all);
         if stream {
             reply::add_cached(headers, &all);
         }

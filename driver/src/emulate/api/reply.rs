@@ -80,15 +80,28 @@ pub(super) fn too_long(max_model_len: u64, tokens: u64) -> ApiError {
     ))
 }
 
-/// Says in the response's head where the request went, and why. Of several replies it tells about the first.
-pub(super) fn add_decision(headers: &mut HeaderMap, strategy: Strategy, all: &[Progress]) {
+/// Says in the response's head where the request went, and why. Of several replies it tells about the first; what the
+/// router did not look for is left out.
+pub(super) fn add_decision(headers: &mut HeaderMap, strategy: Strategy, tiers_known: [bool; 3], all: &[Progress]) {
     headers.insert(HeaderName::from_static("x-podlab-strategy"), HeaderValue::from_static(strategy.as_str()));
     let Some(decision) = all.first().and_then(|first| first.decision.as_ref()) else { return };
     headers.insert(HeaderName::from_static("x-podlab-worker"), HeaderValue::from(decision.worker.0));
     headers.insert(HeaderName::from_static("x-podlab-reason"), HeaderValue::from_static(decision.reason.as_str()));
-    if let Some(matched) = decision.matched {
-        headers.insert(HeaderName::from_static("x-podlab-matched-tokens"), HeaderValue::from(matched.0));
+    let [l0, l1, l2] = tiers_known;
+    let by_tier = decision.scores.get(decision.worker.index()).and_then(|score| score.matched);
+    let counts = [
+        ("x-podlab-matched-tokens", decision.matched),
+        ("x-podlab-matched-l0-tokens", by_tier.map(|tiers| tiers.l0).filter(|_| l0)),
+        ("x-podlab-matched-l1-tokens", by_tier.map(|tiers| tiers.l1).filter(|_| l1)),
+        ("x-podlab-matched-l2-tokens", by_tier.map(|tiers| tiers.l2).filter(|_| l2)),
+        ("x-podlab-best-tokens", decision.best),
+    ];
+    for (name, tokens) in counts {
+        headers.extend(tokens.map(|tokens| (HeaderName::from_static(name), HeaderValue::from(tokens.0))));
     }
+    let age = decision.age.map(|age| format!("{:.3}", age.as_millis_f64()));
+    let age = age.and_then(|age| HeaderValue::try_from(age).ok());
+    headers.extend(age.map(|age| (HeaderName::from_static("x-podlab-age-ms"), age)));
 }
 
 /// Says what the first reply found in the cache, where that is known.
