@@ -129,6 +129,13 @@ impl Places {
         (place.run != RunId::NONE).then_some(place)
     }
 
+    /// What lies where `key` is or would be; nobody wants to know. Asked for many keys at once, their places come into the
+    /// core's cache together, where one after the other each insertion would wait for its own.
+    #[inline]
+    pub(super) fn glance(&self, key: PieceKey) -> u64 {
+        self.segments[self.segment_of(key.0)].slots[key.0 as usize % SLOTS].key
+    }
+
     /// Bytes that an insertion of `key` allocates at most, what it frees afterwards included.
     #[inline]
     pub(super) fn growth(&self, key: PieceKey) -> usize {

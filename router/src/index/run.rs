@@ -94,6 +94,13 @@ impl Set {
         self.first == 0 && self.more.iter().all(|word| *word == 0)
     }
 
+    /// Makes it the same as `other`, which is of as many workers.
+    #[inline]
+    pub(super) fn copy(&mut self, other: &Self) {
+        self.first = other.first;
+        self.more.copy_from_slice(&other.more);
+    }
+
     pub(super) fn clear(&mut self) {
         self.first = 0;
         self.more.fill(0);

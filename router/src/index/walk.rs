@@ -10,6 +10,7 @@ use kvcache::{Chain, PieceKey, Tokens, WorkerId};
 pub struct Matches {
     pub(super) tokens: Vec<Tokens>,
     pub(super) left: Set,
+    stay: Set,
     /// The last run on the prompt's way; the root where there is none.
     pub(super) deepest: RunId,
 }
@@ -24,7 +25,7 @@ impl Matches {
     /// Empty buffers.
     #[must_use]
     pub fn new() -> Self {
-        Self { tokens: Vec::new(), left: Set::none(0), deepest: RunId::ROOT }
+        Self { tokens: Vec::new(), left: Set::none(0), stay: Set::none(0), deepest: RunId::ROOT }
     }
 
     /// For each worker, how many tokens of the prompt it holds, in full blocks.
@@ -63,17 +64,17 @@ impl Index {
     /// How many tokens of `chain` each worker holds, in full blocks. O(runs on the way, times the log of their pieces,
     /// + workers).
     pub fn matches(&self, chain: Chain<'_>, matches: &mut Matches) {
-        let Matches { tokens, left, deepest } = matches;
+        let Matches { tokens, left, stay, deepest } = matches;
         let workers = self.config.workers;
         tokens.clear();
         tokens.resize(usize::from(workers), Tokens::ZERO);
         if left.heap() != self.at(RunId::ROOT).whole.heap() {
-            *left = Set::none(workers);
+            (*left, *stay) = (Set::none(workers), Set::none(workers));
         }
         left.fill(workers);
         let (mut above, mut at) = (RunId::ROOT, Tokens::ZERO);
         while let Some((id, upto)) = self.step(above, at, chain) {
-            narrow(self.at(id), at, upto, tokens, left);
+            narrow(self.at(id), at, upto, tokens, left, stay);
             (above, at) = (id, upto);
             if left.is_empty() {
                 break;
@@ -144,24 +145,26 @@ pub(super) fn key_behind(chain: Chain<'_>, index: usize, at: Tokens) -> PieceKey
 
 /// Of those left, who hold the prompt up to `at`, some hold the run up to `upto`; what the others hold is told.
 #[inline]
-fn narrow(run: &Run, at: Tokens, upto: Tokens, tokens: &mut [Tokens], left: &mut Set) {
+fn narrow(run: &Run, at: Tokens, upto: Tokens, tokens: &mut [Tokens], left: &mut Set, stay: &mut Set) {
     if run.part.is_empty() {
         return left.keep(&run.whole, |worker| tokens[worker] = at);
     }
-    narrow_by_parts(run, at, upto, tokens, left);
+    narrow_by_parts(run, at, upto, tokens, left, stay);
 }
 
-fn narrow_by_parts(run: &Run, at: Tokens, upto: Tokens, tokens: &mut [Tokens], left: &mut Set) {
+fn narrow_by_parts(run: &Run, at: Tokens, upto: Tokens, tokens: &mut [Tokens], left: &mut Set, stay: &mut Set) {
+    stay.copy(&run.whole);
     for (worker, end) in &run.part {
         if left.has(*worker) {
             tokens[worker.index()] = (*end).min(upto);
+            if *end >= upto {
+                stay.add(*worker);
+            }
         }
     }
-    left.keep(&run.whole, |worker| tokens[worker] = tokens[worker].max(at));
-    // A part may reach far enough. Whoever was not left before has less.
-    for (worker, end) in &run.part {
-        if *end >= upto && tokens[worker.index()] == upto {
-            left.add(*worker);
-        }
+    if at == Tokens::ZERO {
+        left.keep(stay, |_| ());
+    } else {
+        left.keep(stay, |worker| tokens[worker] = tokens[worker].max(at));
     }
 }
