@@ -85,26 +85,25 @@ impl Index {
     /// Behind what is known of `chain`, which ends in run `above` at token `at`.
     fn store_rest(&mut self, worker: WorkerId, chain: Chain<'_>, (above, at): (RunId, Tokens), upto: Tokens) {
         let unit = self.config.unit;
-        let first = chain.piece_of(Tokens(at.0 + unit.0 - 1));
-        let pieces = &chain.pieces()[first..];
         let end = |piece: &Piece| piece.end.full_blocks(unit).tokens(unit).min(upto);
-        let (mut above, mut start, mut rest) = (above, at, pieces);
-        if key_behind(chain, first, at) != pieces[0].key {
+        let first = chain.piece_of(Tokens(at.0 + unit.0 - 1));
+        let piece = &chain.pieces()[first];
+        let (mut above, mut start) = (above, at);
+        if key_behind(chain, first, at) != piece.key {
             // Others left the piece here, or hold no more of it so far.
-            let key = pieces[0].key;
-            let held = self.place(key).and_then(|place| self.hold_piece(worker, key, place, end(&pieces[0])));
+            let held = self.place(piece.key).and_then(|place| self.hold_piece(worker, piece.key, place, end(piece)));
             let Some(id) = held else { return };
-            (above, start, rest) = (id, end(&pieces[0]), &pieces[1..]);
+            (above, start) = (id, end(piece));
         }
-        // At the price of a few instructions each; a new sequence has hundreds.
-        core::hint::black_box(rest.iter().fold(0, |sum, piece| sum ^ self.places.glance(piece.key)));
+        // From block to block, so that pieces in which none ends cost nothing.
         let mut before = start;
-        let new = rest.iter().map(|piece| Stretch::new(piece.key, end(piece))).filter(move |stretch| {
-            // Pieces in which no block ends are nobody's.
-            let some = stretch.upto > before;
-            before = before.max(stretch.upto);
-            some
+        let new = core::iter::from_fn(move || {
+            let next = (before < upto).then(|| &chain.pieces()[chain.piece_of(Tokens(before.0 + unit.0 - 1))])?;
+            before = end(next);
+            Some(Stretch::new(next.key, before))
         });
+        // At the price of a few instructions each; a new sequence has hundreds.
+        core::hint::black_box(new.clone().fold(0, |sum, piece| sum ^ self.places.glance(piece.key)));
         self.add(worker, above, start, new);
     }
 

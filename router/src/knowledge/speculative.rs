@@ -1,15 +1,15 @@
 //! What a worker will hold soon: a request that was sent there is taken for done until the worker's own account has come.
 //!
 //! Between a decision and the event that tells of it lie a queue, a prefill and the way of the signal; requests with the
-//! same beginning that come meanwhile should follow. Entries live for two seconds, to an eighth of that: they are kept by
-//! the eighth in which they were written, and go together. They are kept in steps of sixteen blocks, which makes writing
+//! same beginning that come meanwhile should follow. Entries live for two seconds, to a quarter of that: they are kept by
+//! the quarter in which they were written, and go together. They are kept in steps of sixteen blocks, which makes writing
 //! them down as much cheaper: a decision must not cost what an event stream costs.
 
 use crate::index::{Index, IndexConfig, Matches};
 use alloc::vec::Vec;
 use kvcache::{Chain, Span, Time, Tokens, WorkerId};
 
-const PARTS: usize = 9;
+const PARTS: usize = 5;
 /// Blocks in a step.
 const STEP: u32 = 16;
 
