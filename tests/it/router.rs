@@ -5,6 +5,9 @@ mod fleet; // real caches under random requests
 mod index; // the index of holders, fed by real caches
 mod strategies; // turn, prefix, session, rate
 mod kvaware; // the controller's first holder
+mod controller; // events lost, doubled, late
+mod knowledge; // what is not told: soon, guessed, below the device
+mod corrected; // podlab's strategies by hand
 mod health; // who is fit, how often to try again, what is reserved
 
 use kvcache::{Chain, ChainBuilder, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};

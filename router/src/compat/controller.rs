@@ -29,7 +29,7 @@ impl Controller {
         // What workers hold bounds what they tell; a controller that forgets would be another one.
         let index = IndexConfig { limit: u64::MAX, ordered: true, ..IndexConfig::new(config.workers, config.block) };
         Self {
-            feed: Feed::new(index),
+            feed: Feed::new(index).with_silence(config.silence),
             matches: Matches::new(),
             fallback: Sessions::new(config.workers, config.qps_window),
             threshold: config.kv_aware_threshold,

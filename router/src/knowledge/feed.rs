@@ -13,6 +13,8 @@ use kvcache::{CacheEvent, Change, Epoch, Span, Time, WorkerId};
 
 /// How long whoever is asked for events may take before something else is tried.
 const PATIENCE: Span = Span::from_secs(1);
+/// How long after a worker's entries were given up, or were asked for in vain, they are asked for again.
+const AGAIN: Span = Span::from_secs(5);
 /// Events that are kept behind a gap: what vLLM's publisher itself keeps (10,000 steps).
 const KEPT: usize = 10_000;
 
@@ -83,7 +85,8 @@ enum Asked {
 struct Source {
     due: (Epoch, u64), // the next event
     state: State,
-    heard: Option<Time>, // when the latest news left the worker
+    heard: Option<Time>,   // when the latest news left the worker
+    partial: Option<Time>, // what it held before was given up; from then on it may be asked for again
 }
 
 /// The index of what workers hold, by their own account.
@@ -99,7 +102,7 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(index: IndexConfig) -> Self {
-        let source = |_| Source { due: (Epoch(0), 0), state: State::Level, heard: None };
+        let source = |_| Source { due: (Epoch(0), 0), state: State::Level, heard: None, partial: None };
         Self {
             sources: (0..index.workers).map(source).collect(),
             index: Index::new(index),
@@ -204,7 +207,7 @@ impl Feed {
     fn restarted(&mut self, worker: WorkerId, epoch: Epoch) {
         self.index.clear(worker);
         let source = &mut self.sources[worker.index()];
-        source.due = (epoch, 0);
+        (source.due, source.partial) = ((epoch, 0), None);
         if !matches!(source.state, State::Level) {
             source.state = State::Level;
             self.behind -= 1;
@@ -289,7 +292,7 @@ impl Feed {
             apply(&mut self.index, worker, *change);
         }
         let source = &mut self.sources[worker.index()];
-        source.due = (snapshot.epoch, snapshot.next);
+        (source.due, source.partial) = ((snapshot.epoch, snapshot.next), None);
         match &mut source.state {
             State::Level => {}
             State::Silent => {
@@ -316,10 +319,16 @@ impl Feed {
         if epoch > source.due.0 {
             self.restarted(worker, epoch);
         }
-        let source = &self.sources[worker.index()];
-        if matches!(source.state, State::Level) && (epoch, next) > source.due {
+        let source = &mut self.sources[worker.index()];
+        if !matches!(source.state, State::Level) {
+            return;
+        }
+        if (epoch, next) > source.due {
             self.count.gaps += 1;
             self.fall_behind(worker, Asked::Replay, now);
+        } else if source.partial.is_some_and(|again| now >= again) {
+            source.partial = Some(now + AGAIN);
+            self.wanted.push_back(Wanted::Snapshot { worker });
         }
     }
 
@@ -346,7 +355,7 @@ impl Feed {
                 State::Behind { asked: Asked::Replay, until, .. } if now >= until => {
                     self.fall_behind(worker, Asked::Snapshot, now);
                 }
-                State::Behind { asked: Asked::Snapshot, until, .. } if now >= until => self.give_up(worker),
+                State::Behind { asked: Asked::Snapshot, until, .. } if now >= until => self.give_up(worker, now),
                 State::Level if source.heard.is_some_and(fell_silent) => {
                     self.count.given_up += 1;
                     self.index.clear(worker);
@@ -362,11 +371,13 @@ impl Feed {
         self.index.config().workers
     }
 
-    /// What is missing never came: what came after it counts, as far as it can be found.
-    fn give_up(&mut self, worker: WorkerId) {
+    /// What is missing never came: what came after it counts, as far as it can be found. (vLLM tells again, and knows no
+    /// snapshots.) Where heartbeats come, all is asked for again.
+    fn give_up(&mut self, worker: WorkerId, now: Time) {
         self.count.given_up += 1;
         self.index.clear(worker);
         let source = &mut self.sources[worker.index()];
+        source.partial = Some(now + AGAIN);
         if let State::Behind { kept, .. } = core::mem::replace(&mut source.state, State::Level) {
             self.behind -= 1;
             for event in kept {

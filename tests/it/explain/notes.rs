@@ -32,7 +32,7 @@ fn a_strategy_that_falls_back_for_most_is_told_of() {
     let chat = of(&sample("v1/completions", "v1/chat/completions", 40), Strategy::KvAware);
     assert_eq!(chat.summary.fallbacks.iter().collect::<Vec<_>>(), [(&"chat", &40)]);
     assert_eq!(chat.summary.routing.iter().collect::<Vec<_>>(), [(&"ring-of-session", &40)]);
-    let text = table(&[chat.clone()]);
+    let text = table(std::slice::from_ref(&chat));
     let note = "row 1: kvaware fell back for 40 of 40 requests (40: it does not see the prompts of chats)\n";
     assert!(text.ends_with(note), "{text}");
     let unnamed = sample("SESSION_KEY", "SOME_OTHER_KEY", 40);
