@@ -6,130 +6,25 @@
 use crate::cost::CostModel;
 use crate::executor::Stretch;
 use crate::ledger::LowerTiers;
-use crate::replica::{EngineConfig, InvalidEngine, Output, Refused, Replica, Stall, Work};
+use crate::replica::{EngineConfig, InvalidEngine, Output, Replica, Stall};
 use crate::transport::{Transport, TransportConfig};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use kvcache::{Chain, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};
-use router::{Api, Decision, Forecast, NoWorker, RouteRequest, Router, Signal};
+use kvcache::{Chain, RequestId, Span, Time, Tokens, WorkerId};
+use router::{Forecast, NoWorker, RouteRequest, Router, Signal};
 
 mod agenda; // what will happen when
+mod events; // what goes in and comes out
 mod moves; // what moves between tiers, and who stands still for it
 mod signals; // what the router hears, and when
 mod overlap; // what it could have known
 mod restart; // a worker's process dies
 
 use agenda::{Agenda, Due};
+pub use events::{Arrival, Event, Refusal};
 pub use overlap::Overlap;
 use signals::Signals;
-
-/// A request as it reaches the router.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
-    /// Its number.
-    pub request: RequestId,
-    /// Its user's session, if it says one.
-    pub session: Option<SessionId>,
-    /// What prompt and reply are; a piece ends where the prompt does.
-    pub pieces: &'a [Piece],
-    /// Tokens of the prompt.
-    pub prompt: Tokens,
-    /// Tokens of the reply. The router does not see them.
-    pub output: Tokens,
-    /// Which API it came through.
-    pub api: Api,
-}
-
-/// What happened, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The router chose.
-    Routed {
-        /// For which request.
-        request: RequestId,
-        /// What, and why.
-        decision: Decision,
-        /// What workers really had of its prompt. `None`: nobody looked.
-        overlap: Option<Overlap>,
-        /// When.
-        at: Time,
-    },
-    /// No worker could be chosen, or the worker refused.
-    Refused {
-        /// Which request.
-        request: RequestId,
-        /// Why.
-        refusal: Refusal,
-        /// When.
-        at: Time,
-    },
-    /// Something came out of a worker's engine.
-    Output {
-        /// Of which worker.
-        worker: WorkerId,
-        /// What.
-        output: Output,
-    },
-    /// A worker ran a stretch of passes.
-    Ran {
-        /// Which worker.
-        worker: WorkerId,
-        /// Times of the stretch.
-        stretch: Stretch,
-        /// Who took part, where that is recorded.
-        work: Option<Work>,
-    },
-    /// A worker's engine stood still though it had work.
-    Stalled {
-        /// Which worker.
-        worker: WorkerId,
-        /// Why.
-        cause: Stall,
-        /// How long.
-        span: Span,
-    },
-    /// A worker's process died and was back at once, cold.
-    Restarted {
-        /// Which worker.
-        worker: WorkerId,
-        /// How long its engine had computed the pass that was under way, and never ended. It kept the engine busy, and is
-        /// part of no [`Event::Ran`].
-        lost: Span,
-        /// When.
-        at: Time,
-    },
-}
-
-impl Refusal {
-    /// Its class, as records name it.
-    #[must_use]
-    pub const fn class(&self) -> &'static str {
-        match self {
-            Self::NoWorker => "no_worker",
-            Self::Worker(Refused::TooLong { .. }) => "too_long",
-            Self::Worker(Refused::Empty) => "empty",
-        }
-    }
-}
-
-impl core::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::NoWorker => f.write_str("no worker to choose"),
-            Self::Worker(refused) => refused.fmt(f),
-        }
-    }
-}
-
-/// Why a request was not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The router had nobody to choose.
-    NoWorker,
-    /// The worker will never serve it.
-    Worker(Refused),
-}
 
 #[derive(Debug)]
 struct Station {
