@@ -263,6 +263,12 @@ impl WorkerCache {
         }
     }
 
+    /// How often it restarted.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// The next change that nobody was told of yet.
     pub fn poll_event(&mut self) -> Option<CacheEvent> {
         self.events.pop_front()

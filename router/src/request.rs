@@ -4,7 +4,7 @@ use crate::forecast::Forecast;
 use crate::score::Score;
 use alloc::boxed::Box;
 use core::fmt;
-use kvcache::{CacheEvent, Chain, RequestId, SessionId, Span, Tokens, WorkerId};
+use kvcache::{CacheEvent, Chain, Epoch, RequestId, SessionId, Span, Tokens, WorkerId};
 
 /// Which endpoint of the API a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,4 +209,6 @@ pub enum Signal<'a> {
     Finished(RequestId),
     /// What its work takes.
     Forecast(Forecast),
+    /// Its process was replaced by another, which holds nothing yet: the life of its cache that began then.
+    Restarted(Epoch),
 }

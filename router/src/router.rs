@@ -16,6 +16,8 @@ use crate::index::Index;
 use crate::knowledge::{Feed, FeedCount, Knowledge, Snapshot, Wanted};
 use crate::request::{Decision, NoWorker, RouteRequest, Signal};
 use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
 use kvcache::{CacheEvent, Epoch, RequestId, Time, Tokens, WorkerId};
 
 /// What a rule decides by.
@@ -117,6 +119,16 @@ impl Rule {
             _ => {}
         }
     }
+
+    /// What was guessed of `worker` is not so any more: it restarted, or is gone. (Upstream's tries forget nothing.)
+    fn lost(&mut self, worker: WorkerId) {
+        match self {
+            Self::BoundedPrefixes(rule) => rule.clear(worker),
+            Self::Cheapest(rule) => rule.knowledge.restarted(worker),
+            Self::Predicted(rule) => rule.knowledge.restarted(worker),
+            _ => {}
+        }
+    }
 }
 
 /// Chooses a worker for each request.
@@ -127,6 +139,8 @@ pub struct Router {
     loads: Reservations,
     counts_load: bool,
     rule: Rule,
+    epochs: Vec<Epoch>,       // the life of each worker, as far as was heard
+    heard: Vec<Option<Time>>, // when the latest news of each that counts left it
 }
 
 impl Router {
@@ -144,6 +158,8 @@ impl Router {
             loads: Reservations::new(config.workers),
             counts_load: config.strategy.cost().is_some(),
             rule: Rule::new(&config),
+            epochs: vec![Epoch(0); usize::from(config.workers)],
+            heard: vec![None; usize::from(config.workers)],
             config,
         }
     }
@@ -154,9 +170,11 @@ impl Router {
         &self.config
     }
 
-    /// Where `request` goes, which counts as sent there. Workers in `excluded` are not chosen; numbers of workers that
-    /// do not exist are ignored there. O(workers) by turn, session, rate or load; by prefix, O(runs on its way + workers)
-    /// and what it takes to write down the pieces that are new to the worker.
+    /// Where `request` goes, which counts as sent there. Where it was sent before and has not ended, that attempt is over.
+    /// Workers in `excluded` are not chosen; numbers of workers that do not exist are ignored there.
+    ///
+    /// O(workers) by turn, session, rate or load; by prefix, O(runs on its way + workers) and what it takes to write down the
+    /// pieces that are new to the worker; O(workers * runs on its way) where workers have an L1 or do not tell.
     ///
     /// # Errors
     /// [`NoWorker`] where all are excluded; nothing changed.
@@ -170,7 +188,13 @@ impl Router {
         if self.available.count() == 0 {
             return Err(NoWorker { request: request.request, workers: self.config.workers });
         }
-        let decision = self.rule.choose(&Asked { request, available: &self.available, loads: &self.loads, now });
+        if let Some(before) = self.loads.worker(request.request) {
+            self.served(before, request.request, now);
+        }
+        let mut decision = self.rule.choose(&Asked { request, available: &self.available, loads: &self.loads, now });
+        if self.counts_load || self.listens_to_cache() {
+            decision.date(&self.heard, now);
+        }
         if self.counts_load {
             let context_tokens = request.chain.tokens();
             let new_tokens = context_tokens.saturating_sub(decision.matched.unwrap_or_default());
@@ -186,22 +210,66 @@ impl Router {
     /// Where there is no such worker.
     #[inline]
     pub fn observe(&mut self, worker: WorkerId, signal: Signal<'_>, as_of: Time, now: Time) {
+        assert!(worker.index() < self.heard.len(), "{worker} does not exist");
         match signal {
-            Signal::Cache(event) => self.rule.hear(worker, event, as_of, now),
+            Signal::Cache(event) => {
+                self.news(worker, event.epoch, as_of);
+                self.rule.hear(worker, event, as_of, now);
+            }
             Signal::FirstToken(request) if self.counts_load => {
-                self.loads.first_token(request);
+                self.heard(worker, as_of);
+                self.loads.first_token_from(request, worker);
                 self.served(worker, request, as_of);
             }
             Signal::Finished(request) if self.counts_load => {
+                self.heard(worker, as_of);
                 self.loads.release_from(request, worker);
                 self.served(worker, request, as_of);
+            }
+            Signal::Restarted(epoch) => {
+                self.news(worker, epoch, as_of);
+                if let Some(feed) = self.rule.feed_mut() {
+                    feed.restarted(worker, epoch);
+                }
             }
             Signal::Forecast(forecast) => {
                 if let Rule::Predicted(rule) = &mut self.rule {
                     rule.learn(worker, forecast);
+                    self.heard(worker, as_of);
                 }
             }
             Signal::FirstToken(_) | Signal::Finished(_) => {}
+        }
+    }
+
+    /// Something that counts left `worker` at `as_of`.
+    #[inline]
+    fn heard(&mut self, worker: WorkerId, as_of: Time) {
+        let heard = &mut self.heard[worker.index()];
+        *heard = (*heard).max(Some(as_of));
+    }
+
+    /// `worker` is in its life `epoch`, or was. Where it is a new one, whatever was guessed of it is gone.
+    #[inline]
+    fn news(&mut self, worker: WorkerId, epoch: Epoch, as_of: Time) {
+        self.heard(worker, as_of);
+        if epoch > self.epochs[worker.index()] {
+            self.epochs[worker.index()] = epoch;
+            self.rule.lost(worker);
+        }
+    }
+
+    /// `worker` is not there any more: nothing is known of it from now on, and who has its number next is another one,
+    /// whose epochs begin anew. What was reserved there ends as it always does, by [`Signal::Finished`] or by another
+    /// attempt; and the tries of `prefixaware` forget nothing, as upstream's do not. O(runs known).
+    ///
+    /// # Panics
+    /// Where there is no such worker.
+    pub fn forget(&mut self, worker: WorkerId) {
+        (self.epochs[worker.index()], self.heard[worker.index()]) = (Epoch(0), None);
+        self.rule.lost(worker);
+        if let Some(feed) = self.rule.feed_mut() {
+            feed.forget(worker);
         }
     }
 
@@ -213,6 +281,7 @@ impl Router {
 
     /// `worker` lives, and the event that it tells next is `next` of `epoch`.
     pub fn heartbeat(&mut self, worker: WorkerId, epoch: Epoch, next: u64, as_of: Time, now: Time) {
+        self.news(worker, epoch, as_of);
         if let Some(feed) = self.rule.feed_mut() {
             feed.heartbeat(worker, epoch, next, as_of, now);
         }
@@ -232,6 +301,7 @@ impl Router {
 
     /// [`Wanted::Snapshot`] of `worker`, as it was at `as_of`.
     pub fn take_snapshot(&mut self, worker: WorkerId, snapshot: &Snapshot<'_>, as_of: Time, now: Time) {
+        self.news(worker, snapshot.epoch, as_of);
         if let Some(feed) = self.rule.feed_mut() {
             feed.take_snapshot(worker, snapshot, as_of, now);
         }

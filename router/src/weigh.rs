@@ -13,12 +13,20 @@ impl Decision {
         Self { worker, reason, matched: None, best: None, age: None, scores: Box::default() }
     }
 
+    /// Says how old what it was made on is, where each worker was heard of last at the time in `heard`.
+    pub(crate) fn date(&mut self, heard: &[Option<Time>], now: Time) {
+        for (score, heard) in self.scores.iter_mut().zip(heard) {
+            score.age = heard.map(|heard| Span(now.0.saturating_sub(heard.0)));
+        }
+        self.age = self.scores.get(self.worker.index()).and_then(|score| score.age);
+    }
+
     /// A decision for `worker` by these scores.
     pub(crate) fn weighed(worker: WorkerId, reason: Reason, scores: Box<[Score]>) -> Self {
         let matched = |score: &Score| score.matched.map(TierTokens::total);
         let best = scores.iter().filter(|score| score.available).filter_map(matched).max();
         let of = scores[worker.index()];
-        Self { worker, reason, matched: matched(&of), best, age: of.age, scores }
+        Self { worker, reason, matched: matched(&of), best, age: None, scores }
     }
 }
 
@@ -77,10 +85,5 @@ impl Asked<'_> {
         let tied = || costs().filter(|(_, cost)| *cost == least).map(|(worker, _)| worker);
         let key = |worker: &WorkerId| (self.loads.load(*worker).requests, held(*worker), *worker);
         (tied().min_by_key(key).unwrap_or_default(), tied().count() as u16)
-    }
-
-    /// How old what was heard at that time is.
-    pub(crate) fn age(&self, heard: Option<Time>) -> Option<Span> {
-        heard.map(|heard| Span(self.now.0.saturating_sub(heard.0)))
     }
 }

@@ -23,6 +23,9 @@ const LATER: [&str; 3] = ["code-review", "unrelated", "multi-round-qa"];
 /// Of a trace: some eight million requests.
 const MOST_BYTES: u64 = 2 << 30;
 
+/// Documents whose unequal shares are worked out.
+const MOST_SKEWED: u32 = 1_000_000;
+
 /// Requests of a generated workload where none are asked for.
 const REQUESTS: u32 = 700;
 
@@ -148,6 +151,12 @@ impl Source {
             return Err(Failure::Usage(format!(
                 "mixed.long_share and mixed.medium_share are {} together; they are parts of one whole, at most 1",
                 f64::from(shares) / 1000.0
+            )));
+        }
+        let documents = lab.docqa.documents;
+        if matches!(self, Self::DocumentQa { .. }) && lab.docqa.skew > 0.0 && documents > MOST_SKEWED {
+            return Err(Failure::Usage(format!(
+                "docqa.skew: the shares of {documents} documents are not worked out one by one; set docqa.documents to at most {MOST_SKEWED}, or docqa.skew to 0"
             )));
         }
         Ok(())

@@ -14,6 +14,7 @@ use sim::workload::shared_system::SharedSystem;
 pub(super) const DOCQA: DocumentQa = DocumentQa {
     requests: 0,
     documents: 35,
+    skew: 0.0,
     document: Tokens(8192),
     question: Tokens(64),
     answer: Tokens(200),
@@ -59,6 +60,13 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("docqa.documents", "count", "35", "documents of the workload docqa", |lab, text| {
         lab.docqa.documents = units::count(text, 1)?
     }),
+    setting!(
+        "docqa.skew",
+        "number",
+        "0",
+        "Zipf exponent of how often each is asked about: the k-th in proportion to k^-skew; 0: all alike",
+        |lab, text| { lab.docqa.skew = units::number(text, (0.0, 10.0))? }
+    ),
     setting!("docqa.document_tokens", "tokens", "8192", "length of each document", |lab, text| {
         lab.docqa.document = Tokens(units::count(text, 1)?)
     }),
@@ -171,9 +179,10 @@ pub(super) const SETTINGS: &[Setting] = &[
 
 /// All of them as a lab file says them. No `..`, here and below: a setting that is not described does not compile.
 pub(super) fn describe(lab: &Lab) -> Vec<Value> {
-    let DocumentQa { requests: _, documents, document, question, answer, instruction, users } = lab.docqa;
+    let DocumentQa { requests: _, documents, skew, document, question, answer, instruction, users } = lab.docqa;
     let docqa = json!({
         "docqa.documents": documents,
+        "docqa.skew": skew,
         "docqa.document_tokens": document.0,
         "docqa.question_tokens": question.0,
         "docqa.answer_tokens": answer.0,

@@ -63,8 +63,6 @@ impl Choose for Controller {
             return Decision::blind(worker, reason);
         }
         self.feed.index().matches(asked.request.chain, &mut self.matches);
-        let mut decision = asked.decide(worker, reason, &self.matches);
-        self.feed.date(&mut decision, asked.now);
-        decision
+        asked.decide(worker, reason, &self.matches)
     }
 }

@@ -17,7 +17,7 @@ struct Queued {
 #[derive(Clone, Debug, Default)]
 struct Queue {
     waiting: VecDeque<Queued>,
-    work: Span,  // of all who wait
+    work: u128,  // of all who wait, picoseconds: more than a span may hold
     since: Time, // when the first of them began
 }
 
@@ -39,7 +39,7 @@ impl Backlog {
             queue.since = now;
         }
         queue.waiting.push_back(Queued { request, work });
-        queue.work += work;
+        queue.work += u128::from(work.0);
     }
 
     /// `request` waits no more: its first token came out, or it ended, at `at`.
@@ -47,7 +47,7 @@ impl Backlog {
         let queue = &mut self.queues[worker.index()];
         let Some(place) = queue.waiting.iter().position(|queued| queued.request == request) else { return };
         if let Some(gone) = queue.waiting.remove(place) {
-            queue.work = queue.work - gone.work;
+            queue.work -= u128::from(gone.work.0);
         }
         // The engine turned to the next one then.
         queue.since = queue.since.max(at);
@@ -58,7 +58,8 @@ impl Backlog {
         let queue = &self.queues[worker.index()];
         let Some(first) = queue.waiting.front() else { return Span::ZERO };
         let done = Span(now.0.saturating_sub(queue.since.0));
-        queue.work - Span(done.0.min(first.work.0))
+        let left = queue.work - u128::from(done.0.min(first.work.0));
+        Span(u64::try_from(left).unwrap_or(u64::MAX))
     }
 
     /// How many wait at `worker`.

@@ -7,6 +7,7 @@
 
 use crate::compat::ring::Ring;
 use crate::config::RouterConfig;
+use crate::index::Set;
 use crate::request::{Decision, Reason};
 use crate::router::{Asked, Choose};
 use kvcache::{SessionId, WorkerId};
@@ -14,12 +15,13 @@ use kvcache::{SessionId, WorkerId};
 #[derive(Debug)]
 pub(crate) struct BoundedRing {
     ring: Ring,
+    workers: u16,
     bound: u32, // thousandths of the mean
 }
 
 impl BoundedRing {
     pub(crate) fn new(config: &RouterConfig) -> Self {
-        Self { ring: Ring::new(config.workers), bound: config.load_bound.max(1000) }
+        Self { ring: Ring::new(config.workers), workers: config.workers, bound: config.load_bound.max(1000) }
     }
 
     /// The first worker from the session's place on that has room, and how many before it had none.
@@ -28,14 +30,16 @@ impl BoundedRing {
         let in_flight: u64 = available.iter().map(|worker| u64::from(asked.loads.load(worker).requests)).sum();
         // At least the mean, rounded up: somebody has room.
         let room = ((in_flight + 1) * u64::from(self.bound)).div_ceil(1000 * u64::from(available.count()));
-        let (mut passed, mut last) = (0, None);
+        let mut full = Set::none(self.workers);
+        let mut passed = 0;
         for worker in self.ring.owners(session).filter(|worker| available.has(*worker)) {
             if u64::from(asked.loads.load(worker).requests) < room {
                 return (worker, passed);
             }
-            if last != Some(worker) {
+            // A worker has many places on the ring.
+            if !full.has(worker) {
+                full.add(worker);
                 passed += 1;
-                last = Some(worker);
             }
         }
         (self.ring.owner(session, available), passed)

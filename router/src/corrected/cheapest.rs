@@ -39,7 +39,7 @@ impl Cheapest {
 impl Choose for Cheapest {
     fn choose(&mut self, asked: &Asked<'_>) -> Decision {
         let (chain, now) = (asked.request.chain, asked.now);
-        self.knowledge.look(chain, asked.available, now);
+        self.knowledge.look(chain, now);
         let cost = |worker: WorkerId, known: TierTokens| {
             let load = asked.loads.load(worker);
             let contexts = load.context_tokens * u64::from(self.context_weight) / 1000;
@@ -49,7 +49,6 @@ impl Choose for Cheapest {
         let held = |worker| self.knowledge.held(worker);
         for (score, worker) in scores.iter_mut().zip((0..).map(WorkerId)) {
             score.cost = score.available.then(|| cost(worker, score.matched.unwrap_or_default()));
-            score.age = asked.age(self.knowledge.heard(worker));
         }
         let (worker, tied) = asked.cheapest(&scores, held);
         self.knowledge.sent(worker, chain, now);

@@ -28,8 +28,8 @@ pub(crate) struct Heat {
 }
 
 impl Heat {
-    /// A request matched a prefix that ends with this piece, and no further.
-    pub(crate) fn note(&mut self, piece: PieceKey, now: Time) {
+    /// There is a request.
+    pub(crate) fn count(&mut self, now: Time) {
         let window = now.0 / WINDOW.0;
         if window > self.window {
             self.before = if window == self.window + 1 { core::mem::take(&mut self.now) } else { Count::default() };
@@ -37,8 +37,12 @@ impl Heat {
             self.window = window;
         }
         self.since.get_or_insert(now);
-        *self.now.of.entry(piece.0).or_default() += 1;
         self.now.all += 1;
+    }
+
+    /// The request that was counted last matched a prefix that ends with this piece, and no further.
+    pub(crate) fn note(&mut self, piece: PieceKey) {
+        *self.now.of.entry(piece.0).or_default() += 1;
     }
 
     fn hot(&self, piece: PieceKey) -> u64 {

@@ -59,9 +59,12 @@ impl Predicted {
         }
     }
 
-    /// What `worker`'s work takes, from now on.
+    /// What `worker`'s work takes, from now on, where nothing later is known.
     pub(crate) fn learn(&mut self, worker: WorkerId, forecast: Forecast) {
-        self.forecasts[worker.index()] = Some(forecast);
+        let known = &mut self.forecasts[worker.index()];
+        if known.is_none_or(|known| known.as_of <= forecast.as_of) {
+            *known = Some(forecast);
+        }
     }
 
     /// `request`, which was sent to `worker`, waits no more.
@@ -71,11 +74,12 @@ impl Predicted {
 
     /// Among how many requests computing once more the first `best` tokens is divided.
     fn uses(&mut self, chain: Chain<'_>, best: Tokens, asked: &Asked<'_>) -> u64 {
+        self.heat.count(asked.now);
         if best == Tokens::ZERO {
             return 1;
         }
         let piece = chain.pieces()[chain.piece_of(best - Tokens(1))].key;
-        self.heat.note(piece, asked.now);
+        self.heat.note(piece);
         self.heat.uses(piece, asked.available.count(), asked.now)
     }
 
@@ -121,7 +125,7 @@ const UNKNOWN: Forecast = Forecast {
 impl Choose for Predicted {
     fn choose(&mut self, asked: &Asked<'_>) -> Decision {
         let (chain, now) = (asked.request.chain, asked.now);
-        self.knowledge.look(chain, asked.available, now);
+        self.knowledge.look(chain, now);
         // Thousandths of those who wait at an average worker.
         let others = self.backlog.all() as u64 * u64::from(self.externality) / u64::from(asked.available.count());
         let on_devices = |worker: WorkerId| self.knowledge.tiers()[worker.index()].l0;
@@ -134,15 +138,15 @@ impl Choose for Predicted {
                 continue;
             }
             let expected = self.expect(asked, worker, score.matched.unwrap_or_default(), best);
-            let Score { cost, expected: ttft, displaced, age, .. } = score;
+            let Score { cost, expected: ttft, displaced, .. } = score;
             // Whom it makes wait waits for the same pass, too.
             let alone = self.backlog.waiting(worker) == 0;
             *work = expected.own + if alone { expected.pass } else { Span::ZERO };
-            *ttft = Some(expected.wait + expected.own);
+            *ttft = Some(Span(expected.wait.0.saturating_add(expected.own.0)));
             *displaced = Some(expected.displaced);
-            *age = asked.age(self.knowledge.heard(worker));
             let own = expected.ideal.0 + (expected.own - expected.ideal).0 / uses;
-            *cost = Some((expected.wait + expected.loss).0 + own + expected.own.0 / 1000 * others);
+            let to_others = (expected.own.0 / 1000).saturating_mul(others).saturating_add(expected.loss.0);
+            *cost = Some(expected.wait.0.saturating_add(own).saturating_add(to_others));
         }
         let (worker, tied) = asked.cheapest(&scores, |worker| self.knowledge.held(worker));
         self.knowledge.sent(worker, chain, now);

@@ -26,11 +26,17 @@ impl BoundedPrefixes {
         Self { sent: Index::new(index), matches: Matches::new(), heat: Heat::default(), slack: config.load_slack }
     }
 
+    /// `worker` restarted, or is gone.
+    pub(crate) fn clear(&mut self, worker: WorkerId) {
+        self.sent.clear(worker);
+    }
+
     pub(crate) const fn index(&self) -> &Index {
         &self.sent
     }
 
     fn pick(&mut self, asked: &Asked<'_>) -> (WorkerId, Reason) {
+        self.heat.count(asked.now);
         let requests = |worker: WorkerId| asked.loads.load(worker).requests;
         let least = asked.available.iter().map(requests).min().expect("somebody is available");
         let may = |worker: WorkerId| requests(worker) - least <= self.slack;
@@ -42,12 +48,12 @@ impl BoundedPrefixes {
         }
         let chain = asked.request.chain;
         let piece = chain.pieces()[chain.piece_of(longest - Tokens(1))].key;
-        self.heat.note(piece, asked.now);
+        self.heat.note(piece);
         let holds = |worker: WorkerId| matches.of(worker) == longest;
         let holders = asked.available.iter().filter(|worker| holds(*worker)).count() as u16;
         let wanted = self.heat.wanted(piece, asked.available.count());
         if holders < wanted
-            && let Some(worker) = asked.least_loaded(|worker| !holds(worker))
+            && let Some(worker) = asked.least_loaded(|worker| may(worker) && !holds(worker))
         {
             return (worker, Reason::HotPrefix { holders, wanted });
         }

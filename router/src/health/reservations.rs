@@ -41,7 +41,7 @@ pub struct ReservationCounts {
     pub released: u64,
     /// Releases of what was not there: unknown, released before, or moved away.
     pub stray_releases: u64,
-    /// First tokens of what was not there, or had its first token before.
+    /// First tokens of what was not there, had moved away, or had its first token before.
     pub stray_first_tokens: u64,
 }
 
@@ -111,6 +111,16 @@ impl Reservations {
         live.prefilling = false;
         load.add(live);
         true
+    }
+
+    /// The attempt of `request` at `worker` got its first token: as [`Reservations::first_token`], but where the request has
+    /// moved on since, that says nothing of where it is. Whether it is news.
+    pub fn first_token_from(&mut self, request: RequestId, worker: WorkerId) -> bool {
+        if self.worker(request).is_some_and(|at| at != worker) {
+            self.counts.stray_first_tokens += 1;
+            return false;
+        }
+        self.first_token(request)
     }
 
     /// `request` came to its end, whichever. Gives the worker that had it; `None`, counted, where nobody did.

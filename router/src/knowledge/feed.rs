@@ -6,7 +6,6 @@
 //! takes them at once: stale credit sends requests where nothing is.
 
 use crate::index::{Index, IndexConfig};
-use crate::request::Decision;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use kvcache::{CacheEvent, Change, Epoch, Span, Time, WorkerId};
@@ -35,6 +34,14 @@ pub enum Wanted {
         /// Whose.
         worker: WorkerId,
     },
+}
+
+impl Wanted {
+    const fn worker(self) -> WorkerId {
+        match self {
+            Self::Replay { worker, .. } | Self::Snapshot { worker } => worker,
+        }
+    }
 }
 
 /// All that a worker holds.
@@ -69,8 +76,8 @@ pub struct FeedCount {
 enum State {
     /// All that was said has been heard.
     Level,
-    /// Something is missing. What came after it waits.
-    Behind { asked: Asked, until: Time, kept: VecDeque<CacheEvent> },
+    /// Something is missing. What came after it waits. There are events up to `upto`, which is not one.
+    Behind { asked: Asked, until: Time, upto: u64, kept: VecDeque<CacheEvent> },
     /// Nothing was heard for too long, and its entries are gone.
     Silent,
 }
@@ -130,27 +137,6 @@ impl Feed {
         self.count
     }
 
-    /// When the latest news of `worker` left it.
-    #[inline]
-    pub(crate) fn heard(&self, worker: WorkerId) -> Option<Time> {
-        self.sources[worker.index()].heard
-    }
-
-    /// The life of the cache of `worker`, as far as it was heard of.
-    #[inline]
-    pub(crate) fn epoch(&self, worker: WorkerId) -> Epoch {
-        self.sources[worker.index()].due.0
-    }
-
-    /// Says how old what a decision was made on is.
-    pub(crate) fn date(&self, decision: &mut Decision, now: Time) {
-        let age = |worker: WorkerId| self.heard(worker).map(|heard| Span(now.0.saturating_sub(heard.0)));
-        decision.age = age(decision.worker);
-        for (score, worker) in decision.scores.iter_mut().zip((0..).map(WorkerId)) {
-            score.age = age(worker);
-        }
-    }
-
     /// What is needed and was not asked for yet.
     pub(crate) fn poll_wanted(&mut self) -> Option<Wanted> {
         self.wanted.pop_front()
@@ -181,7 +167,7 @@ impl Feed {
             return;
         }
         if event.epoch > due.0 {
-            self.restarted(worker, event.epoch);
+            self.begin(worker, event.epoch);
         }
         let source = &mut self.sources[worker.index()];
         if event.sequence > source.due.1 {
@@ -203,8 +189,22 @@ impl Feed {
         }
     }
 
-    /// The worker restarted: nothing of its earlier life is left, whatever was lost on the way.
-    fn restarted(&mut self, worker: WorkerId, epoch: Epoch) {
+    /// The worker restarted: `epoch` is its life now, where no later one was heard of.
+    pub(crate) fn restarted(&mut self, worker: WorkerId, epoch: Epoch) {
+        if epoch > self.sources[worker.index()].due.0 {
+            self.begin(worker, epoch);
+        }
+    }
+
+    /// The worker is not there any more. Whoever has its number next begins as it did.
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
+        self.begin(worker, Epoch(0));
+        self.sources[worker.index()].heard = None;
+        self.wanted.retain(|wanted| wanted.worker() != worker);
+    }
+
+    /// A life begins: nothing of the earlier one is left, whatever was lost on the way.
+    fn begin(&mut self, worker: WorkerId, epoch: Epoch) {
         self.index.clear(worker);
         let source = &mut self.sources[worker.index()];
         (source.due, source.partial) = ((epoch, 0), None);
@@ -217,15 +217,15 @@ impl Feed {
     fn fall_behind(&mut self, worker: WorkerId, asked: Asked, now: Time) {
         let source = &mut self.sources[worker.index()];
         let (epoch, from) = source.due;
-        let kept = match core::mem::replace(&mut source.state, State::Level) {
-            State::Behind { kept, .. } => kept,
-            State::Silent => VecDeque::new(),
+        let (upto, kept) = match core::mem::replace(&mut source.state, State::Level) {
+            State::Behind { upto, kept, .. } => (upto, kept),
+            State::Silent => (from, VecDeque::new()),
             State::Level => {
                 self.behind += 1;
-                VecDeque::new()
+                (from, VecDeque::new())
             }
         };
-        source.state = State::Behind { asked, until: now + PATIENCE, kept };
+        source.state = State::Behind { asked, until: now + PATIENCE, upto, kept };
         self.wanted.push_back(match asked {
             Asked::Replay => Wanted::Replay { worker, epoch, from },
             Asked::Snapshot => Wanted::Snapshot { worker },
@@ -234,7 +234,8 @@ impl Feed {
 
     /// Keeps an event that comes behind a gap.
     fn keep(&mut self, worker: WorkerId, event: CacheEvent, now: Time) {
-        let State::Behind { asked, kept, .. } = &mut self.sources[worker.index()].state else { return };
+        let State::Behind { asked, kept, upto, .. } = &mut self.sources[worker.index()].state else { return };
+        *upto = (*upto).max(event.sequence + 1);
         match kept.binary_search_by_key(&event.sequence, |kept| kept.sequence) {
             Ok(_) => self.count.skipped += 1,
             Err(place) => kept.insert(place, event),
@@ -251,7 +252,7 @@ impl Feed {
     /// Applies what waited for what has come now.
     fn catch_up(&mut self, worker: WorkerId, now: Time) {
         let source = &mut self.sources[worker.index()];
-        let State::Behind { kept, .. } = &mut source.state else { return };
+        let State::Behind { kept, upto, until, .. } = &mut source.state else { return };
         while let Some(event) = kept.pop_front_if(|event| event.sequence <= source.due.1) {
             if event.sequence < source.due.1 {
                 self.count.skipped += 1;
@@ -261,11 +262,11 @@ impl Feed {
             self.count.applied += 1;
             apply(&mut self.index, worker, event.change);
         }
-        if kept.is_empty() {
+        if source.due.1 >= *upto {
             source.state = State::Level;
             self.behind -= 1;
             self.count.replayed += 1;
-        } else if let State::Behind { until, .. } = &mut source.state {
+        } else {
             // Something comes: more may.
             *until = now + PATIENCE;
         }
@@ -292,6 +293,7 @@ impl Feed {
             apply(&mut self.index, worker, *change);
         }
         let source = &mut self.sources[worker.index()];
+        let same_life = source.due.0 == snapshot.epoch;
         (source.due, source.partial) = ((snapshot.epoch, snapshot.next), None);
         match &mut source.state {
             State::Level => {}
@@ -299,9 +301,11 @@ impl Feed {
                 source.state = State::Level;
                 self.behind -= 1;
             }
-            State::Behind { kept, asked, .. } => {
+            State::Behind { kept, asked, upto, .. } => {
                 *asked = Asked::Replay;
                 kept.retain(|event| event.epoch == snapshot.epoch);
+                // Of an earlier life nothing is missing.
+                *upto = if same_life { *upto } else { kept.back().map_or(0, |event| event.sequence + 1) };
                 let replayed = self.count.replayed;
                 self.catch_up(worker, now);
                 self.count.replayed = replayed;
@@ -317,15 +321,20 @@ impl Feed {
             return self.fall_behind(worker, Asked::Snapshot, now);
         }
         if epoch > source.due.0 {
-            self.restarted(worker, epoch);
+            self.begin(worker, epoch);
         }
         let source = &mut self.sources[worker.index()];
-        if !matches!(source.state, State::Level) {
+        if epoch < source.due.0 {
             return;
         }
-        if (epoch, next) > source.due {
+        if let State::Behind { upto, .. } = &mut source.state {
+            *upto = next.max(*upto);
+        } else if next > source.due.1 {
             self.count.gaps += 1;
             self.fall_behind(worker, Asked::Replay, now);
+            if let State::Behind { upto, .. } = &mut self.sources[worker.index()].state {
+                *upto = next;
+            }
         } else if source.partial.is_some_and(|again| now >= again) {
             source.partial = Some(now + AGAIN);
             self.wanted.push_back(Wanted::Snapshot { worker });
@@ -348,9 +357,9 @@ impl Feed {
         if self.behind == 0 && self.silence.is_none() {
             return;
         }
-        for worker in (0..self.config_workers()).map(WorkerId) {
+        for worker in (0..self.index.config().workers).map(WorkerId) {
             let source = &self.sources[worker.index()];
-            let fell_silent = |heard: Time| self.silence.is_some_and(|silence| now > heard + silence);
+            let fell_silent = |heard: Time| self.silence.is_some_and(|silence| now >= heard + silence);
             match source.state {
                 State::Behind { asked: Asked::Replay, until, .. } if now >= until => {
                     self.fall_behind(worker, Asked::Snapshot, now);
@@ -367,10 +376,6 @@ impl Feed {
         }
     }
 
-    const fn config_workers(&self) -> u16 {
-        self.index.config().workers
-    }
-
     /// What is missing never came: what came after it counts, as far as it can be found. (vLLM tells again, and knows no
     /// snapshots.) Where heartbeats come, all is asked for again.
     fn give_up(&mut self, worker: WorkerId, now: Time) {
@@ -378,10 +383,10 @@ impl Feed {
         self.index.clear(worker);
         let source = &mut self.sources[worker.index()];
         source.partial = Some(now + AGAIN);
-        if let State::Behind { kept, .. } = core::mem::replace(&mut source.state, State::Level) {
+        if let State::Behind { kept, upto, .. } = core::mem::replace(&mut source.state, State::Level) {
             self.behind -= 1;
+            source.due.1 = source.due.1.max(upto);
             for event in kept {
-                source.due = (event.epoch, event.sequence + 1);
                 self.count.applied += 1;
                 apply(&mut self.index, worker, event.change);
             }

@@ -3,14 +3,13 @@
 //! The device tier is known by the workers' own account, or where they give none approximately; the tiers below, of which
 //! no router is told, by what was sent where and how much they hold. A request that was sent counts at once.
 
-use crate::available::Available;
 use crate::config::RouterConfig;
 use crate::index::{IndexConfig, Matches};
 use crate::score::TierTokens;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use kvcache::{CacheEvent, Chain, Time, Tokens, WorkerId};
+use kvcache::{CacheEvent, Chain, Change, Time, Tokens, WorkerId};
 
 mod feed; // events, in order
 mod speculative; // what will soon be told
@@ -94,11 +93,6 @@ impl Knowledge {
         }
     }
 
-    /// When something was heard of `worker` last.
-    pub(crate) fn heard(&self, worker: WorkerId) -> Option<Time> {
-        self.feed()?.heard(worker)
-    }
-
     /// Tokens that `worker` holds on its device, as far as is known.
     pub(crate) fn held(&self, worker: WorkerId) -> u64 {
         match &self.device {
@@ -107,8 +101,9 @@ impl Knowledge {
         }
     }
 
-    /// Looks up what each worker has of `chain`; what was found counts as used.
-    pub(crate) fn look(&mut self, chain: Chain<'_>, available: &Available, now: Time) {
+    /// Looks up what each worker has of `chain`; what was found counts as used. O(runs on the way + workers), and where
+    /// there is an L1, or nobody tells, O(workers * runs on the way).
+    pub(crate) fn look(&mut self, chain: Chain<'_>, now: Time) {
         self.device_tokens.clear();
         match &mut self.device {
             Device::Told(feed) => {
@@ -128,8 +123,8 @@ impl Knowledge {
         let pool = self.pool.as_mut().map_or(Tokens::ZERO, |pool| pool.of(WorkerId(0), chain, now));
         for ((known, l0), worker) in self.tiers.iter_mut().zip(&self.device_tokens).zip((0..).map(WorkerId)) {
             let l1 = match &mut self.hosts {
-                Some(hosts) if available.has(worker) => hosts.of(worker, chain, now),
-                _ => Tokens::ZERO,
+                Some(hosts) => hosts.of(worker, chain, now),
+                None => Tokens::ZERO,
             };
             let (l1, l2) = (l1.saturating_sub(*l0), pool.saturating_sub((*l0).max(l1)));
             *known = TierTokens { l0: *l0, l1, l2 }.within(most);
@@ -158,15 +153,16 @@ impl Knowledge {
     /// Takes an event that left its worker at `as_of`.
     #[inline]
     pub(crate) fn hear(&mut self, worker: WorkerId, event: &CacheEvent, as_of: Time, now: Time) {
-        let Some(feed) = self.feed_mut() else { return };
-        let epoch = feed.epoch(worker);
+        let Device::Told(feed) = &mut self.device else { return };
         feed.hear(worker, event, as_of, now);
-        if feed.epoch(worker) > epoch {
-            self.restarted(worker);
+        if event.change == Change::Cleared {
+            // What was on its way there may have come before that.
+            self.speculative.clear(worker);
         }
     }
 
-    /// `worker` restarted: what it held on its device and in its host's memory is gone.
+    /// `worker` restarted, or is gone: what was thought to be on its device and in its host's memory is not there. (What it
+    /// told is the feed's.)
     pub(crate) fn restarted(&mut self, worker: WorkerId) {
         self.speculative.clear(worker);
         if let Some(hosts) = &mut self.hosts {

@@ -3,6 +3,7 @@
 use super::{Cluster, Event};
 use crate::executor::Stretch;
 use kvcache::{Span, Time, WorkerId};
+use router::Signal;
 
 impl Cluster {
     /// `worker` restarts at `at`, or at the present moment where that has passed: after all that ends then, before whoever
@@ -15,7 +16,7 @@ impl Cluster {
     /// under way is lost with all its tokens, and so are the caches of its device and its host. Its requests wait there
     /// again, in order of arrival, as if the gateway had sent them again; whoever was taken back by its client ends. What
     /// moved between tiers stops, and what it had leased or begun to put in L2 stays there until its time is over; whatever
-    /// else is in L2 stays.
+    /// else is in L2 stays. The router hears of it with all that the worker tells, and as late.
     pub fn restart(&mut self, worker: WorkerId) {
         let now = self.now;
         self.end_stretch_now(worker);
@@ -29,6 +30,9 @@ impl Cluster {
         station.replica.restart(lost.map(|(began, _)| began), now);
         let lost = lost.map_or(Span::ZERO, |(_, lasted)| lasted);
         self.events.push_back(Event::Restarted { worker, lost, at: now });
+        // Whoever runs the workers sees to it, and says so.
+        let epoch = station.replica.cache().device().epoch();
+        self.signals.send(&mut self.router, worker, Signal::Restarted(epoch), now);
         self.wake(worker);
         self.collect(worker);
     }

@@ -1,7 +1,7 @@
 //! What the router hears of workers, and when: each signal takes the same time, so they arrive in the order they left.
 
 use alloc::collections::VecDeque;
-use kvcache::{CacheEvent, RequestId, Span, Time, WorkerId};
+use kvcache::{CacheEvent, Epoch, RequestId, Span, Time, WorkerId};
 use router::{Router, Signal};
 
 #[derive(Clone, Copy, Debug)]
@@ -9,6 +9,7 @@ enum Letter {
     Cache(CacheEvent),
     FirstToken(RequestId),
     Finished(RequestId),
+    Restarted(Epoch),
 }
 
 /// Signals on their way.
@@ -33,6 +34,7 @@ impl Signals {
             Signal::Cache(event) => Letter::Cache(*event),
             Signal::FirstToken(request) => Letter::FirstToken(request),
             Signal::Finished(request) => Letter::Finished(request),
+            Signal::Restarted(epoch) => Letter::Restarted(epoch),
             // Known from the start.
             Signal::Forecast(_) => return router.observe(worker, signal, now, now),
         };
@@ -46,6 +48,7 @@ impl Signals {
                 Letter::Cache(event) => Signal::Cache(event),
                 Letter::FirstToken(request) => Signal::FirstToken(*request),
                 Letter::Finished(request) => Signal::Finished(*request),
+                Letter::Restarted(epoch) => Signal::Restarted(*epoch),
             };
             router.observe(worker, signal, sent, sent + self.lag);
         }

@@ -10,8 +10,10 @@ use kvcache::{SessionId, Tokens};
 pub struct DocumentQa {
     /// Questions in all.
     pub requests: u32,
-    /// Documents that the questions are about, in equal shares.
+    /// Documents that the questions are about.
     pub documents: u32,
+    /// How unequal their shares are: the k-th has one in proportion to `k^-skew` (Zipf). 0: equal shares.
+    pub skew: f64,
     /// Length of each document.
     pub document: Tokens,
     /// Length of each question; no two are alike.
@@ -29,7 +31,7 @@ impl DocumentQa {
     #[must_use]
     pub fn generate(&self, arrivals: Arrivals, streams: Streams) -> Workload {
         let documents = u64::from(self.documents.max(1));
-        let mut order: Vec<u64> = (0..u64::from(self.requests)).map(|question| question % documents).collect();
+        let mut order = self.shares(documents);
         streams.named("sharing").shuffle(&mut order);
         let mut users = streams.named("users");
         let mut times = arrivals.times(streams);
@@ -45,6 +47,29 @@ impl DocumentQa {
         }
         workload
     }
+
+    /// Which document each question is about, each document as often as its share says, to within one question.
+    /// O(requests + documents).
+    fn shares(&self, documents: u64) -> Vec<u64> {
+        let requests = u64::from(self.requests);
+        if self.skew == 0.0 {
+            return (0..requests).map(|question| question % documents).collect();
+        }
+        // More documents than questions cannot all be asked about; the share of the last ones is counted all the same.
+        let share = |document: u64| libm::pow((document + 1) as f64, -self.skew);
+        let whole: f64 = (0..documents).map(share).sum();
+        let (mut document, mut up_to) = (0, share(0));
+        let of = |question: u64| {
+            let at = (question as f64 + 0.5) / requests as f64 * whole;
+            while up_to < at && document + 1 < documents {
+                document += 1;
+                up_to += share(document);
+            }
+            document
+        };
+        (0..requests).map(of).collect()
+    }
+
     /// The tokens of a prompt and its reply.
     #[must_use]
     pub fn most_tokens(&self) -> u64 {

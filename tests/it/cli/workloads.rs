@@ -48,4 +48,6 @@ fn what_a_workload_cannot_be_is_blamed_on_its_settings() {
     set("mixed", "mixed.answer_tokens=4294967295", &["4294967295: mixed: ", "of a request"]);
     set("mixed", "mixed.long_share=0.8", &["error: --set mixed.long_share=0.8: mixed.long_share", "1.1 together"]);
     set("chat", "chat.turn=2", &["did you mean \"chat.turns\"?"]);
+    let many = ["--workload", "docqa", "--set", "docqa.skew=1", "--set", "docqa.documents=1000001"];
+    refuses(&many, 2, &["docqa.skew: the shares of 1000001 documents", "at most 1000000"]);
 }

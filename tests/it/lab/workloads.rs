@@ -6,6 +6,11 @@ use driver::lab::settings::SETTINGS;
 
 const WORKLOADS: &[Edges] = &[
     ("docqa.documents", &["1", "4294967295"], &[("0", "lies outside 1")]),
+    (
+        "docqa.skew",
+        &["0", "1.2", "10"],
+        &[("-0.1", "negative"), ("10.5", "lies outside 0"), ("x", "begin with a number")],
+    ),
     ("docqa.document_tokens", &["1", "64Ki"], &[("0", "lies outside 1"), ("64K", "no multiple")]),
     ("docqa.question_tokens", &["1", "100"], &[("0", "lies outside 1")]),
     ("docqa.answer_tokens", &["1", "100"], &[("0", "lies outside 1")]),

@@ -169,9 +169,9 @@ fn who_is_silent_for_too_long_holds_nothing() {
     let mut line = Line::new(Some(Span::from_secs(30)));
     line.hear([0, 1], 0);
     assert_eq!(line.router.deadline(), Some(at(30_000)));
+    line.router.timeout(at(29_999));
+    assert_eq!(line.held(), 2);
     line.router.timeout(at(30_000));
-    assert_eq!(line.held(), 2, "exactly as long is not too long");
-    line.router.timeout(at(30_001));
     assert_eq!((line.held(), line.count().given_up, line.router.deadline()), (0, 1, None));
     // It was there all the time: what it holds is asked for.
     line.router.heartbeat(WorkerId(1), Epoch(0), 4, at(31_000), at(31_000));
@@ -180,6 +180,66 @@ fn who_is_silent_for_too_long_holds_nothing() {
     assert_eq!(line.held(), 4);
     line.hear([4], 31_020);
     assert_eq!(line.held(), 5);
+}
+
+#[test]
+fn a_gap_is_filled_when_all_of_it_has_come() {
+    let mut line = Line::new(None);
+    line.hear([0, 1], 0);
+    // Five were told, says the worker; then that it was eight.
+    line.router.heartbeat(WorkerId(1), Epoch(0), 5, at(10), at(10));
+    assert_eq!(line.router.poll_wanted(), Some(REPLAY));
+    line.router.heartbeat(WorkerId(1), Epoch(0), 8, at(20), at(20));
+    line.hear([2, 3, 4, 5, 6], 900);
+    assert_eq!((line.held(), line.count().replayed), (7, 0), "one is missing");
+    assert_eq!(line.router.deadline(), Some(at(1_900)), "and is waited for");
+    // It does not come: a snapshot must.
+    line.router.timeout(at(1_900));
+    assert_eq!(line.router.poll_wanted(), Some(SNAPSHOT));
+    line.snapshot(8, 8, 1_950);
+    assert_eq!((line.held(), line.router.deadline()), (8, None));
+    // The same where it comes in the end.
+    let mut line = Line::new(None);
+    line.hear([0, 1], 0);
+    line.router.heartbeat(WorkerId(1), Epoch(0), 5, at(10), at(10));
+    line.hear([2, 3, 4], 20);
+    assert_eq!((line.held(), line.count().replayed, line.router.deadline()), (5, 1, None));
+}
+
+#[test]
+fn what_never_comes_is_missed_once() {
+    let mut line = Line::new(None);
+    line.hear([0, 1], 0);
+    line.router.heartbeat(WorkerId(1), Epoch(0), 5, at(10), at(10));
+    line.router.timeout(at(1_010));
+    line.router.timeout(at(2_010));
+    assert_eq!((line.held(), line.count().given_up, line.router.deadline()), (0, 1, None));
+    while line.router.poll_wanted().is_some() {}
+    // Nothing new is missing, and what comes next counts.
+    line.router.heartbeat(WorkerId(1), Epoch(0), 5, at(2_020), at(2_020));
+    assert_eq!((line.count().gaps, line.router.poll_wanted()), (1, None));
+    line.hear([5], 2_030);
+    assert_eq!((line.count().gaps, line.router.deadline()), (1, None));
+}
+
+#[test]
+fn whoever_has_the_number_next_begins_anew() {
+    let mut line = Line::new(Some(Span::from_secs(30)));
+    line.hear([0, 1], 0);
+    // 2 is lost: a gap, and a question.
+    line.hear([3], 10);
+    line.router.forget(WorkerId(1));
+    assert_eq!((line.held(), line.router.poll_wanted(), line.router.deadline()), (0, None, None));
+    // Another process numbers from the start.
+    line.hear([0, 1, 2], 100);
+    assert_eq!((line.held(), line.router.deadline()), (3, Some(at(30_100))));
+    // The same one comes back: what was told meanwhile is asked for.
+    line.router.forget(WorkerId(1));
+    line.hear([2], 200);
+    let wanted = Wanted::Replay { worker: WorkerId(1), epoch: Epoch(0), from: 0 };
+    assert_eq!((line.held(), line.router.poll_wanted()), (0, Some(wanted)));
+    line.hear([0, 1], 300);
+    assert_eq!(line.held(), 3);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::{Gateway, prompt};
 use kvcache::{CacheEvent, Change, Epoch, Piece, RequestId, Span, Time, Tokens, WorkerId};
-use router::{Api, LowerTiers, RouteRequest, RouterConfig, Signal, Strategy, TierTokens};
+use router::{Api, LowerTiers, RouteRequest, Router, RouterConfig, Signal, Snapshot, Strategy, TierTokens};
 
 /// `kvaware+` on two workers, changed.
 fn gateway(change: impl FnOnce(&mut RouterConfig)) -> Gateway {
@@ -51,16 +51,64 @@ fn what_was_sent_counts_for_two_seconds_to_a_quarter() {
     assert_eq!(known(&mut gateway, &prompt(&[(1, 1000)]), &[0], 10), [l0(0), l0(768)]);
 }
 
+type News = fn(&mut Router, Time);
+
+/// How a router may hear that worker 1 lives its next life.
+const NEWS: [(&str, News); 5] = [
+    ("an event", |router, now| {
+        let cleared = CacheEvent { epoch: Epoch(1), sequence: 0, change: Change::Cleared };
+        router.observe(WorkerId(1), Signal::Cache(&cleared), now, now);
+    }),
+    ("a heartbeat", |router, now| router.heartbeat(WorkerId(1), Epoch(1), 0, now, now)),
+    ("a snapshot", |router, now| {
+        let snapshot = Snapshot { epoch: Epoch(1), next: 1, stored: &[] };
+        router.take_snapshot(WorkerId(1), &snapshot, now, now);
+    }),
+    ("who runs it", |router, now| router.observe(WorkerId(1), Signal::Restarted(Epoch(1)), now, now)),
+    ("nothing, it is gone", |router, _| router.forget(WorkerId(1))),
+];
+
 #[test]
 fn a_restart_ends_what_was_expected() {
+    let now = Time::ZERO + Span::from_millis(20);
+    let told = |config: &mut RouterConfig| config.lower = Some(lower(Some(1 << 20), None));
+    let guessed = |config: &mut RouterConfig| config.guessed = Some(RouterConfig::guess(config.block));
+    for (settings, change) in [("told", told as fn(&mut RouterConfig)), ("guessed", guessed)] {
+        for (how, tell) in NEWS {
+            let mut gateway = gateway(change);
+            known(&mut gateway, &long(1), &[0], 0);
+            assert_eq!(known(&mut gateway, &long(1), &[0], 10)[1], l0(1008));
+            tell(&mut gateway.router, now);
+            // Soon, and when nothing is expected any more: what the host had is gone with the rest.
+            for millis in [30, 3_600_000] {
+                // To 0 this time, so that 1 gets nothing new.
+                assert_eq!(known(&mut gateway, &long(1), &[1], millis)[1], l0(0), "{settings}, {how}, {millis}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_life_that_is_known_ends_nothing() {
+    for (how, tell) in NEWS.into_iter().take(4) {
+        let mut gateway = gateway(|config| config.lower = Some(lower(Some(1 << 20), None)));
+        let restarted = Signal::Restarted(Epoch(1));
+        gateway.router.observe(WorkerId(1), restarted, Time::ZERO, Time::ZERO);
+        known(&mut gateway, &long(1), &[0], 0);
+        tell(&mut gateway.router, Time::ZERO);
+        let kept = known(&mut gateway, &long(1), &[0], 10_000)[1];
+        assert_eq!(kept, TierTokens { l1: Tokens(1008), ..TierTokens::default() }, "{how}");
+    }
+}
+
+#[test]
+fn a_cleared_device_leaves_its_host() {
     let mut gateway = gateway(|config| config.lower = Some(lower(Some(1 << 20), None)));
     known(&mut gateway, &long(1), &[0], 0);
-    let expected = TierTokens { l0: Tokens(1008), ..TierTokens::default() };
-    assert_eq!(known(&mut gateway, &long(1), &[0], 10)[1], expected);
-    let cleared = CacheEvent { epoch: Epoch(1), sequence: 0, change: Change::Cleared };
-    let now = Time::ZERO + Span::from_millis(20);
-    gateway.router.observe(WorkerId(1), Signal::Cache(&cleared), now, now);
-    assert_eq!(known(&mut gateway, &long(1), &[1], 30)[1], TierTokens::default(), "host and device are empty");
+    let cleared = CacheEvent { epoch: Epoch(0), sequence: 0, change: Change::Cleared };
+    gateway.router.observe(WorkerId(1), Signal::Cache(&cleared), Time::ZERO, Time::ZERO);
+    let kept = TierTokens { l1: Tokens(1008), ..TierTokens::default() };
+    assert_eq!(known(&mut gateway, &long(1), &[1], 10)[1], kept, "what was expected on the device is not");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use driver::experiment::Load;
 use kvcache::{Span, Time, WorkerId};
 use router::Strategy;
 
-/// Questions about documents, many times over; after half of them the worker that holds the most dies.
+/// Questions about documents, many times over; after half of them one of the seven workers dies.
 fn share_after(strategy: Strategy, died: bool) -> (f64, f64) {
     let bench = Bench::new("docqa", 2100, Load::Rate(12.0));
     let (workload, mut cluster, path) = bench.prepare(strategy, 1);
@@ -23,7 +23,8 @@ fn share_after(strategy: Strategy, died: bool) -> (f64, f64) {
     (found as f64 / prompts as f64, ttfts.iter().sum::<f64>() / ttfts.len() as f64)
 }
 
-/// What the dead worker held is computed once more, and that is all: five documents of 35. Whoever trusts its own list of
+/// What the dead worker held is computed once more, and that is all: about five documents of 35, fewer where others held some of
+/// them, too. Whoever trusts its own list of
 /// what was *sent* (compat `prefixaware`) sends the right questions to the right place again by accident, since the place
 /// is the same; whoever hears of the restart may choose anew. Nobody is sent where nothing is for longer than it takes to
 /// hear.
@@ -35,7 +36,7 @@ fn what_was_held_is_computed_once_more_and_no_more() {
         println!("{strategy:<15} hit {hit:.4} -> {hit_died:.4}, TTFT {ttft:.1} -> {ttft_died:.1} ms");
         // 1,050 questions come after it; each document that is computed again costs one of them its hit.
         let lost = (hit - hit_died) * 1050.0;
-        assert!((0.0..=12.0).contains(&lost), "{strategy}: {lost} prompts computed again");
+        assert!((1.0..=12.0).contains(&lost), "{strategy}: {lost} prompts computed again");
         assert!(ttft_died < ttft + 12.0, "{strategy}: {ttft} -> {ttft_died}");
     }
 }

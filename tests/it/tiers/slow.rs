@@ -16,6 +16,7 @@ fn questions(seed: u64, concurrency: u32) -> Workload {
     let qa = DocumentQa {
         requests: 300,
         documents: 30,
+        skew: 0.0,
         document: Tokens(6000),
         question: Tokens(60),
         answer: Tokens(40),

@@ -173,3 +173,26 @@ fn a_mix_has_its_shares_and_its_lengths() {
     let nobody = Mixed { long_share: 0, medium_share: 0, ..mixed }.generate(CLOSED, Streams::new(7));
     assert_eq!(reuse(&nobody).1, 0);
 }
+
+/// Shares are Zipf's to within a question, whatever the seed; and equal where nothing is said.
+#[test]
+fn documents_are_asked_about_in_proportion() {
+    for (skew, documents, requests) in
+        [(0.0, 7_u32, 700_u32), (1.0, 35, 2100), (1.5, 35, 2100), (10.0, 3, 50), (1.0, 50, 20)]
+    {
+        let docqa = DocumentQa { requests, documents, skew, ..driver::lab::Lab::default().docqa };
+        let weight = |document: u32| f64::from(document + 1).powf(-skew);
+        let whole: f64 = (0..documents).map(weight).sum();
+        for seed in 0..3 {
+            let workload = docqa.generate(Arrivals::Poisson { rate: 1.0 }, Streams::new(seed));
+            let about: Vec<u64> =
+                workload.requests().iter().map(|request| workload.segments(request)[0].id - 1).collect();
+            assert!(skew > 5.0 || !about.is_sorted(), "in random order");
+            for document in 0..documents {
+                let asked = about.iter().filter(|id| **id == u64::from(document)).count() as f64;
+                let share = weight(document) / whole * f64::from(requests);
+                assert!((asked - share).abs() < 1.0, "{document} of {documents} by {skew}: {asked}, not {share}");
+            }
+        }
+    }
+}

@@ -88,6 +88,7 @@ fn all_generators_are_sent_at_the_same_times() {
     let docqa = DocumentQa {
         requests: 600,
         documents: 9,
+        skew: 0.0,
         document: Tokens(100),
         question: Tokens(10),
         answer: Tokens(10),

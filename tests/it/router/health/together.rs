@@ -5,7 +5,7 @@ use super::{Chance, at};
 use kvcache::{Chain, RequestId, SessionId, Span, Time, Tokens, WorkerId};
 use router::{
     Api, Health, HealthConfig, Outcome, Reservations, Reserved, Retries, RetryBudget, RetryConfig, RouteRequest,
-    Router, RouterConfig, Stop, Strategy, WorkerLoad,
+    Router, RouterConfig, Signal, Stop, Strategy, WorkerLoad,
 };
 
 /// A gateway before workers that answer as told.
@@ -59,12 +59,16 @@ impl Gateway {
             let outcome = answer(worker);
             if outcome == Outcome::Answered {
                 self.reservations.first_token(request);
+                self.router.observe(worker, Signal::FirstToken(request), now, now);
             }
             self.health.ended(sent, outcome, now);
             if let Err(stop) = retries.again(worker, outcome, &self.health, &mut self.budget, now) {
                 self.stops.push(stop);
                 assert_eq!(self.reservations.release(request), Some(worker));
-                assert!(self.reservations.loads().iter().all(|load| *load == WorkerLoad::default()));
+                self.router.observe(worker, Signal::Finished(request), now, now);
+                for reservations in [&self.reservations, self.router.loads()] {
+                    assert!(reservations.loads().iter().all(|load| *load == WorkerLoad::default()));
+                }
                 return to;
             }
         }
@@ -75,13 +79,11 @@ impl Gateway {
     }
 }
 
-const STRATEGIES: [Strategy; 4] = [Strategy::RoundRobin, Strategy::PrefixAware, Strategy::KvAware, Strategy::Session];
-
 #[test]
 fn a_dead_worker_is_invisible() {
-    for strategy in STRATEGIES {
+    for strategy in Strategy::ALL {
         let mut gateway = Gateway::new(strategy, 4);
-        let dead = WorkerId(2);
+        let dead = WorkerId(0);
         for number in 0..1_000 {
             let now = Time::ZERO + Span::from_millis(number * 20);
             let to = gateway.serve(
@@ -94,8 +96,8 @@ fn a_dead_worker_is_invisible() {
             // One attempt more at most, and the one that answers is not the dead one.
             assert!(to.len() <= 2 && *to.last().expect("it was sent") != dead, "{strategy:?}: {to:?}");
         }
-        // Five failures, and a probe after 10 s.
-        assert_eq!(gateway.attempts - gateway.requests, 6, "{strategy:?}");
+        // Five failures, and a probe after 10 s, where somebody would have gone there by then.
+        assert!((5..=6).contains(&(gateway.attempts - gateway.requests)), "{strategy:?}");
         assert_eq!(gateway.health.counts().ejections, 1);
         gateway.health.check();
     }
@@ -126,9 +128,8 @@ fn a_request_stops_where_nobody_is_left() {
 
 #[test]
 fn where_all_workers_fail_there_is_no_storm() {
-    for (strategy, per_second, workers) in
-        [(STRATEGIES[0], 5, 4), (STRATEGIES[1], 100, 2), (STRATEGIES[2], 400, 8), (STRATEGIES[3], 1_000, 8)]
-    {
+    let sizes = [(5, 4), (100, 2), (400, 8), (1_000, 8)];
+    for ((per_second, workers), strategy) in sizes.into_iter().cycle().zip(Strategy::ALL) {
         let mut gateway = Gateway::new(strategy, workers);
         let seconds = 60;
         for number in 0..per_second * seconds {
@@ -157,7 +158,7 @@ fn random_weather_ends_every_request_once() {
     for seed in 0..400 {
         let mut chance = Chance::new(seed);
         let workers = 1 + chance.below(6) as u16;
-        let mut gateway = Gateway::new(STRATEGIES[(seed % 4) as usize], workers);
+        let mut gateway = Gateway::new(Strategy::ALL[(seed % 11) as usize], workers);
         let mut weather: Vec<u64> = (0..workers).map(|_| chance.below(101)).collect();
         let step = [200, 5][chance.below(2) as usize];
         let mut now = Time::ZERO;

@@ -1,0 +1,90 @@
+//! Requests that are tried again, what is heard late of earlier attempts, and how old what was heard is.
+
+use super::{Chance, prompt};
+use kvcache::{Chain, Piece, RequestId, Span, Time, Tokens, WorkerId};
+use router::{Api, Decision, RouteRequest, Router, RouterConfig, Signal, Strategy, WorkerLoad};
+
+const fn at(millis: u64) -> Time {
+    Time(Span::from_millis(millis).0)
+}
+
+fn route(router: &mut Router, request: u64, pieces: &[Piece], excluded: &[WorkerId], now: Time) -> Decision {
+    let chain = Chain::new(pieces, Tokens(1));
+    let asked = RouteRequest { request: RequestId(request), session: None, chain, api: Api::Chat };
+    router.route(&asked, excluded, now).expect("somebody is available")
+}
+
+/// Whatever is tried again, and however it ends, a router with nothing in flight decides as a new one does.
+#[test]
+fn attempts_that_failed_leave_nothing_behind() {
+    for strategy in Strategy::ALL.into_iter().filter(|strategy| strategy.cost().is_some()) {
+        // What was sent counts for nothing soon after, so that only what waits could differ.
+        let config = RouterConfig { speculative: Span(1), ..RouterConfig::new(strategy, 4) };
+        let mut router = Router::new(config);
+        let mut chance = Chance::new(1);
+        for request in 0..5000 {
+            let now = at(request * 10);
+            let pieces = prompt(&[(request, 1024)]);
+            let mut failed = Vec::new();
+            let worker = loop {
+                let worker = route(&mut router, request, &pieces, &failed, now).worker;
+                assert!(!failed.contains(&worker));
+                if failed.len() == 3 || chance.percent(50) {
+                    break worker;
+                }
+                failed.push(worker);
+            };
+            // The dead are heard of late, if at all.
+            if let Some(late) = failed.first() {
+                router.observe(*late, Signal::FirstToken(RequestId(request)), now, now);
+                router.observe(*late, Signal::Finished(RequestId(request)), now, now);
+                assert_eq!(router.loads().load(worker).prefilling, 1, "{strategy}: it is elsewhere");
+            }
+            if chance.percent(80) {
+                router.observe(worker, Signal::FirstToken(RequestId(request)), now, now);
+            }
+            router.observe(worker, Signal::Finished(RequestId(request)), now, now);
+            assert!(router.loads().loads().iter().all(|load| *load == WorkerLoad::default()), "{strategy}");
+        }
+        router.loads().check();
+        let (now, pieces) = (at(60_000), prompt(&[(1 << 40, 1024)]));
+        let costs = |decision: &Decision| decision.scores.iter().map(|score| score.cost).collect::<Vec<_>>();
+        let after = costs(&route(&mut router, 1 << 40, &pieces, &[], now));
+        assert_eq!(after, costs(&route(&mut Router::new(config), 0, &pieces, &[], now)), "{strategy}");
+    }
+}
+
+#[test]
+fn costs_have_no_end_that_panics() {
+    let config = RouterConfig { externality: u16::MAX, ..RouterConfig::new(Strategy::PredictedTtft, 1) };
+    let mut router = Router::new(config);
+    for request in 0..60_000 {
+        // An hour each; all of them wait.
+        route(&mut router, request, &prompt(&[(request, 72_000_000)]), &[], Time::ZERO);
+    }
+    let decision = route(&mut router, 60_000, &prompt(&[(60_000, 72_000_000)]), &[], Time::ZERO);
+    assert_eq!(decision.scores[0].cost, Some(u64::MAX));
+}
+
+/// Who decides by what workers say tells how long ago they said it; who does not says nothing.
+#[test]
+fn decisions_tell_how_old_their_signals_are() {
+    for strategy in Strategy::ALL {
+        let mut router = Router::new(RouterConfig::new(strategy, 2));
+        let pieces = prompt(&[(1, 1024)]);
+        let first = route(&mut router, 0, &pieces, &[WorkerId(1)], Time::ZERO);
+        assert_eq!(first.age, None, "{strategy}: nothing was heard");
+        router.observe(WorkerId(0), Signal::FirstToken(RequestId(0)), at(100), at(150));
+        // What left earlier and comes later makes it no older.
+        router.observe(WorkerId(0), Signal::Finished(RequestId(0)), at(70), at(160));
+        let decision = route(&mut router, 1, &pieces, &[WorkerId(1)], at(300));
+        let reads = strategy.cost().is_some();
+        assert_eq!(decision.age, reads.then_some(Span::from_millis(200)), "{strategy}");
+        let ages: Vec<_> = decision.scores.iter().filter_map(|score| score.age).collect();
+        assert_eq!(
+            ages,
+            if reads { vec![Span::from_millis(200)] } else { vec![] },
+            "{strategy}: of 1 nothing is known"
+        );
+    }
+}
