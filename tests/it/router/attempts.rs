@@ -1,8 +1,9 @@
 //! Requests that are tried again, what is heard late of earlier attempts, and how old what was heard is.
 
+use super::corrected::forecast;
 use super::{Chance, prompt};
-use kvcache::{Chain, Piece, RequestId, Span, Time, Tokens, WorkerId};
-use router::{Api, Decision, RouteRequest, Router, RouterConfig, Signal, Strategy, WorkerLoad};
+use kvcache::{Chain, Epoch, Piece, RequestId, Span, Time, Tokens, WorkerId};
+use router::{Api, Decision, Forecast, RouteRequest, Router, RouterConfig, Signal, Strategy, WorkerLoad};
 
 const fn at(millis: u64) -> Time {
     Time(Span::from_millis(millis).0)
@@ -87,4 +88,41 @@ fn decisions_tell_how_old_their_signals_are() {
             "{strategy}: of 1 nothing is known"
         );
     }
+}
+
+/// Who takes the number of a worker that is gone is a stranger, whatever life it is in.
+#[test]
+fn of_a_number_that_is_taken_anew_nothing_is_known() {
+    for strategy in [Strategy::KvAwarePlus, Strategy::PredictedTtft] {
+        let mut router = Router::new(RouterConfig::new(strategy, 2));
+        let pieces = prompt(&[(1, 1024)]);
+        router.observe(WorkerId(0), Signal::Restarted(Epoch(3)), at(0), at(0));
+        router.forget(WorkerId(0));
+        assert_eq!(route(&mut router, 0, &pieces, &[WorkerId(1)], at(1)).age, None, "{strategy}");
+        router.observe(WorkerId(0), Signal::Finished(RequestId(0)), at(2), at(2));
+        // The stranger is in its third life, of which 0 was sent a prompt in the one before.
+        let known = |router: &mut Router, request, now| {
+            route(router, request, &pieces, &[WorkerId(1)], now).matched.expect("it looked")
+        };
+        assert!(known(&mut router, 1, at(3)) > Tokens::ZERO, "{strategy}: it was sent that");
+        router.observe(WorkerId(0), Signal::Finished(RequestId(1)), at(4), at(4));
+        router.heartbeat(WorkerId(0), Epoch(3), 0, at(5), at(5));
+        assert_eq!(known(&mut router, 2, at(6)), Tokens::ZERO, "{strategy}: and restarted");
+    }
+}
+
+/// Coefficients that left their worker earlier and come later change nothing.
+#[test]
+fn the_newest_forecast_counts() {
+    let expected = |told: &[(u64, u64)]| {
+        let mut router = Router::new(RouterConfig::new(Strategy::PredictedTtft, 1));
+        for (as_of, micros) in told {
+            let forecast = Forecast { per_new_token: Span::from_micros(*micros), as_of: at(*as_of), ..forecast() };
+            router.observe(WorkerId(0), Signal::Forecast(forecast), at(*as_of), at(100));
+        }
+        route(&mut router, 0, &prompt(&[(1, 1024)]), &[], at(100)).scores[0].expected.expect("it predicts")
+    };
+    assert_eq!(expected(&[(20, 50), (10, 5000)]), expected(&[(20, 50)]));
+    assert_eq!(expected(&[(10, 5000), (20, 50)]), expected(&[(20, 50)]));
+    assert!(expected(&[(10, 5000)]) > expected(&[(20, 50)]));
 }

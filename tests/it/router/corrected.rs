@@ -252,7 +252,7 @@ fn the_fewest_tokens_to_compute() {
 }
 
 /// A token takes 1 ms, a pass nothing but its tokens, the device holds 10,000.
-fn forecast() -> Forecast {
+pub(super) fn forecast() -> Forecast {
     Forecast {
         fixed: Span::ZERO,
         least: Span::ZERO,
