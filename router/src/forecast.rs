@@ -44,20 +44,46 @@ pub struct Forecast {
     pub as_of: Time,
 }
 
+/// What a prefill takes where nobody decodes, and in how many passes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alone {
+    span: Span,
+    passes: u64,
+}
+
+impl Alone {
+    /// Beside others who decode with `context` tokens of context together.
+    #[inline]
+    pub(crate) fn beside(self, forecast: &Forecast, context: u64) -> Span {
+        let each = forecast.per_context_token.0.saturating_mul(context);
+        Span(self.span.0.saturating_add(self.passes.saturating_mul(each)))
+    }
+}
+
 impl Forecast {
     /// How long it takes to compute `new` tokens behind `cached` ones, while others decode with `context` tokens of
     /// context together. O(1).
     #[must_use]
     pub fn prefill(&self, cached: Tokens, new: Tokens, context: u64) -> Span {
-        let (cached, new) = (u64::from(cached.0), u64::from(new.0));
-        let (pass, beside) = (u64::from(self.pass.0.max(1)), self.per_context_token.0.saturating_mul(context));
+        self.alone(cached, new).beside(self, context)
+    }
+
+    /// The same where nobody decodes.
+    #[inline]
+    pub(crate) fn alone(&self, cached: Tokens, new: Tokens) -> Alone {
+        let pass = self.pass.0.max(1);
+        let (full, rest) = (u64::from(new.0 / pass), u64::from(new.0 % pass));
+        let (cached, new, pass) = (u64::from(cached.0), u64::from(new.0), u64::from(pass));
         let pairs = new * cached + new * (new + 1) / 2;
         let attention = (u128::from(pairs) * u128::from(self.per_1024_pairs.0) / 1024) as u64;
-        let (full, rest) = (new / pass, new % pass);
         let of_full = (self.fixed.0 + pass * self.per_new_token.0).max(self.least.0);
         let of_rest = if rest == 0 { 0 } else { (self.fixed.0 + rest * self.per_new_token.0).max(self.least.0) };
-        let passes = full + u64::from(rest > 0);
-        Span((full * of_full + of_rest + attention).saturating_add(passes.saturating_mul(beside)))
+        Alone { span: Span(full * of_full + of_rest + attention), passes: full + u64::from(rest > 0) }
+    }
+
+    /// Whether `other` says the same of what work takes.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        *self == Self { as_of: self.as_of, ..*other }
     }
 
     /// How long it takes to have the first `total` tokens, of which the device has `l0`, and behind them the host's
@@ -71,12 +97,15 @@ impl Forecast {
         let load = |tier: &TierCost, tokens: Tokens| {
             if tokens == Tokens::ZERO { Span::ZERO } else { tier.fixed + tier.per_token * u64::from(tokens.0) }
         };
+        // Where lower tiers have nothing there is nothing to choose.
+        if self.loading == Loading::Never || (l1, l2) == (Tokens::ZERO, Tokens::ZERO) {
+            return from(Span::ZERO, l0);
+        }
         let near = load(&self.l1, l1);
         let ends = [(Span::ZERO, l0), (near, l0 + l1), (near + load(&self.l2, l2), l0 + l1 + l2)];
         match self.loading {
-            Loading::Never => from(ends[0].0, ends[0].1),
             Loading::Always => from(ends[2].0, ends[2].1),
-            Loading::WhereFaster => {
+            Loading::Never | Loading::WhereFaster => {
                 let [first, second, third] = ends.map(|(loaded, cached)| from(loaded, cached));
                 first.min(second).min(third)
             }

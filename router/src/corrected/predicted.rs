@@ -16,7 +16,7 @@
 use crate::config::RouterConfig;
 use crate::corrected::backlog::Backlog;
 use crate::corrected::heat::Heat;
-use crate::forecast::Forecast;
+use crate::forecast::{Alone, Forecast};
 use crate::knowledge::Knowledge;
 use crate::request::{Decision, Reason};
 use crate::router::{Asked, Choose};
@@ -28,7 +28,9 @@ use kvcache::{Chain, RequestId, Span, Time, Tokens, WorkerId};
 #[derive(Debug)]
 pub(crate) struct Predicted {
     pub(crate) knowledge: Knowledge,
-    forecasts: Vec<Option<Forecast>>,
+    forecasts: Vec<Forecast>,
+    kinds: Vec<u32>, // workers whose work takes the same have the same number
+    next_kind: u32,
     backlog: Backlog,
     heat: Heat,
     externality: u16,
@@ -51,7 +53,9 @@ impl Predicted {
     pub(crate) fn new(config: &RouterConfig) -> Self {
         Self {
             knowledge: Knowledge::new(config),
-            forecasts: vec![None; usize::from(config.workers)],
+            forecasts: vec![UNKNOWN; usize::from(config.workers)],
+            kinds: vec![0; usize::from(config.workers)],
+            next_kind: 1,
             backlog: Backlog::new(config.workers),
             heat: Heat::default(),
             externality: config.externality,
@@ -61,9 +65,20 @@ impl Predicted {
 
     /// What `worker`'s work takes, from now on, where nothing later is known.
     pub(crate) fn learn(&mut self, worker: WorkerId, forecast: Forecast) {
-        let known = &mut self.forecasts[worker.index()];
-        if known.is_none_or(|known| known.as_of <= forecast.as_of) {
-            *known = Some(forecast);
+        let known = self.forecasts[worker.index()];
+        if known.as_of > forecast.as_of {
+            return;
+        }
+        self.forecasts[worker.index()] = forecast;
+        if !known.is_like(&forecast) {
+            let others = self.forecasts.iter().zip(&self.kinds).zip((0..).map(WorkerId));
+            let mut others = others.filter(|((other, _), number)| *number != worker && other.is_like(&forecast));
+            self.kinds[worker.index()] = if let Some(((_, kind), _)) = others.next() {
+                *kind
+            } else {
+                self.next_kind += 1;
+                self.next_kind - 1
+            };
         }
     }
 
@@ -83,17 +98,20 @@ impl Predicted {
         self.heat.uses(piece, asked.available.count(), asked.now)
     }
 
-    /// `best` is the most that any worker has on its device.
-    fn expect(&self, asked: &Asked<'_>, worker: WorkerId, known: TierTokens, best: Tokens) -> Expected {
+    fn expect(&self, asked: &Asked<'_>, worker: WorkerId, known: TierTokens, usual: &mut Usual) -> Expected {
         let load = asked.loads.load(worker);
-        let prompt = asked.request.chain.tokens();
-        let forecast = self.forecasts[worker.index()].unwrap_or(UNKNOWN);
+        let (forecast, kind) = (&self.forecasts[worker.index()], self.kinds[worker.index()]);
         let decoding = load.context_tokens.saturating_sub(load.new_tokens);
-        let (own, new) = forecast.first_token(prompt, known.l0, known.l1, known.l2, decoding);
-        let ideal = if known.l0 == best {
+        let (own, new) = if (known.l1, known.l2) == (Tokens::ZERO, Tokens::ZERO) {
+            let new = usual.to_compute(known.l0);
+            (usual.alone(forecast, kind, known.l0).beside(forecast, decoding), new)
+        } else {
+            forecast.first_token(usual.prompt, known.l0, known.l1, known.l2, decoding)
+        };
+        let ideal = if known.l0 == usual.best {
             own
         } else {
-            own.min(forecast.first_token(prompt, best, Tokens::ZERO, Tokens::ZERO, decoding).0)
+            own.min(usual.alone(forecast, kind, usual.best).beside(forecast, decoding))
         };
         let free = forecast.capacity.saturating_sub(self.knowledge.held(worker));
         let displaced = Tokens(u32::try_from(u64::from(new.0).saturating_sub(free)).unwrap_or(u32::MAX));
@@ -104,6 +122,38 @@ impl Predicted {
         let wait = self.backlog.remaining(worker, asked.now).max(pass);
         let loss = Span(forecast.per_new_token.0 * u64::from(displaced.0) / 1000 * u64::from(self.lost_again));
         Expected { wait, pass, own, ideal, displaced, loss }
+    }
+}
+
+/// What it takes to compute a prompt of which a device has nothing, or the most that any has: most workers have one or the
+/// other, and most are alike.
+struct Usual {
+    prompt: Tokens,
+    /// The most that any worker has on its device.
+    best: Tokens,
+    nothing: Option<(u32, Alone)>,
+    most: Option<(u32, Alone)>,
+}
+
+impl Usual {
+    /// Tokens to compute where the device has `known`.
+    fn to_compute(&self, known: Tokens) -> Tokens {
+        self.prompt.saturating_sub(known).max(Tokens(1))
+    }
+
+    #[inline]
+    fn alone(&mut self, forecast: &Forecast, kind: u32, known: Tokens) -> Alone {
+        let new = self.to_compute(known);
+        let compute = || forecast.alone(self.prompt.saturating_sub(new), new);
+        let place = match known {
+            Tokens::ZERO => &mut self.nothing,
+            known if known == self.best => &mut self.most,
+            _ => return compute(),
+        };
+        match place {
+            Some((like, alone)) if *like == kind => *alone,
+            place => place.insert((kind, compute())).1,
+        }
     }
 }
 
@@ -131,13 +181,14 @@ impl Choose for Predicted {
         let on_devices = |worker: WorkerId| self.knowledge.tiers()[worker.index()].l0;
         let best = asked.available.iter().map(on_devices).max().unwrap_or_default();
         let uses = self.uses(chain, best, asked);
+        let mut usual = Usual { prompt: chain.tokens(), best, nothing: None, most: None };
         let mut scores = asked.scores(self.knowledge.tiers());
         let mut works = vec![Span::ZERO; scores.len()];
         for ((score, work), worker) in scores.iter_mut().zip(&mut works).zip((0..).map(WorkerId)) {
             if !score.available {
                 continue;
             }
-            let expected = self.expect(asked, worker, score.matched.unwrap_or_default(), best);
+            let expected = self.expect(asked, worker, score.matched.unwrap_or_default(), &mut usual);
             let Score { cost, expected: ttft, displaced, .. } = score;
             // Whom it makes wait waits for the same pass, too.
             let alone = self.backlog.waiting(worker) == 0;

@@ -22,7 +22,11 @@ pub(crate) struct BoundedPrefixes {
 
 impl BoundedPrefixes {
     pub(crate) fn new(config: &RouterConfig) -> Self {
-        let index = IndexConfig { limit: config.index_limit, ..IndexConfig::new(config.workers, config.chunk) };
+        let index = IndexConfig {
+            limit: config.index_limit,
+            by_piece: false,
+            ..IndexConfig::new(config.workers, config.chunk)
+        };
         Self { sent: Index::new(index), matches: Matches::new(), heat: Heat::default(), slack: config.load_slack }
     }
 

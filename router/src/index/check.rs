@@ -1,6 +1,6 @@
 //! The invariants of the index, asserted.
 
-use super::run::{Run, RunId};
+use super::run::{Run, RunId, Stretch};
 use super::{Index, Place};
 use alloc::vec;
 use kvcache::{Tokens, WorkerId};
@@ -19,7 +19,8 @@ impl Index {
         for id in live() {
             let run = self.at(id);
             self.check_run(id, run);
-            pieces += run.pieces.len();
+            let found = |(index, piece): (usize, &Stretch)| self.config.by_piece || index == 0 || piece.continues;
+            pieces += run.pieces.iter().enumerate().filter(|piece| found(*piece)).count();
             children[run.parent.0 as usize] += 1;
             for worker in 0..self.config.workers {
                 held[usize::from(worker)] += u64::from((run.held_by(WorkerId(worker)) - run.start).0);
@@ -29,7 +30,7 @@ impl Index {
             heap += run.heap();
         }
         assert_eq!(heap, self.heap + self.at(RunId::ROOT).heap(), "bytes of runs");
-        assert_eq!(pieces, self.places.len(), "each piece is in one run");
+        assert_eq!(pieces, self.places.len(), "each piece that can be found is in one run");
         assert_eq!(held, self.held, "tokens of each worker");
         assert!(
             self.runs.iter().zip(&children).all(|(run, count)| run.parent == RunId::NONE || run.children == *count)
@@ -51,7 +52,9 @@ impl Index {
         let ends = run.pieces.iter().map(|piece| piece.upto);
         assert!(core::iter::once(run.start).chain(ends).is_sorted_by(|a, b| a < b), "pieces follow each other");
         for (ordinal, piece) in (run.ordinal..).zip(&run.pieces) {
-            assert_eq!(self.places.get(piece.key), Some(Place { run: id, ordinal }), "a piece is found");
+            if self.config.by_piece || ordinal == run.ordinal || piece.continues {
+                assert_eq!(self.places.get(piece.key), Some(Place { run: id, ordinal }), "a piece is found");
+            }
         }
         let longest = run.part.iter().map(|(_, upto)| *upto).max();
         assert!(longest.is_none_or(|upto| upto < run.end()), "who holds a part does not hold all");

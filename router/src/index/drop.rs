@@ -13,6 +13,7 @@ impl Index {
     #[inline]
     pub fn evict(&mut self, worker: WorkerId, piece: PieceKey, upto: Tokens) {
         assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
+        debug_assert!(self.config.by_piece, "pieces cannot be found");
         let (mut next, mut upto) = (self.place(piece), upto);
         while let Some((id, index)) = next {
             let known = self.at(id).pieces[index];
@@ -123,7 +124,9 @@ impl Index {
             if run.start_of(last) < end {
                 run.pieces[last].upto = end;
             } else if let Some(gone) = run.pieces.pop() {
-                self.places.remove(gone.key);
+                if self.config.by_piece || last == 0 || gone.continues {
+                    self.places.remove(gone.key);
+                }
                 self.continuations -= usize::from(gone.continues);
             }
         }

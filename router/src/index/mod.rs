@@ -10,7 +10,8 @@
 //! * who holds all of a run is in `whole`, who holds a part in `part`, and nobody is in both;
 //! * a run hangs below one that reaches to where it begins; of the two the upper one is the newer in the list of uses, so
 //!   the oldest of all is a leaf;
-//! * `places` finds each piece, and nothing else;
+//! * `places` finds each piece, or, where nobody asks for pieces, each run and each rest of a piece that others left; and
+//!   nothing else;
 //! * `held` counts the tokens that each worker holds, `heap` the bytes of all runs.
 
 use alloc::vec;
@@ -43,6 +44,9 @@ pub struct IndexConfig {
     pub limit: u64,
     /// Whether it remembers who came to hold what first.
     pub ordered: bool,
+    /// Whether pieces are told and taken back one by one ([`Index::store`], [`Index::evict`]). Where whole prompts are
+    /// ([`Index::store_chain`] alone), a run is found by its first piece, and a prompt costs its runs.
+    pub by_piece: bool,
 }
 
 impl IndexConfig {
@@ -54,7 +58,7 @@ impl IndexConfig {
     /// An index of blocks of `unit` tokens, within 256 MiB.
     #[must_use]
     pub const fn new(workers: u16, unit: Tokens) -> Self {
-        Self { workers, unit, limit: Self::DEFAULT, ordered: false }
+        Self { workers, unit, limit: Self::DEFAULT, ordered: false, by_piece: true }
     }
 
     /// The smallest limit for so many workers, in bytes.
@@ -139,10 +143,16 @@ impl Index {
         self.now = now;
     }
 
-    /// How many pieces anyone holds.
+    /// How many pieces anyone holds; of whole prompts, how many runs of them.
     #[must_use]
     pub fn pieces(&self) -> usize {
         self.places.len() - self.continuations
+    }
+
+    /// Whether nobody holds anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.len() == 0
     }
 
     /// How many tokens `worker` holds, of all prompts.

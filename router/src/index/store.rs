@@ -16,6 +16,7 @@ impl Index {
     #[inline]
     pub fn store(&mut self, worker: WorkerId, parent: PieceKey, piece: PieceKey, start: Tokens, upto: Tokens) {
         assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
+        debug_assert!(self.config.by_piece, "pieces cannot be found");
         if upto <= start {
             return;
         }
@@ -91,8 +92,8 @@ impl Index {
         let (mut above, mut start) = (above, at);
         if key_behind(chain, first, at) != piece.key {
             // Others left the piece here, or hold no more of it so far.
-            let held = self.place(piece.key).and_then(|place| self.hold_piece(worker, piece.key, place, end(piece)));
-            let Some(id) = held else { return };
+            let place = (above, self.at(above).pieces.partition_point(|known| known.upto < at));
+            let Some(id) = self.hold_piece(worker, piece.key, place, end(piece)) else { return };
             (above, start) = (id, end(piece));
         }
         // From block to block, so that pieces in which none ends cost nothing.
@@ -102,8 +103,10 @@ impl Index {
             before = end(next);
             Some(Stretch::new(next.key, before))
         });
-        // At the price of a few instructions each; a new sequence has hundreds.
-        core::hint::black_box(new.clone().fold(0, |sum, piece| sum ^ self.places.glance(piece.key)));
+        if self.config.by_piece {
+            // At the price of a few instructions each; a new sequence has hundreds.
+            core::hint::black_box(new.clone().fold(0, |sum, piece| sum ^ self.places.glance(piece.key)));
+        }
         self.add(worker, above, start, new);
     }
 
@@ -178,6 +181,7 @@ impl Index {
     fn add(&mut self, worker: WorkerId, above: RunId, at: Tokens, new: impl Iterator<Item = Stretch>) -> Option<RunId> {
         let grows = above != RunId::ROOT && self.at(above).end() == at && self.at(above).whole.is_only(worker);
         let mut id = if grows { above } else { RunId::NONE };
+        let by_piece = self.config.by_piece;
         let mut upto = at;
         for stretch in new {
             // Who makes room may take away what it was to hang on.
@@ -192,7 +196,9 @@ impl Index {
             let ordinal = run.ordinal + run.pieces.len() as u32;
             self.heap += push(&mut run.pieces, stretch);
             self.continuations += usize::from(stretch.continues);
-            self.places.insert(stretch.key, Place { run: id, ordinal });
+            if by_piece || run.pieces.len() == 1 || stretch.continues {
+                self.places.insert(stretch.key, Place { run: id, ordinal });
+            }
             upto = stretch.upto;
         }
         if upto == at {

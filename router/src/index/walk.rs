@@ -147,7 +147,12 @@ pub(super) fn key_behind(chain: Chain<'_>, index: usize, at: Tokens) -> PieceKey
 #[inline]
 fn narrow(run: &Run, at: Tokens, upto: Tokens, tokens: &mut [Tokens], left: &mut Set, stay: &mut Set) {
     if run.part.is_empty() {
-        return left.keep(&run.whole, |worker| tokens[worker] = at);
+        // At the start all are left, and all have nothing yet.
+        return if at == Tokens::ZERO {
+            left.copy(&run.whole)
+        } else {
+            left.keep(&run.whole, |worker| tokens[worker] = at)
+        };
     }
     narrow_by_parts(run, at, upto, tokens, left, stay);
 }
@@ -163,7 +168,7 @@ fn narrow_by_parts(run: &Run, at: Tokens, upto: Tokens, tokens: &mut [Tokens], l
         }
     }
     if at == Tokens::ZERO {
-        left.keep(stay, |_| ());
+        left.copy(stay);
     } else {
         left.keep(stay, |worker| tokens[worker] = tokens[worker].max(at));
     }

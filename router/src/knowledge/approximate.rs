@@ -26,7 +26,7 @@ impl Approximate {
     /// `stores` stores of blocks of `unit` tokens, within `limit` bytes together.
     pub(crate) fn new(stores: u16, unit: Tokens, kept: Kept, limit: u64) -> Self {
         let limit = (limit / u64::from(stores.max(1))).max(IndexConfig::least(1));
-        let config = IndexConfig { limit, ..IndexConfig::new(1, unit) };
+        let config = IndexConfig { limit, by_piece: false, ..IndexConfig::new(1, unit) };
         Self { stores: (0..stores).map(|_| Index::new(config)).collect(), kept, matches: Matches::new() }
     }
 

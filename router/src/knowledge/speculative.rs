@@ -27,7 +27,7 @@ impl Speculative {
     pub(crate) fn new(index: IndexConfig, life: Span) -> Self {
         let least = IndexConfig::least(index.workers);
         let unit = Tokens(index.unit.0 * STEP);
-        let config = IndexConfig { limit: (index.limit / PARTS as u64).max(least), unit, ..index };
+        let config = IndexConfig { limit: (index.limit / PARTS as u64).max(least), unit, by_piece: false, ..index };
         Self {
             parts: (0..PARTS).map(|_| Index::new(config)).collect(),
             config,
@@ -42,7 +42,7 @@ impl Speculative {
         let passed = part.saturating_sub(self.latest).min(PARTS as u64);
         for gone in 1..=passed {
             let place = ((self.latest + gone) % PARTS as u64) as usize;
-            if self.parts[place].pieces() > 0 {
+            if !self.parts[place].is_empty() {
                 self.parts[place] = Index::new(self.config);
             }
         }
@@ -52,7 +52,7 @@ impl Speculative {
     /// Raises what is known of each worker to what was sent there lately.
     pub(crate) fn raise(&mut self, chain: Chain<'_>, tokens: &mut [Tokens], now: Time) {
         self.expire(now);
-        for part in self.parts.iter().filter(|part| part.pieces() > 0) {
+        for part in self.parts.iter().filter(|part| !part.is_empty()) {
             part.matches(chain, &mut self.matches);
             for (known, sent) in tokens.iter_mut().zip(self.matches.tokens()) {
                 *known = (*known).max(*sent);

@@ -126,3 +126,37 @@ fn the_newest_forecast_counts() {
     assert_eq!(expected(&[(10, 5000), (20, 50)]), expected(&[(20, 50)]));
     assert!(expected(&[(10, 5000)]) > expected(&[(20, 50)]));
 }
+
+/// What is expected of a worker goes by its own coefficients, whatever those of others are, before and after they change.
+#[test]
+fn each_worker_is_expected_to_be_itself() {
+    let fast = forecast();
+    let slow = Forecast { per_new_token: Span::from_millis(3), per_context_token: Span::from_micros(1), ..fast };
+    let expected = |told: &[(u16, Forecast)], request: u64| {
+        let mut router = Router::new(RouterConfig::new(Strategy::PredictedTtft, 4));
+        // Worker 2 was sent a half of it, and 1 and 2 decode.
+        for (request, worker, pieces) in [(100, 2, prompt(&[(1, 1024)])), (101, 1, prompt(&[(9, 4096)]))] {
+            let others: Vec<_> = (0..4).map(WorkerId).filter(|other| other.0 != worker).collect();
+            route(&mut router, request, &pieces, &others, at(100));
+            router.observe(WorkerId(worker), Signal::FirstToken(RequestId(request)), at(100), at(100));
+        }
+        for (worker, forecast) in told {
+            router.observe(WorkerId(*worker), Signal::Forecast(*forecast), at(100), at(100));
+        }
+        let decision = route(&mut router, request, &prompt(&[(1, 1024), (2, 1024)]), &[], at(100));
+        decision.scores.iter().map(|score| score.expected.expect("it predicts")).collect::<Vec<_>>()
+    };
+    let all = |forecast| expected(&[0, 1, 2, 3].map(|worker| (worker, forecast)), 0);
+    let (all_fast, all_slow) = (all(fast), all(slow));
+    assert!(all_fast.iter().zip(&all_slow).all(|(fast, slow)| fast < slow), "{all_fast:?} {all_slow:?}");
+    for kinds in 0..16_u16 {
+        let is_slow = |worker: u16| kinds >> worker & 1 == 1;
+        let told = [0, 1, 2, 3].map(|worker| (worker, if is_slow(worker) { slow } else { fast }));
+        let mixed: Vec<_> =
+            (0..4).map(|worker| if is_slow(worker) { &all_slow } else { &all_fast }[usize::from(worker)]).collect();
+        assert_eq!(expected(&told, 0), mixed, "{kinds:04b}");
+        // The same after each was something else.
+        let swapped = told.map(|(worker, forecast)| (worker, if forecast == slow { fast } else { slow }));
+        assert_eq!(expected(&[swapped, told].concat(), 0), mixed, "{kinds:04b}");
+    }
+}

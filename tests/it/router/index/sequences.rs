@@ -58,12 +58,16 @@ fn fleet(chance: &mut Chance) -> (u16, Vec<WorkerId>) {
 fn live(chance: &mut Chance, steps: u64, seen: &mut BTreeMap<&'static str, u32>) {
     let (workers, busy) = fleet(chance);
     let unit = UNITS[chance.pick(UNITS.len())];
-    let ordered = chance.percent(30);
+    let (ordered, by_piece) = (chance.percent(30), chance.percent(70));
     let cut = Cut::some(chance, unit);
-    let mut world = World::new(IndexConfig { ordered, ..IndexConfig::new(workers, Tokens(unit)) }, busy);
+    let mut world = World::new(IndexConfig { ordered, by_piece, ..IndexConfig::new(workers, Tokens(unit)) }, busy);
     (0..2 + chance.below(6)).for_each(|_| world.learn(cut.prompt(chance)));
     for _ in 0..1 + chance.below(steps) {
         *seen.entry(world.step(chance)).or_default() += 1;
+        // Nothing else is ever taken back there.
+        if !by_piece && chance.percent(15) {
+            world.clear(world.busy[chance.pick(world.busy.len())]);
+        }
         let place = chance.pick(world.prompts.len());
         world.compare(place);
     }
