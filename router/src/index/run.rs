@@ -201,6 +201,12 @@ impl Run {
         }
     }
 
+    /// Whether one more piece would move the list.
+    #[inline]
+    pub(super) const fn is_full(&self) -> bool {
+        self.pieces.len() == self.pieces.capacity()
+    }
+
     #[inline]
     pub(super) fn end(&self) -> Tokens {
         self.pieces.last().map_or(self.start, |piece| piece.upto)

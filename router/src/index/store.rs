@@ -184,8 +184,9 @@ impl Index {
         let by_piece = self.config.by_piece;
         let mut upto = at;
         for stretch in new {
+            let found = by_piece || id == RunId::NONE || stretch.continues;
             // Who makes room may take away what it was to hang on.
-            if !self.make_room(stretch.key, above, id) {
+            if (found || self.at(id).is_full()) && !self.make_room(stretch.key, above, id) {
                 self.counts.refused += 1;
                 break;
             }
@@ -196,7 +197,7 @@ impl Index {
             let ordinal = run.ordinal + run.pieces.len() as u32;
             self.heap += push(&mut run.pieces, stretch);
             self.continuations += usize::from(stretch.continues);
-            if by_piece || run.pieces.len() == 1 || stretch.continues {
+            if found {
                 self.places.insert(stretch.key, Place { run: id, ordinal });
             }
             upto = stretch.upto;
