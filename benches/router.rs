@@ -80,7 +80,7 @@ fn router(strategy: Strategy) -> (Router, Vec<u64>) {
 fn tell(router: &mut Router, sequences: &mut [u64], worker: WorkerId, change: Change) {
     let event = CacheEvent { epoch: Epoch(0), sequence: sequences[worker.index()], change };
     sequences[worker.index()] += 1;
-    router.observe(worker, Signal::Cache(&event), Time::ZERO, Time::ZERO);
+    router.observe(worker, Signal::Cache(&[event]), Time::ZERO, Time::ZERO);
 }
 
 fn parts(criterion: &mut Criterion<CpuTime>) {

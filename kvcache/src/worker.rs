@@ -274,6 +274,14 @@ impl WorkerCache {
         self.events.pop_front()
     }
 
+    /// Hands all changes that nobody was told of yet to `hear`, in order, where there are any.
+    pub fn take_events(&mut self, hear: impl FnOnce(&[CacheEvent])) {
+        if !self.events.is_empty() {
+            hear(self.events.make_contiguous());
+            self.events.clear();
+        }
+    }
+
     /// All that is resident, for whoever has missed events. It changes nothing; events go on as if nobody had asked.
     /// O(runs, times their log, + pieces).
     #[must_use]

@@ -201,8 +201,9 @@ impl core::error::Error for NoWorker {}
 /// What the router gets to know of a worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Signal<'a> {
-    /// Its cache changed. Wanted only where [`crate::Router::listens_to_cache`] says so.
-    Cache(&'a CacheEvent),
+    /// Its cache changed, in this order. Wanted only where [`crate::Router::listens_to_cache`] says so. What is told together
+    /// costs less.
+    Cache(&'a [CacheEvent]),
     /// A request got its first token from it.
     FirstToken(RequestId),
     /// A request came to its end there, well or not.

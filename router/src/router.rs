@@ -111,11 +111,11 @@ impl Rule {
     }
 
     #[inline]
-    fn hear(&mut self, worker: WorkerId, event: &CacheEvent, as_of: Time, now: Time) {
+    fn hear(&mut self, worker: WorkerId, events: &[CacheEvent], as_of: Time, now: Time) {
         match self {
-            Self::Controller(rule) => rule.feed.hear(worker, event, as_of, now),
-            Self::Cheapest(rule) => rule.knowledge.hear(worker, event, as_of, now),
-            Self::Predicted(rule) => rule.knowledge.hear(worker, event, as_of, now),
+            Self::Controller(rule) => rule.feed.hear(worker, events, as_of, now),
+            Self::Cheapest(rule) => rule.knowledge.hear(worker, events, as_of, now),
+            Self::Predicted(rule) => rule.knowledge.hear(worker, events, as_of, now),
             _ => {}
         }
     }
@@ -204,7 +204,7 @@ impl Router {
         Ok(decision)
     }
 
-    /// Takes note of what was heard of `worker`, as it was at `as_of`. O(1); a cleared cache costs O(runs known).
+    /// Takes note of what was heard of `worker`, as it was at `as_of`. O(1), or O(events); a cleared cache costs O(runs known).
     ///
     /// # Panics
     /// Where there is no such worker.
@@ -212,9 +212,11 @@ impl Router {
     pub fn observe(&mut self, worker: WorkerId, signal: Signal<'_>, as_of: Time, now: Time) {
         assert!(worker.index() < self.heard.len(), "{worker} does not exist");
         match signal {
-            Signal::Cache(event) => {
-                self.news(worker, event.epoch, as_of);
-                self.rule.hear(worker, event, as_of, now);
+            Signal::Cache(events) => {
+                for life in events.chunk_by(|one, next| one.epoch == next.epoch) {
+                    self.news(worker, life[0].epoch, as_of);
+                    self.rule.hear(worker, life, as_of, now);
+                }
             }
             Signal::FirstToken(request) if self.counts_load => {
                 self.heard(worker, as_of);

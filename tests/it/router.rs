@@ -9,6 +9,7 @@ mod controller; // events lost, doubled, late
 mod knowledge; // what is not told: soon, guessed, below the device
 mod corrected; // podlab's strategies by hand
 mod attempts; // tried again, heard late
+mod nonsense; // what no engine says
 mod health; // who is fit, how often to try again, what is reserved
 
 use kvcache::{Chain, ChainBuilder, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};

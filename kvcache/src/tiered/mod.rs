@@ -301,6 +301,11 @@ impl TieredCache {
         self.device.poll_event()
     }
 
+    /// Hands all changes of L0 that nobody was told of yet to `hear`, in order, where there are any.
+    pub fn take_events(&mut self, hear: impl FnOnce(&[CacheEvent])) {
+        self.device.take_events(hear);
+    }
+
     /// All that L0 holds, as [`WorkerCache::snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> CacheSnapshot {

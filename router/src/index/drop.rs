@@ -29,6 +29,37 @@ impl Index {
         }
     }
 
+    /// [`Index::evict`] for pieces that are told last to first. O(pieces).
+    ///
+    /// # Panics
+    /// Where there is no such worker.
+    pub fn evict_all(&mut self, worker: WorkerId, pieces: impl Iterator<Item = (PieceKey, Tokens)>) {
+        assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
+        let mut pieces = pieces.peekable();
+        while let Some((piece, upto)) = pieces.next() {
+            let Some((id, mut index)) = self.place(piece) else { continue };
+            let run = self.at(id);
+            if run.pieces[index].continued || run.pieces[index].continues {
+                self.evict(worker, piece, upto);
+                continue;
+            }
+            // Up to where it holds the run, when those that are the run's have gone.
+            let left =
+                |index: usize, upto: Tokens| (upto < run.pieces[index].upto).then(|| upto.max(run.start_of(index)));
+            let mut end = left(index, upto);
+            while let Some(before) = index.checked_sub(1) {
+                let known = run.pieces[before];
+                let same = |next: &(PieceKey, Tokens)| next.0 == known.key && !known.continued && !known.continues;
+                let Some((_, upto)) = pieces.next_if(same) else { break };
+                index = before;
+                end = left(index, upto).or(end);
+            }
+            if let Some(end) = end {
+                self.evict_part(worker, id, end);
+            }
+        }
+    }
+
     /// `worker` holds a run up to `left` only; what follows in the run goes with it.
     #[inline]
     fn evict_part(&mut self, worker: WorkerId, id: RunId, left: Tokens) {

@@ -68,10 +68,16 @@ impl Segment {
         at
     }
 
-    fn put(&mut self, slot: Slot) {
+    /// Says whether it was not there before; where it was, it stays what it is.
+    #[inline]
+    fn put(&mut self, slot: Slot) -> bool {
         let at = self.find(slot.key);
-        self.len += u32::from(self.slots[at].place.run == RunId::NONE);
-        self.slots[at] = slot;
+        let new = self.slots[at].place.run == RunId::NONE;
+        if new {
+            self.len += 1;
+            self.slots[at] = slot;
+        }
+        new
     }
 
     fn remove(&mut self, key: u64) -> bool {
@@ -150,18 +156,17 @@ impl Places {
         size_of::<[Slot; SLOTS]>() + directory + list * size_of::<Segment>()
     }
 
-    /// Puts `key` somewhere, or somewhere else.
+    /// Puts `key` somewhere, where it is nowhere yet; says whether it was so.
     #[inline]
-    pub(super) fn insert(&mut self, key: PieceKey, place: Place) {
+    pub(super) fn insert(&mut self, key: PieceKey, place: Place) -> bool {
         let mut index = self.segment_of(key.0);
         while self.segments[index].len >= FULL {
             self.split(index);
             index = self.segment_of(key.0);
         }
-        let segment = &mut self.segments[index];
-        let before = segment.len;
-        segment.put(Slot { key: key.0, place });
-        self.len += (segment.len - before) as usize;
+        let new = self.segments[index].put(Slot { key: key.0, place });
+        self.len += usize::from(new);
+        new
     }
 
     #[cold]

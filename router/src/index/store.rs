@@ -24,7 +24,7 @@ impl Index {
             self.hold_piece(worker, piece, (id, index), upto);
             return;
         }
-        let above = if parent == PieceKey::ROOT { Some(RunId::ROOT) } else { self.run_at(parent, start) };
+        let above = self.above(parent, start);
         // Behind a hole it could not be found, and what it hangs on would be nobody's: gone when room is made.
         match above.filter(|above| self.holds_upto(worker, *above, start)) {
             Some(above) => {
@@ -32,6 +32,47 @@ impl Index {
             }
             None => self.counts.orphans += 1,
         }
+    }
+
+    /// [`Index::store`] for pieces of which each goes on where the one before it ends. O(pieces).
+    ///
+    /// # Panics
+    /// Where there is no such worker.
+    pub fn store_all(
+        &mut self,
+        worker: WorkerId,
+        parent: PieceKey,
+        start: Tokens,
+        mut pieces: impl Iterator<Item = (PieceKey, Tokens)> + Clone,
+    ) {
+        assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
+        debug_assert!(self.config.by_piece, "pieces cannot be found");
+        let (mut parent, mut at) = (parent, start);
+        // Those that somebody holds come first: a key names its past, so what is behind an unknown piece is unknown, too.
+        while let Some((piece, upto)) = pieces.clone().next() {
+            if upto > at {
+                let Some(place) = self.place(piece) else { break };
+                self.hold_piece(worker, piece, place, upto);
+            }
+            pieces.next();
+            (parent, at) = (piece, upto);
+        }
+        if pieces.clone().next().is_none() {
+            return;
+        }
+        let above = self.above(parent, at);
+        let Some(above) = above.filter(|above| self.holds_upto(worker, *above, at)) else {
+            self.counts.orphans += pieces.count() as u64;
+            return;
+        };
+        core::hint::black_box(pieces.clone().fold(0, |sum, (piece, _)| sum ^ self.places.glance(piece)));
+        self.add(worker, above, at, pieces.map(|(piece, upto)| Stretch::new(piece, upto)));
+    }
+
+    /// What hangs behind `parent` from token `at` on hangs below this run; `None` where nobody holds that.
+    #[inline]
+    fn above(&self, parent: PieceKey, at: Tokens) -> Option<RunId> {
+        if parent == PieceKey::ROOT { Some(RunId::ROOT) } else { self.run_at(parent, at) }
     }
 
     /// The run in which token `at` lies, at the end of `piece` or inside.
@@ -47,7 +88,7 @@ impl Index {
             let (id, index) = found;
             let stretch = self.at(id).pieces[index];
             if at <= stretch.upto {
-                return Some(id);
+                return (at > self.at(id).start_of(index)).then_some(id);
             }
             found = self.place(continuation(piece, stretch.upto))?;
         }
@@ -195,11 +236,13 @@ impl Index {
             }
             let run = &mut self.runs[id.0 as usize];
             let ordinal = run.ordinal + run.pieces.len() as u32;
+            if found && !self.places.insert(stretch.key, Place { run: id, ordinal }) {
+                // Somebody tells what cannot be: known, and behind what is unknown.
+                self.counts.orphans += 1;
+                break;
+            }
             self.heap += push(&mut run.pieces, stretch);
             self.continuations += usize::from(stretch.continues);
-            if found {
-                self.places.insert(stretch.key, Place { run: id, ordinal });
-            }
             upto = stretch.upto;
         }
         if upto == at {

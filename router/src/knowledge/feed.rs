@@ -10,6 +10,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use kvcache::{CacheEvent, Change, Epoch, Span, Time, WorkerId};
 
+mod group; // events that belong together
+
 /// How long whoever is asked for events may take before something else is tried.
 const PATIENCE: Span = Span::from_secs(1);
 /// How long after a worker's entries were given up, or were asked for in vain, they are asked for again.
@@ -142,17 +144,24 @@ impl Feed {
         self.wanted.pop_front()
     }
 
-    /// Takes an event that left its worker at `as_of`.
-    #[inline]
-    pub(crate) fn hear(&mut self, worker: WorkerId, event: &CacheEvent, as_of: Time, now: Time) {
+    /// Takes events that left their worker at `as_of`.
+    pub(crate) fn hear(&mut self, worker: WorkerId, events: &[CacheEvent], as_of: Time, now: Time) {
         let source = &mut self.sources[worker.index()];
         source.heard = source.heard.max(Some(as_of));
-        if matches!(source.state, State::Level) && (event.epoch, event.sequence) == source.due {
-            source.due.1 += 1;
-            self.count.applied += 1;
-            return apply(&mut self.index, worker, event.change);
+        let mut rest = events;
+        while let Some(event) = rest.first() {
+            let source = &mut self.sources[worker.index()];
+            if matches!(source.state, State::Level) && (event.epoch, event.sequence) == source.due {
+                let (group, others) = rest.split_at(group::length(rest));
+                source.due.1 += group.len() as u64;
+                self.count.applied += group.len() as u64;
+                group::apply(&mut self.index, worker, group);
+                rest = others;
+            } else {
+                self.hear_out_of_turn(worker, event, now);
+                rest = &rest[1..];
+            }
         }
-        self.hear_out_of_turn(worker, event, now);
     }
 
     #[cold]

@@ -150,12 +150,12 @@ impl Knowledge {
         }
     }
 
-    /// Takes an event that left its worker at `as_of`.
+    /// Takes events that left their worker at `as_of`.
     #[inline]
-    pub(crate) fn hear(&mut self, worker: WorkerId, event: &CacheEvent, as_of: Time, now: Time) {
+    pub(crate) fn hear(&mut self, worker: WorkerId, events: &[CacheEvent], as_of: Time, now: Time) {
         let Device::Told(feed) = &mut self.device else { return };
-        feed.hear(worker, event, as_of, now);
-        if event.change == Change::Cleared {
+        feed.hear(worker, events, as_of, now);
+        if events.iter().any(|event| event.change == Change::Cleared) {
             // What was on its way there may have come before that.
             self.speculative.clear(worker);
         }

@@ -400,9 +400,7 @@ impl Cluster {
                 transport.start(worker, asked, now);
             }
         }
-        while let Some(event) = replica.poll_cache_event() {
-            signals.send(router, worker, Signal::Cache(&event), now);
-        }
+        replica.take_cache_events(|told| signals.send(router, worker, Signal::Cache(told), now));
         while let Some(output) = replica.poll_output() {
             match output {
                 Output::FirstToken { request, .. } => signals.send(router, worker, Signal::FirstToken(request), now),

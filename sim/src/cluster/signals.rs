@@ -31,7 +31,10 @@ impl Signals {
             return router.observe(worker, signal, now, now);
         }
         let letter = match signal {
-            Signal::Cache(event) => Letter::Cache(*event),
+            Signal::Cache(events) => {
+                let letters = events.iter().map(|event| (now, worker, Letter::Cache(*event)));
+                return self.under_way.extend(letters);
+            }
             Signal::FirstToken(request) => Letter::FirstToken(request),
             Signal::Finished(request) => Letter::Finished(request),
             Signal::Restarted(epoch) => Letter::Restarted(epoch),
@@ -45,7 +48,7 @@ impl Signals {
     pub(super) fn deliver(&mut self, router: &mut Router, now: Time) {
         while let Some((sent, worker, letter)) = self.under_way.pop_front_if(|(sent, ..)| *sent + self.lag <= now) {
             let signal = match &letter {
-                Letter::Cache(event) => Signal::Cache(event),
+                Letter::Cache(event) => Signal::Cache(core::slice::from_ref(event)),
                 Letter::FirstToken(request) => Signal::FirstToken(*request),
                 Letter::Finished(request) => Signal::Finished(*request),
                 Letter::Restarted(epoch) => Signal::Restarted(*epoch),

@@ -434,6 +434,11 @@ impl Replica {
         self.cache.poll_event()
     }
 
+    /// Hands all changes of the cache that nobody was told of yet to `hear`, in order, where there are any.
+    pub fn take_cache_events(&mut self, hear: impl FnOnce(&[CacheEvent])) {
+        self.cache.take_events(hear);
+    }
+
     /// Who takes part in the pass in flight (empty where [`EngineConfig::record_work`] is off), and how often it ran.
     #[must_use]
     pub fn work(&self) -> Option<(&Work, u64)> {

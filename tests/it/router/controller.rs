@@ -33,7 +33,7 @@ impl Line {
 
     fn hear(&mut self, numbers: impl IntoIterator<Item = usize>, millis: u64) {
         for number in numbers {
-            self.router.observe(WorkerId(1), Signal::Cache(&self.events[number]), at(millis), at(millis));
+            self.router.observe(WorkerId(1), Signal::Cache(&self.events[number..=number]), at(millis), at(millis));
         }
     }
 
@@ -132,17 +132,17 @@ fn a_restart_takes_all_at_once_whatever_is_missing() {
         let mut line = Line::new(None);
         line.hear(if behind { vec![0, 1, 4] } else { vec![0, 1, 2] }, 0);
         let cleared = CacheEvent { epoch: Epoch(1), sequence: 0, change: Change::Cleared };
-        line.router.observe(WorkerId(1), Signal::Cache(&cleared), at(10), at(10));
+        line.router.observe(WorkerId(1), Signal::Cache(&[cleared]), at(10), at(10));
         assert_eq!((line.held(), line.router.deadline()), (0, None));
         // Stragglers of the earlier life say nothing.
         line.hear([3, 5], 20);
         assert_eq!(line.held(), 0);
         let again = CacheEvent { epoch: Epoch(1), sequence: 1, ..line.events[0] };
-        line.router.observe(WorkerId(1), Signal::Cache(&again), at(30), at(30));
+        line.router.observe(WorkerId(1), Signal::Cache(&[again]), at(30), at(30));
         assert_eq!(line.held(), 1);
         // The first events of its third life are lost: its second is over all the same.
         let late = CacheEvent { epoch: Epoch(2), sequence: 3, ..line.events[0] };
-        line.router.observe(WorkerId(1), Signal::Cache(&late), at(40), at(40));
+        line.router.observe(WorkerId(1), Signal::Cache(&[late]), at(40), at(40));
         assert_eq!(line.held(), 0);
         let wanted = std::iter::from_fn(|| line.router.poll_wanted()).last();
         assert_eq!(wanted, Some(Wanted::Replay { worker: WorkerId(1), epoch: Epoch(2), from: 0 }));
@@ -249,7 +249,7 @@ fn what_waits_behind_a_gap_is_bounded() {
     // 1 is lost; twelve thousand events wait behind it, of which the last ten thousand are kept.
     for sequence in 2..12_002 {
         let event = CacheEvent { sequence, ..line.events[1] };
-        line.router.observe(WorkerId(1), Signal::Cache(&event), at(1), at(1));
+        line.router.observe(WorkerId(1), Signal::Cache(&[event]), at(1), at(1));
     }
     let wanted: Vec<_> = std::iter::from_fn(|| line.router.poll_wanted()).collect();
     assert_eq!(wanted, [Wanted::Replay { worker: WorkerId(1), epoch: Epoch(0), from: 1 }, SNAPSHOT]);
@@ -294,7 +294,13 @@ impl Wire {
                 self.under_way.push_front((worker, event));
                 break;
             }
-            self.router.observe(worker, Signal::Cache(&event), at(self.now), at(self.now));
+            let mut together = vec![event];
+            while self.chance.percent(50)
+                && let Some((_, event)) = self.under_way.pop_front_if(|(other, _)| *other == worker)
+            {
+                together.push(event);
+            }
+            self.router.observe(worker, Signal::Cache(&together), at(self.now), at(self.now));
         }
         self.answer();
         self.router.timeout(at(self.now));
@@ -320,7 +326,7 @@ impl Wire {
         }
         for event in kept.iter().filter(|event| event.sequence >= from) {
             if !self.chance.percent(5) {
-                self.router.observe(worker, Signal::Cache(event), at(self.now), at(self.now));
+                self.router.observe(worker, Signal::Cache(&[*event]), at(self.now), at(self.now));
             }
         }
     }
@@ -334,7 +340,7 @@ impl Wire {
     /// Everything that is under way arrives, and what is missing is noticed and told.
     fn settle(&mut self) {
         while let Some((worker, event)) = self.under_way.pop_front() {
-            self.router.observe(worker, Signal::Cache(&event), at(self.now), at(self.now));
+            self.router.observe(worker, Signal::Cache(&[event]), at(self.now), at(self.now));
         }
         for _ in 0..60 {
             self.now += 1001;

@@ -58,7 +58,7 @@ impl Desk {
             Change::Stored { parent: PieceKey::ROOT, piece: pieces[0].key, start: Tokens(0), upto: Tokens(upto) };
         self.told[usize::from(worker)] += 1;
         let event = CacheEvent { epoch: Epoch(0), sequence, change };
-        self.router.observe(WorkerId(worker), Signal::Cache(&event), now, now);
+        self.router.observe(WorkerId(worker), Signal::Cache(&[event]), now, now);
     }
 }
 

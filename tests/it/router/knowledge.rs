@@ -57,7 +57,7 @@ type News = fn(&mut Router, Time);
 const NEWS: [(&str, News); 5] = [
     ("an event", |router, now| {
         let cleared = CacheEvent { epoch: Epoch(1), sequence: 0, change: Change::Cleared };
-        router.observe(WorkerId(1), Signal::Cache(&cleared), now, now);
+        router.observe(WorkerId(1), Signal::Cache(&[cleared]), now, now);
     }),
     ("a heartbeat", |router, now| router.heartbeat(WorkerId(1), Epoch(1), 0, now, now)),
     ("a snapshot", |router, now| {
@@ -106,7 +106,7 @@ fn a_cleared_device_leaves_its_host() {
     let mut gateway = gateway(|config| config.lower = Some(lower(Some(1 << 20), None)));
     known(&mut gateway, &long(1), &[0], 0);
     let cleared = CacheEvent { epoch: Epoch(0), sequence: 0, change: Change::Cleared };
-    gateway.router.observe(WorkerId(1), Signal::Cache(&cleared), Time::ZERO, Time::ZERO);
+    gateway.router.observe(WorkerId(1), Signal::Cache(&[cleared]), Time::ZERO, Time::ZERO);
     let kept = TierTokens { l1: Tokens(1008), ..TierTokens::default() };
     assert_eq!(known(&mut gateway, &long(1), &[1], 10)[1], kept, "what was expected on the device is not");
 }
@@ -153,7 +153,7 @@ fn lower_tiers_have_what_was_sent_behind_what_is_nearer() {
     let piece = long(1)[0].key;
     let change = Change::Stored { parent: kvcache::PieceKey::ROOT, piece, start: Tokens(0), upto: Tokens(512) };
     let event = CacheEvent { epoch: Epoch(0), sequence: 0, change };
-    gateway.router.observe(WorkerId(1), Signal::Cache(&event), Time::ZERO, Time::ZERO);
+    gateway.router.observe(WorkerId(1), Signal::Cache(&[event]), Time::ZERO, Time::ZERO);
     assert_eq!(known(&mut gateway, &long(1), &[0], 2000), [of(0, 0, 1008), of(512, 496, 0)]);
     // Objects are chunks of 256 tokens: of 700 tokens two are whole.
     known(&mut gateway, &prompt(&[(7, 700)]), &[0], 3000);

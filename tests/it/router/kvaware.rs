@@ -16,7 +16,7 @@ fn gateway(workers: u16) -> Gateway {
 
 fn tell(gateway: &mut Gateway, worker: u16, epoch: u32, sequence: u64, change: Change) {
     let event = CacheEvent { epoch: Epoch(epoch), sequence, change };
-    gateway.router.observe(WorkerId(worker), Signal::Cache(&event), Time::ZERO, Time::ZERO);
+    gateway.router.observe(WorkerId(worker), Signal::Cache(&[event]), Time::ZERO, Time::ZERO);
 }
 
 fn stored(pieces: &[Piece], piece: usize, upto: u32) -> Change {

@@ -145,12 +145,18 @@ fn the_index_is_exact() {
             pieces
         });
         for (cache, worker) in fleet.caches.iter_mut().zip((0..).map(WorkerId)) {
-            while let Some(event) = cache.poll_event() {
-                gateway.router.observe(worker, Signal::Cache(&event), Time::ZERO, Time::ZERO);
-                literal.apply(worker, event.change);
-                told += 1;
-                partial += u32::from(matches!(event.change, Change::Evicted { upto, .. } if upto > Tokens::ZERO));
-            }
+            cache.take_events(|events| {
+                // Together, one by one, or as it comes.
+                let most = [1, 2, 5, usize::MAX][chance.pick(4)];
+                for some in events.chunks(most) {
+                    gateway.router.observe(worker, Signal::Cache(some), Time::ZERO, Time::ZERO);
+                }
+                for event in events {
+                    literal.apply(worker, event.change);
+                    told += 1;
+                    partial += u32::from(matches!(event.change, Change::Evicted { upto, .. } if upto > Tokens::ZERO));
+                }
+            });
         }
         let pieces = some_prompt(&mut chance);
         let chain = Chain::new(&pieces, UNIT);

@@ -1,0 +1,58 @@
+//! What no engine says, told all the same.
+
+use super::Chance;
+use kvcache::{CacheEvent, Change, Epoch, PieceKey, Span, Time, Tokens, WorkerId};
+use router::{Router, RouterConfig, Signal, Strategy};
+
+const fn at(millis: u64) -> Time {
+    Time(Span::from_millis(millis).0)
+}
+
+/// Nonsense, told together or one by one, breaks nothing.
+#[test]
+fn whatever_is_told_nothing_breaks() {
+    let mut chance = Chance::new(5);
+    let mut credited = 0;
+    for _ in 0..3_000 {
+        let config = RouterConfig { silence: None, ..RouterConfig::new(Strategy::KvAware, 3) };
+        let (mut router, mut slow) = (Router::new(config), Router::new(config));
+        let mut sequences = [0; 3];
+        for _ in 0..30 {
+            let worker = chance.pick(3);
+            let mut some: Vec<CacheEvent> = Vec::new();
+            for _ in 0..1 + chance.below(8) {
+                let key = |chance: &mut Chance| PieceKey(chance.below(9) << 60 | 1);
+                let at = |chance: &mut Chance| Tokens(16 * chance.below(6) as u32);
+                let last = some.last().map(|event| event.change);
+                let change = match (chance.below(10), last) {
+                    (0..5, Some(Change::Stored { piece, upto, .. })) => {
+                        // Linked as they should be, whatever the piece.
+                        Change::Stored {
+                            parent: piece,
+                            piece: key(&mut chance),
+                            start: upto,
+                            upto: upto + at(&mut chance),
+                        }
+                    }
+                    (0..6, _) => {
+                        let parent = if chance.percent(50) { PieceKey::ROOT } else { key(&mut chance) };
+                        let first = parent == PieceKey::ROOT && chance.percent(80);
+                        let start = if first { Tokens::ZERO } else { at(&mut chance) };
+                        Change::Stored { parent, piece: key(&mut chance), start, upto: start + at(&mut chance) }
+                    }
+                    (6..9, _) => Change::Evicted { piece: key(&mut chance), upto: at(&mut chance) },
+                    _ => Change::Cleared,
+                };
+                some.push(CacheEvent { epoch: Epoch(0), sequence: sequences[worker], change });
+                sequences[worker] += 1;
+            }
+            router.observe(WorkerId(worker as u16), Signal::Cache(&some), at(0), at(0));
+            some.iter().for_each(|one| slow.observe(WorkerId(worker as u16), Signal::Cache(&[*one]), at(0), at(0)));
+            let [index, singly] = [&router, &slow].map(|router| router.index().expect("it keeps one"));
+            index.check();
+            singly.check();
+            credited += index.held(WorkerId(0));
+        }
+    }
+    assert!(credited > 1_000_000, "some of it makes sense: {credited}");
+}
