@@ -77,6 +77,8 @@ impl Index {
         let Self { runs, places, .. } = self;
         let run = &mut runs[id.0 as usize];
         let end = run.end();
+        let kept = run.pieces.partition_point(|piece| piece.upto <= left);
+        core::hint::black_box(run.pieces[kept..].iter().fold(0, |sum, piece| sum ^ places.glance(piece.key)));
         while let Some(last) = run.pieces.last_mut() {
             let (key, continues, start) = (last.key, last.continues, run.start_of(run.pieces.len() - 1));
             if start < left {
