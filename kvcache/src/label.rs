@@ -149,28 +149,50 @@ impl Labels {
         mut visit: impl FnMut(PieceKey, Touched),
     ) {
         let label = &self.labels[id.0 as usize];
+        if from >= to {
+            return;
+        }
         let mut block = from;
-        let first = &label.pieces[..label.piece_of(self.last_token(from))];
-        let mut parent = last_with_a_block(first, label.start, self.unit).unwrap_or(label.before);
-        while block < to {
-            let index = label.piece_of(self.last_token(block));
+        let mut index = label.piece_of(self.last_token(from));
+        let mut parent = last_with_a_block(&label.pieces[..index], label.start, self.unit).unwrap_or(label.before);
+        loop {
             let end = label.pieces[index].end.full_blocks(self.unit).min(to);
             debug_assert!(end > block, "the piece in which a block ends ends behind it");
             visit(parent, label.touched(index, end.tokens(self.unit)));
+            if end == to {
+                return;
+            }
             parent = label.pieces[index].key;
             block = end;
+            // The next piece that is long enough, which is the next one more often than not.
+            let last = self.last_token(block);
+            index += 1;
+            while label.pieces[index].end <= last {
+                index += 1;
+            }
         }
     }
 
     /// The same, last to first.
     pub(crate) fn for_each_piece_back(&self, id: LabelId, from: Blocks, to: Blocks, mut visit: impl FnMut(Touched)) {
         let label = &self.labels[id.0 as usize];
+        if from >= to {
+            return;
+        }
         let mut end = to;
-        while end > from {
-            let index = label.piece_of(self.last_token(end - Blocks(1)));
+        let mut index = label.piece_of(self.last_token(end - Blocks(1)));
+        loop {
             let touched = label.touched(index, end.tokens(self.unit));
             end = touched.start.full_blocks(self.unit).max(from);
             visit(touched);
+            if end <= from {
+                return;
+            }
+            let last = self.last_token(end - Blocks(1));
+            index -= 1;
+            while index > 0 && label.pieces[index - 1].end > last {
+                index -= 1;
+            }
         }
     }
 
