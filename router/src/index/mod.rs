@@ -85,7 +85,7 @@ pub struct IndexCounts {
     pub orphans: u64,
 }
 
-/// The index. Some 47 bytes per distinct block where each block is a piece, whoever holds it (16 for the piece, the rest for
+/// The index. Some 51 bytes per distinct block where each block is a piece, whoever holds it (16 for the piece, the rest for
 /// finding it), and 200 per run.
 #[derive(Debug)]
 pub struct Index {

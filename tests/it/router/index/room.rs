@@ -106,7 +106,7 @@ fn a_conversation_that_wanders_stays_within_the_limit() {
 fn a_document_that_is_left_everywhere_stays_within_the_limit() {
     let document: Vec<_> = (0..6_000).map(|block| (block, UNIT)).collect();
     let document = prompt(&document);
-    let mut index = Index::new(limited(1, 3 << 20));
+    let mut index = Index::new(limited(1, 4 << 20));
     let store = |index: &mut Index, pieces: &[Piece]| {
         let chain = Chain::new(pieces, Tokens(1));
         index.store_chain(WorkerId(0), chain, chain.tokens());
