@@ -212,7 +212,7 @@ impl RouterConfig {
             credits: TierCredits { l0: 1000, l1: 750, l2: 500 },
             context_weight: 100,
             externality: 1000,
-            lost_again: 500,
+            lost_again: 0,
             speculative: Span::from_secs(2),
             guessed: None,
             silence: None,

@@ -18,7 +18,10 @@ use crate::request::{Decision, NoWorker, RouteRequest, Signal};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use kvcache::{CacheEvent, Epoch, RequestId, Time, Tokens, WorkerId};
+use kvcache::{CacheEvent, Epoch, RequestId, Span, Time, Tokens, WorkerId};
+
+/// A signal that seems to have taken longer tells of clocks that differ.
+const MOST_LAG: Span = Span::from_secs(60);
 
 /// What a rule decides by.
 pub(crate) struct Asked<'a> {
@@ -28,6 +31,8 @@ pub(crate) struct Asked<'a> {
     /// What requests in flight have reserved, as far as was heard.
     pub(crate) loads: &'a Reservations,
     pub(crate) now: Time,
+    /// How long signals take: the longest of what the latest of each worker took.
+    pub(crate) lag: Span,
 }
 
 /// A way to choose a worker.
@@ -141,6 +146,7 @@ pub struct Router {
     rule: Rule,
     epochs: Vec<Epoch>,       // the life of each worker, as far as was heard
     heard: Vec<Option<Time>>, // when the latest news of each that counts left it
+    lags: Vec<Span>,          // how long the latest news of each took
 }
 
 impl Router {
@@ -160,6 +166,7 @@ impl Router {
             rule: Rule::new(&config),
             epochs: vec![Epoch(0); usize::from(config.workers)],
             heard: vec![None; usize::from(config.workers)],
+            lags: vec![Span::ZERO; usize::from(config.workers)],
             config,
         }
     }
@@ -191,7 +198,9 @@ impl Router {
         if let Some(before) = self.loads.worker(request.request) {
             self.served(before, request.request, now);
         }
-        let mut decision = self.rule.choose(&Asked { request, available: &self.available, loads: &self.loads, now });
+        let lag = self.lags.iter().copied().max().unwrap_or_default();
+        let asked = Asked { request, available: &self.available, loads: &self.loads, now, lag };
+        let mut decision = self.rule.choose(&asked);
         if self.counts_load || self.listens_to_cache() {
             decision.date(&self.heard, now);
         }
@@ -214,22 +223,22 @@ impl Router {
         match signal {
             Signal::Cache(events) => {
                 for life in events.chunk_by(|one, next| one.epoch == next.epoch) {
-                    self.news(worker, life[0].epoch, as_of);
+                    self.news(worker, life[0].epoch, as_of, now);
                     self.rule.hear(worker, life, as_of, now);
                 }
             }
             Signal::FirstToken(request) if self.counts_load => {
-                self.heard(worker, as_of);
+                self.heard(worker, as_of, now);
                 self.loads.first_token_from(request, worker);
                 self.served(worker, request, as_of);
             }
             Signal::Finished(request) if self.counts_load => {
-                self.heard(worker, as_of);
+                self.heard(worker, as_of, now);
                 self.loads.release_from(request, worker);
                 self.served(worker, request, as_of);
             }
             Signal::Restarted(epoch) => {
-                self.news(worker, epoch, as_of);
+                self.news(worker, epoch, as_of, now);
                 if let Some(feed) = self.rule.feed_mut() {
                     feed.restarted(worker, epoch);
                 }
@@ -237,24 +246,25 @@ impl Router {
             Signal::Forecast(forecast) => {
                 if let Rule::Predicted(rule) = &mut self.rule {
                     rule.learn(worker, forecast);
-                    self.heard(worker, as_of);
+                    self.heard(worker, as_of, now);
                 }
             }
             Signal::FirstToken(_) | Signal::Finished(_) => {}
         }
     }
 
-    /// Something that counts left `worker` at `as_of`.
+    /// Something that counts left `worker` at `as_of`, and is heard now.
     #[inline]
-    fn heard(&mut self, worker: WorkerId, as_of: Time) {
+    fn heard(&mut self, worker: WorkerId, as_of: Time, now: Time) {
         let heard = &mut self.heard[worker.index()];
         *heard = (*heard).max(Some(as_of));
+        self.lags[worker.index()] = Span(now.0.saturating_sub(as_of.0)).min(MOST_LAG);
     }
 
     /// `worker` is in its life `epoch`, or was. Where it is a new one, whatever was guessed of it is gone.
     #[inline]
-    fn news(&mut self, worker: WorkerId, epoch: Epoch, as_of: Time) {
-        self.heard(worker, as_of);
+    fn news(&mut self, worker: WorkerId, epoch: Epoch, as_of: Time, now: Time) {
+        self.heard(worker, as_of, now);
         if epoch > self.epochs[worker.index()] {
             self.epochs[worker.index()] = epoch;
             self.rule.lost(worker);
@@ -269,6 +279,7 @@ impl Router {
     /// Where there is no such worker.
     pub fn forget(&mut self, worker: WorkerId) {
         (self.epochs[worker.index()], self.heard[worker.index()]) = (Epoch(0), None);
+        self.lags[worker.index()] = Span::ZERO;
         self.rule.lost(worker);
         if let Some(feed) = self.rule.feed_mut() {
             feed.forget(worker);
@@ -283,7 +294,7 @@ impl Router {
 
     /// `worker` lives, and the event that it tells next is `next` of `epoch`.
     pub fn heartbeat(&mut self, worker: WorkerId, epoch: Epoch, next: u64, as_of: Time, now: Time) {
-        self.news(worker, epoch, as_of);
+        self.news(worker, epoch, as_of, now);
         if let Some(feed) = self.rule.feed_mut() {
             feed.heartbeat(worker, epoch, next, as_of, now);
         }
@@ -303,7 +314,7 @@ impl Router {
 
     /// [`Wanted::Snapshot`] of `worker`, as it was at `as_of`.
     pub fn take_snapshot(&mut self, worker: WorkerId, snapshot: &Snapshot<'_>, as_of: Time, now: Time) {
-        self.news(worker, snapshot.epoch, as_of);
+        self.news(worker, snapshot.epoch, as_of, now);
         if let Some(feed) = self.rule.feed_mut() {
             feed.take_snapshot(worker, snapshot, as_of, now);
         }

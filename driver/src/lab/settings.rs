@@ -467,7 +467,7 @@ const PHYSICS: &[Setting] = &[
     setting!(
         "router.lost_again",
         "fraction",
-        "0.5",
+        "0",
         "which part of what a prompt displaces counts as asked for again in predicted-ttft",
         |lab, text| { lab.router.lost_again = units::permille(text, 0)? }
     ),

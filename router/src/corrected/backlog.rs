@@ -1,7 +1,9 @@
 //! What each worker has still to compute before a new request's turn comes.
 //!
 //! An engine computes prompts in order of arrival. Whose first token has come is done, and the next one began then, or
-//! when it was sent; so of the first in the queue a part is done already, and never more than all of it.
+//! when it was sent. Signals take a while: up to the moment of which news has come, no news says that the first in the queue
+//! is not done, however long it takes; of what happened since nothing is known, and the queue is taken to have moved on as
+//! expected.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -12,6 +14,7 @@ use kvcache::{RequestId, Span, Time, WorkerId};
 struct Queued {
     request: RequestId,
     work: Span,
+    sent: Time,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,13 @@ struct Queue {
     waiting: VecDeque<Queued>,
     work: u128,  // of all who wait, picoseconds: more than a span may hold
     since: Time, // when the first of them began
+}
+
+/// What is expected to be left of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) work: Span,
+    pub(crate) waiting: u32,
 }
 
 /// The queues of all workers.
@@ -38,7 +48,7 @@ impl Backlog {
         if queue.waiting.is_empty() {
             queue.since = now;
         }
-        queue.waiting.push_back(Queued { request, work });
+        queue.waiting.push_back(Queued { request, work, sent: now });
         queue.work += u128::from(work.0);
     }
 
@@ -49,26 +59,49 @@ impl Backlog {
         if let Some(gone) = queue.waiting.remove(place) {
             queue.work -= u128::from(gone.work.0);
         }
-        // The engine turned to the next one then.
-        queue.since = queue.since.max(at);
+        // The engine turned to the next one then, or when that came.
+        let next = queue.waiting.front().map_or(at, |next| at.max(next.sent));
+        queue.since = queue.since.max(next);
     }
 
-    /// How long it will be until all who wait at `worker` have been served.
-    pub(crate) fn remaining(&self, worker: WorkerId, now: Time) -> Span {
+    /// What is left at `worker`, where signals take `lag`. O(1) where they take no time, else O(those who wait).
+    pub(crate) fn left(&self, worker: WorkerId, now: Time, lag: Span) -> Left {
         let queue = &self.queues[worker.index()];
-        let Some(first) = queue.waiting.front() else { return Span::ZERO };
-        let done = Span(now.0.saturating_sub(queue.since.0));
-        let left = queue.work - u128::from(done.0.min(first.work.0));
-        Span(u64::try_from(left).unwrap_or(u64::MAX))
+        let Some(first) = queue.waiting.front() else { return Left::default() };
+        let known = Time(now.0.saturating_sub(lag.0));
+        let done = Span(known.0.saturating_sub(queue.since.0)).min(first.work);
+        let left = queue.work - u128::from(done.0);
+        if lag == Span::ZERO {
+            return Left { work: span(left), waiting: queue.waiting.len() as u32 };
+        }
+        queue.moved_on(known, now, done)
     }
+}
 
-    /// How many wait at `worker`.
-    pub(crate) fn waiting(&self, worker: WorkerId) -> usize {
-        self.queues[worker.index()].waiting.len()
+impl Queue {
+    /// What is left of a queue of which nothing later than `known` is known; by then `done` of the first was done.
+    fn moved_on(&self, known: Time, now: Time, done: Span) -> Left {
+        let mut at = known.max(self.since);
+        let mut left = 0_u128;
+        for (queued, done) in self.waiting.iter().zip(core::iter::once(done).chain(core::iter::repeat(Span::ZERO))) {
+            left = left.saturating_sub(u128::from(queued.sent.0.saturating_sub(at.0)));
+            at = at.max(queued.sent);
+            left += u128::from((queued.work - done).0);
+        }
+        left = left.saturating_sub(u128::from(now.0.saturating_sub(at.0)));
+        // The last ones are those who still wait.
+        let (mut last, mut waiting) = (0_u128, 0);
+        for queued in self.waiting.iter().rev() {
+            if last >= left {
+                break;
+            }
+            last += u128::from(queued.work.0);
+            waiting += 1;
+        }
+        Left { work: span(left), waiting }
     }
+}
 
-    /// How many wait at all workers together.
-    pub(crate) fn all(&self) -> usize {
-        self.queues.iter().map(|queue| queue.waiting.len()).sum()
-    }
+fn span(picoseconds: u128) -> Span {
+    Span(u64::try_from(picoseconds).unwrap_or(u64::MAX))
 }

@@ -39,7 +39,7 @@ impl Cheapest {
 impl Choose for Cheapest {
     fn choose(&mut self, asked: &Asked<'_>) -> Decision {
         let (chain, now) = (asked.request.chain, asked.now);
-        self.knowledge.look(chain, now);
+        self.knowledge.look(chain, now, asked.lag);
         let cost = |worker: WorkerId, known: TierTokens| {
             let load = asked.loads.load(worker);
             let contexts = load.context_tokens * u64::from(self.context_weight) / 1000;
@@ -51,7 +51,7 @@ impl Choose for Cheapest {
             score.cost = score.available.then(|| cost(worker, score.matched.unwrap_or_default()));
         }
         let (worker, tied) = asked.cheapest(&scores, held);
-        self.knowledge.sent(worker, chain, now);
+        self.knowledge.sent(worker, chain, now, asked.lag);
         Decision::weighed(worker, Reason::LowestCost { tied }, scores)
     }
 }

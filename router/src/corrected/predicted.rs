@@ -42,6 +42,8 @@ struct Expected {
     wait: Span,
     /// Of that, until a pass under way ends.
     pass: Span,
+    /// Nobody waits there.
+    alone: bool,
     own: Span,
     /// What its own work would be, had the worker what the best one has.
     ideal: Span,
@@ -116,12 +118,13 @@ impl Predicted {
         let free = forecast.capacity.saturating_sub(self.knowledge.held(worker));
         let displaced = Tokens(u32::try_from(u64::from(new.0).saturating_sub(free)).unwrap_or(u32::MAX));
         // Who comes while a pass runs waits for its end: half of one, on average.
-        let running = load.requests > load.prefilling || self.backlog.waiting(worker) > 0;
+        let left = self.backlog.left(worker, asked.now, asked.lag);
+        let running = load.requests > load.prefilling || left.waiting > 0;
         let pass = forecast.least + forecast.per_context_token * decoding;
         let pass = if running { Span(pass.0 / 2) } else { Span::ZERO };
-        let wait = self.backlog.remaining(worker, asked.now).max(pass);
+        let wait = left.work.max(pass);
         let loss = Span(forecast.per_new_token.0 * u64::from(displaced.0) / 1000 * u64::from(self.lost_again));
-        Expected { wait, pass, own, ideal, displaced, loss }
+        Expected { wait, pass, alone: left.waiting == 0, own, ideal, displaced, loss }
     }
 }
 
@@ -175,9 +178,12 @@ const UNKNOWN: Forecast = Forecast {
 impl Choose for Predicted {
     fn choose(&mut self, asked: &Asked<'_>) -> Decision {
         let (chain, now) = (asked.request.chain, asked.now);
-        self.knowledge.look(chain, now);
+        self.knowledge.look(chain, now, asked.lag);
         // Thousandths of those who wait at an average worker.
-        let others = self.backlog.all() as u64 * u64::from(self.externality) / u64::from(asked.available.count());
+        let waiting = |worker| u64::from(self.backlog.left(worker, now, asked.lag).waiting);
+        let others = (0..asked.loads.loads().len() as u16).map(WorkerId).map(waiting).sum::<u64>()
+            * u64::from(self.externality)
+            / u64::from(asked.available.count());
         let on_devices = |worker: WorkerId| self.knowledge.tiers()[worker.index()].l0;
         let best = asked.available.iter().map(on_devices).max().unwrap_or_default();
         let uses = self.uses(chain, best, asked);
@@ -191,8 +197,7 @@ impl Choose for Predicted {
             let expected = self.expect(asked, worker, score.matched.unwrap_or_default(), &mut usual);
             let Score { cost, expected: ttft, displaced, .. } = score;
             // Whom it makes wait waits for the same pass, too.
-            let alone = self.backlog.waiting(worker) == 0;
-            *work = expected.own + if alone { expected.pass } else { Span::ZERO };
+            *work = expected.own + if expected.alone { expected.pass } else { Span::ZERO };
             *ttft = Some(Span(expected.wait.0.saturating_add(expected.own.0)));
             *displaced = Some(expected.displaced);
             let own = expected.ideal.0 + (expected.own - expected.ideal).0 / uses;
@@ -200,7 +205,7 @@ impl Choose for Predicted {
             *cost = Some(expected.wait.0.saturating_add(own).saturating_add(to_others));
         }
         let (worker, tied) = asked.cheapest(&scores, |worker| self.knowledge.held(worker));
-        self.knowledge.sent(worker, chain, now);
+        self.knowledge.sent(worker, chain, now, asked.lag);
         self.backlog.add(worker, asked.request.request, works[worker.index()], now);
         Decision::weighed(worker, Reason::LowestCost { tied }, scores)
     }

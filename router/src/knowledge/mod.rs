@@ -9,7 +9,7 @@ use crate::score::TierTokens;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use kvcache::{CacheEvent, Chain, Change, Time, Tokens, WorkerId};
+use kvcache::{CacheEvent, Chain, Change, Span, Time, Tokens, WorkerId};
 
 mod feed; // events, in order
 mod speculative; // what will soon be told
@@ -103,7 +103,8 @@ impl Knowledge {
 
     /// Looks up what each worker has of `chain`; what was found counts as used. O(runs on the way + workers), and where
     /// there is an L1, or nobody tells, O(workers * runs on the way).
-    pub(crate) fn look(&mut self, chain: Chain<'_>, now: Time) {
+    /// Signals take `lag`.
+    pub(crate) fn look(&mut self, chain: Chain<'_>, now: Time, lag: Span) {
         self.device_tokens.clear();
         match &mut self.device {
             Device::Told(feed) => {
@@ -117,7 +118,7 @@ impl Knowledge {
                 self.device_tokens.extend((0..self.tiers.len() as u16).map(of));
             }
         }
-        self.speculative.raise(chain, &mut self.device_tokens, now);
+        self.speculative.raise(chain, &mut self.device_tokens, now, lag);
         // The last token is computed in any case, and with it its block.
         let most = Tokens(chain.tokens().0.saturating_sub(1)).full_blocks(self.block).tokens(self.block);
         let pool = self.pool.as_mut().map_or(Tokens::ZERO, |pool| pool.of(WorkerId(0), chain, now));
@@ -136,9 +137,9 @@ impl Knowledge {
         &self.tiers
     }
 
-    /// `worker` was sent `chain`: it will hold it.
-    pub(crate) fn sent(&mut self, worker: WorkerId, chain: Chain<'_>, now: Time) {
-        self.speculative.sent(worker, chain, now);
+    /// `worker` was sent `chain`: it will hold it. Signals take `lag`.
+    pub(crate) fn sent(&mut self, worker: WorkerId, chain: Chain<'_>, now: Time, lag: Span) {
+        self.speculative.sent(worker, chain, now, lag);
         if let Device::Guessed(stores) = &mut self.device {
             stores.sent(worker, chain, now);
         }
