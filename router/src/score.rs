@@ -38,6 +38,10 @@ pub struct Score {
     pub matched: Option<TierTokens>,
     /// Requests that were sent there and have not ended, as far as the router has heard. `None`: nobody counts.
     pub requests: Option<u32>,
+    /// Tokens that those have still to compute, as far as it has heard; zero where nobody counts.
+    pub queued: u64,
+    /// Tokens of their contexts, those included; zero where nobody counts.
+    pub context: u64,
     /// What the strategy makes smallest, in the unit of [`crate::Strategy::cost`]. `None`: it goes by no cost.
     pub cost: Option<u64>,
     /// `predicted-ttft`: the time to first token that is expected there.

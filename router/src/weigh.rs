@@ -1,5 +1,6 @@
 //! What all rules share: the evidence, and how it becomes a decision.
 
+use crate::health::WorkerLoad;
 use crate::index::Matches;
 use crate::request::{Decision, Reason};
 use crate::router::Asked;
@@ -35,14 +36,21 @@ impl Asked<'_> {
         (0..self.loads.loads().len() as u16).map(WorkerId)
     }
 
+    /// What is known of any worker whose load is counted.
+    fn score(&self, worker: WorkerId) -> Score {
+        let WorkerLoad { requests, new_tokens, context_tokens, .. } = self.loads.load(worker);
+        Score {
+            available: self.available.has(worker),
+            requests: Some(requests),
+            queued: new_tokens,
+            context: context_tokens,
+            ..Score::default()
+        }
+    }
+
     /// The scores of all workers, given what each has; who reads load is told it.
     pub(crate) fn scores(&self, known: &[TierTokens]) -> Box<[Score]> {
-        let score = |(worker, known): (WorkerId, &TierTokens)| Score {
-            available: self.available.has(worker),
-            matched: Some(*known),
-            requests: Some(self.loads.load(worker).requests),
-            ..Score::default()
-        };
+        let score = |(worker, known): (WorkerId, &TierTokens)| Score { matched: Some(*known), ..self.score(worker) };
         self.workers().zip(known).map(score).collect()
     }
 
@@ -59,10 +67,9 @@ impl Asked<'_> {
     /// A decision by the requests in flight.
     pub(crate) fn by_load(&self, worker: WorkerId, reason: Reason) -> Decision {
         let score = |worker| {
-            let requests = self.loads.load(worker).requests;
-            let available = self.available.has(worker);
-            let cost = available.then_some(u64::from(requests));
-            Score { available, requests: Some(requests), cost, ..Score::default() }
+            let score = self.score(worker);
+            let cost = score.requests.filter(|_| score.available).map(u64::from);
+            Score { cost, ..score }
         };
         Decision::weighed(worker, reason, self.workers().map(score).collect())
     }

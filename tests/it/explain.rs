@@ -79,18 +79,19 @@ request 1 · workload twice · replicas 2 · load trace x1 · cache l0 · strate
   decision   worker 0, lowest-cost: the lowest cost
   outcome    TTFT {ttft} ms; 1008 of 1024 prompt tokens cached, 1008 in L0; 4 output tokens by {last:.3} ms
   without    expected TTFT, displaced tokens: not asked for, or nothing heard yet
-┌────────────────────────────────────────────────────────────────────────┐
-│                    matched      in    cost     age                     │
-│ worker  available       L0  flight  tokens      ms                     │
-╞════════════════════════════════════════════════════════════════════════╡
-│      0        yes     1008       0      16  {age}  chosen, best match │
-│      1        yes        0       0    1024       -                     │
-└────────────────────────────────────────────────────────────────────────┘
-  regret     0 tokens (chosen 1008, best 1008), as the router saw it; really, on the workers' devices: 0 tokens
-             (chosen 1008, best 1008)
+┌─────────────────────────────────────────────────────────────────────────────────────────┐
+│                    matched      in  queued  context    cost     age                     │
+│ worker  available       L0  flight  tokens   tokens  tokens      ms                     │
+╞═════════════════════════════════════════════════════════════════════════════════════════╡
+│      0        yes     1008       0       0        0      16  {age}  chosen, best match │
+│      1        yes        0       0       0        0    1024       -                     │
+└─────────────────────────────────────────────────────────────────────────────────────────┘
+  regret     0 tokens (chosen 1008, best 1008), all tiers, as the router saw it; really, on the workers' devices: 0
+             tokens (chosen 1008, best 1008)
 
 matched: what a worker has of the prompt as far as the router knows, L1 behind L0, L2 behind both
 in flight: requests sent to a worker that have not ended, as far as the router has heard
+queued: tokens that those have still to compute; context: all tokens that they hold or will hold
 cost: what the strategy makes smallest, where its rule leaves a choice
 age: of the latest news of the worker
 {END}"
@@ -119,7 +120,7 @@ request 1 · workload twice · replicas 2 · load trace x1 · cache l0 · strate
     assert_eq!(text(&[outcome]), expected);
     for (strategy, why) in [
         (Strategy::Random, "nothing: random draws a worker"),
-        (Strategy::Session, "nothing: session hashes the session"),
+        (Strategy::Session, "nothing: session looks at no cache and no load"),
     ] {
         let text = text(&[twice(strategy)]);
         assert!(text.contains(why) && !text.contains("available"), "{text}");
@@ -214,7 +215,7 @@ fn check_json(outcome: &Outcome) {
         let workers = told["workers"].as_array().expect("it is a list");
         assert_eq!(workers.len(), decision.scores.len());
         for (number, (worker, score)) in workers.iter().zip(&decision.scores).enumerate() {
-            let Score { available, matched, requests, cost, expected, displaced, age } = *score;
+            let Score { available, matched, requests, queued, context, cost, expected, displaced, age } = *score;
             assert_eq!((&worker["worker"], &worker["available"]), (&json!(number), &json!(available)));
             assert_eq!(worker["chosen"], json!(decision.worker == WorkerId(number as u16)));
             assert_eq!(worker["matched_tokens"], tokens(matched.map(TierTokens::total)));
@@ -226,6 +227,9 @@ fn check_json(outcome: &Outcome) {
                 assert_eq!(worker[format!("matched_{tier}_tokens")], tokens(of.filter(|_| known)), "{tier}: {worker}");
             }
             assert_eq!((&worker["requests_in_flight"], &worker["age_ms"]), (&json!(requests), &ms(age)));
+            let of_requests = |tokens: u64| json!(requests.map(|_| tokens));
+            assert_eq!(worker["queued_tokens"], of_requests(queued));
+            assert_eq!(worker["context_tokens"], of_requests(context));
             let (unit, cost) = match router.strategy.cost() {
                 None => (json!(null), json!(null)),
                 Some(CostUnit::Requests) => (json!("requests"), json!(cost)),

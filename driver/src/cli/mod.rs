@@ -64,7 +64,7 @@ struct LabArgs {
     /// Settings that decide the physics and are not in the endpoint file (YAML)
     #[arg(long, value_name = "FILE")]
     lab: Option<PathBuf>,
-    /// One such setting; a comma makes one run per value. `--set help` lists all
+    /// One such setting; `--set help` lists all. In `simulate` a comma makes one run per value
     #[arg(long = "set", value_name = "KEY=VALUE[,VALUE]")]
     settings: Vec<String>,
 }

@@ -18,7 +18,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     let Engine::Sim = args.engine;
     let file = endpoint_file(args.endpoint.as_deref())?;
-    let (endpoint, _) = read_endpoint(file)?;
+    let (endpoint, _) = read_endpoint(file, args.replicas.is_some())?;
     let axes = axes(&args.lab, &endpoint, file, lab_text(&args.lab)?.as_deref())?;
     if let Some(axis) = axes.iter().find(|axis| axis.values.len() > 1) {
         return Err(Failure::Usage(format!(
@@ -68,7 +68,7 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
         let growth = Some(emulate::Watch { beyond: NOTABLE, teller });
         let settings = emulate::Settings { growth, ..settings(args, endpoint, assembled)? };
         warn(&format!(
-            "serving {} on http://{address}/v1: {} workers on {} x {} behind {}, emulated ({} modelled seconds per second)",
+            "serving {} on http://{address}/v1: {} workers on {} x {} behind {}, emulated (modelled seconds per second: {})",
             assembled.deployment.model.name,
             assembled.router.workers,
             assembled.price.instances,

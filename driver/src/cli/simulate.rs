@@ -2,10 +2,11 @@
 
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::{Format, SimulateArgs, print, warn};
-use crate::endpoint::{Endpoint, EndpointError};
+use crate::endpoint::{Code, Endpoint, EndpointError};
 use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
+use crate::lab::{Origin, unread};
 use crate::process::Usage;
 use crate::report::{Input, Inputs};
 use crate::{report, suggest};
@@ -30,7 +31,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     if let Some(folder) = &out {
         report::folder::check(folder)?;
     }
-    let (endpoint, text) = read_endpoint(file)?;
+    let (endpoint, text) = read_endpoint(file, !args.replicas.is_empty())?;
     let lab = lab_text(&args.lab)?;
     let axes = axes(&args.lab, &endpoint, file, lab.as_deref())?;
     let mut inputs = Inputs {
@@ -52,6 +53,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     };
     let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
     experiment.check_numbers(&args.explain_request)?;
+    for odd in odd(args, &experiment, &matrix) {
+        warn(&format!("warning: {odd}"));
+    }
     let keep = Keep { records: args.out.is_some(), explain: &args.explain_request };
     let outcomes = run_all(&experiment, &matrix, keep)?;
     let process = Usage::since(began);
@@ -67,6 +71,18 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         Format::Json => report::json(&outcomes, process),
         Format::Csv => report::csv(&outcomes),
     })
+}
+
+/// What was asked for and makes no difference.
+fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<String> {
+    let mut odd = Vec::new();
+    let there = experiment.source.requests();
+    if let Some(asked) = args.requests.filter(|asked| u64::from(*asked) > there) {
+        odd.push(format!("--requests {asked}: the trace has {there} requests, and these are sent"));
+    }
+    let flags = matrix.axes.iter().filter(|axis| axis.origin == Origin::Flag);
+    odd.extend(flags.filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
+    odd
 }
 
 /// What is kept of a run beside its figures: a matrix of long runs cannot keep all for nothing.
@@ -121,15 +137,16 @@ fn warn_of(outcome: &Outcome) {
     }
 }
 
-/// Reads the endpoint file and says what is odd about it. Gives its text too.
-pub(super) fn read_endpoint(file: &Path) -> Result<(Endpoint, String), Failure> {
+/// Reads the endpoint file and says what is odd about it. Gives its text too. Where `replicas` are named elsewhere, the file's
+/// do not matter.
+pub(super) fn read_endpoint(file: &Path, replicas: bool) -> Result<(Endpoint, String), Failure> {
     let read = || {
         let text = Endpoint::text(file)?;
         let (endpoint, warnings) = Endpoint::parse(&text, &file.display().to_string())?;
         Ok((endpoint, text, warnings))
     };
     let (endpoint, text, warnings) = read().map_err(|error: EndpointError| Failure::Invalid(error.to_string()))?;
-    for warning in warnings {
+    for warning in warnings.iter().filter(|warning| !(replicas && warning.code == Code::RoutingOneReplica)) {
         let (file, line) = (file.display(), warning.line);
         warn(&format!("warning: {file}:{line}: {}: {} [{}]", warning.path, warning.message, warning.code.as_str()));
     }
@@ -143,7 +160,16 @@ fn check_lists(args: &SimulateArgs, strategies: &[Strategy]) -> Result<(), Failu
             "--explain-request: an explanation is no line of -o csv; use table or json".to_owned(),
         ));
     }
-    distinct("--strategy", strategies)?;
+    if let Some(strategy) = twice(strategies) {
+        let several = args.strategy.iter().find(|named| named.strategies().len() > 1);
+        return Err(Failure::Usage(match several {
+            Some(several) => format!(
+                "--strategy: {} is several strategies, {strategy} among them, and something else names it too; keep one of them",
+                several.as_str()
+            ),
+            None => format!("--strategy: {strategy} is given twice; each value is one run, keep one of them"),
+        }));
+    }
     distinct("--cache", &args.cache)?;
     distinct("--replicas", &args.replicas)?;
     distinct("--rate", &args.rate)?;

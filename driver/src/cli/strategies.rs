@@ -25,7 +25,7 @@ impl Named {
         }
     }
 
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::One(strategy) => strategy.as_str(),
             Self::All => "all",
@@ -84,7 +84,7 @@ impl TypedValueParser for Names {
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Named, Error> {
         let names = *self;
-        let find = move |name: &str| names.find(name);
+        let find = move |name: &str| names.find(name.trim());
         find.parse_ref(command, arg, value)
     }
 

@@ -19,6 +19,7 @@ mod router; // how workers are chosen
 mod workloads; // what is sent
 mod origin; // where a value came from
 mod describe; // a lab as a lab file would say it
+mod unread; // settings that make no difference
 
 pub(crate) use describe::{duplicates_name, eviction_name, fraction, load_name, probe_name, store_name};
 
@@ -26,6 +27,7 @@ pub use origin::Origin;
 pub use router::RouterLab;
 use settings::{SETTINGS, Setting};
 pub use tiers::{L1Lab, L2Lab, Preference, Scope, TiersLab};
+pub(crate) use unread::unread;
 
 /// All settings, checked one by one. `None`: the endpoint file or the hardware decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,10 +139,15 @@ impl Lab {
 
     fn take(&mut self, setting: &Setting, value: &str) -> Result<(), String> {
         if value.is_empty() {
-            return Err(format!("a value is missing; it takes a {}", setting.takes));
+            return Err(format!("a value is missing; it takes {}", takes(setting)));
         }
-        (setting.set)(self, value).map_err(|problem| format!("{problem}; it takes a {}", setting.takes))
+        (setting.set)(self, value).map_err(|problem| format!("{problem}; it takes {}", takes(setting)))
     }
+}
+
+/// What a value of it looks like, in a sentence.
+fn takes(setting: &Setting) -> String {
+    if setting.takes == "tokens" { "a number of tokens".to_owned() } else { format!("a {}", setting.takes) }
 }
 
 /// A setting and the values it is to take, one run each.

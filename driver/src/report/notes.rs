@@ -9,6 +9,9 @@ use sim::ledger::{StallTimes, Summary, TierEvents};
 /// So many lines are told; `-o json` tells all.
 const LINES: usize = 24;
 
+/// Engines that stood still for less of a run, all together, are not told of.
+const NOTABLE_SHARE: f64 = 0.01;
+
 /// A line for each thing that there is to tell of a row.
 pub(super) fn notes(outcomes: &[Outcome]) -> String {
     let of_row = |(row, outcome): (usize, &Outcome)| {
@@ -60,8 +63,13 @@ fn in_words(cause: &str) -> &str {
 fn of_tiers(summary: &Summary) -> Option<String> {
     let StallTimes { lookup, load_l1, load_l2, store } = summary.stall?;
     let stalls = [(lookup, "for look-ups in L2"), (load_l1, "for L1"), (load_l2, "for L2"), (store, "for stores")];
-    let stalls: Vec<String> =
-        stalls.iter().filter(|(span, _)| *span >= 0.05).map(|(span, cause)| format!("{span:.1} s {cause}")).collect();
+    // A hundredth of the run that one engine stood still for is not worth a line.
+    let notable = (summary.makespan_s.unwrap_or_default() * NOTABLE_SHARE).max(0.05);
+    let stalls: Vec<String> = stalls
+        .iter()
+        .filter(|(span, _)| *span >= notable)
+        .map(|(span, cause)| format!("{span:.1} s {cause}"))
+        .collect();
     let mut parts = Vec::new();
     if !stalls.is_empty() {
         parts.push(format!("engines stood still {}", stalls.join(", ")));

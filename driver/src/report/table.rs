@@ -11,14 +11,20 @@ pub fn table(outcomes: &[Outcome]) -> String {
     let shown = Shown {
         lower: outcomes.iter().any(has_lower_tiers),
         regret: outcomes.iter().any(|outcome| outcome.summary.overlap_regret.is_some()),
+        failed: outcomes.iter().any(|outcome| outcome.summary.failed > 0),
     };
     let right = |name: String| Cell::new(name).set_alignment(CellAlignment::Right);
+    let notes = notes(outcomes);
+    // Notes name their row.
+    let numbered = !notes.is_empty() && outcomes.len() > 1;
     // Names stand on the line next to the figures.
+    let row = numbered.then(|| right("\nrow".to_owned()));
     let what = varying.iter().map(|(name, _)| Cell::new(format!("\n{name}")));
-    let mut table = compact(what.chain(shown.names().map(str::to_owned).map(right)));
+    let mut table = compact(row.into_iter().chain(what).chain(shown.names().map(str::to_owned).map(right)));
     for (index, outcome) in outcomes.iter().enumerate() {
+        let row = numbered.then(|| right((index + 1).to_string()));
         let what = varying.iter().map(|(_, values)| Cell::new(&values[index]));
-        table.add_row(what.chain(shown.figures_of(outcome).map(right)));
+        table.add_row(row.into_iter().chain(what).chain(shown.figures_of(outcome).map(right)));
     }
     let mut text = hardware(outcomes);
     text.push_str(&same(outcomes));
@@ -35,7 +41,10 @@ pub fn table(outcomes: &[Outcome]) -> String {
             "regret: prompt tokens that another worker's GPU had more than the chosen one's / prompt tokens.\n",
         );
     }
-    text.push_str(&notes(outcomes));
+    if outcomes.iter().any(|outcome| outcome.summary.overlap_regret.is_none() && outcome.case.replicas > 1) {
+        text.push_str("regret: not worked out for more than 16 workers; router.audit=true does, and takes longer.\n");
+    }
+    text.push_str(&notes);
     text
 }
 
@@ -130,25 +139,27 @@ struct Shown {
     lower: bool,
     /// Overlap regret.
     regret: bool,
+    /// Requests that failed.
+    failed: bool,
 }
 
 impl Shown {
     /// Names of the figures, in two lines each.
     fn names(self) -> impl Iterator<Item = &'static str> {
-        let first =
-            ["\ndone", "\nfailed", "TTFT\nmean", "\nP50", "\nP90", "\nP99", "TPOT\nmean", "out\ntok/s", "hit\n%"];
+        let failed = self.failed.then_some("\nfailed");
+        let first = ["TTFT\nmean", "\nP50", "\nP90", "\nP99", "TPOT\nmean", "out\ntok/s", "hit\n%"];
         let regret = self.regret.then_some("regret\n%");
         let by_tier: &[&str] = if self.lower { &["L0\n%", "L1\n%", "L2\n%"] } else { &[] };
-        first.into_iter().chain(regret).chain(by_tier.iter().copied()).chain(["\nimbalance", "$/1K\nout"])
+        let first = ["\ndone"].into_iter().chain(failed).chain(first);
+        first.chain(regret).chain(by_tier.iter().copied()).chain(["\nimbalance", "$/1K\nout"])
     }
 
     /// The figures of a run, in the order of their names.
     fn figures_of(self, outcome: &Outcome) -> impl Iterator<Item = String> {
         let summary = &outcome.summary;
         let hits = summary.hit_rate;
+        let failed = self.failed.then(|| number(Some(summary.failed as f64)));
         let first = [
-            number(Some(summary.completed as f64)),
-            number(Some(summary.failed as f64)),
             number(summary.ttft.mean),
             number(summary.ttft.p50),
             number(summary.ttft.p90),
@@ -163,7 +174,8 @@ impl Shown {
             summary.imbalance.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
             summary.cost.output_only.map_or("-".to_owned(), |dollars| format!("{dollars:.4}")),
         ];
-        first.into_iter().chain(regret).chain(by_tier).chain(last)
+        let first = [number(Some(summary.completed as f64))].into_iter().chain(failed).chain(first);
+        first.chain(regret).chain(by_tier).chain(last)
     }
 }
 

@@ -74,7 +74,10 @@ impl Choose for BoundedPrefixes {
         let (worker, reason) = self.pick(asked);
         let mut decision = asked.decide(worker, reason, &self.matches);
         for (score, worker) in decision.scores.iter_mut().zip((0..).map(WorkerId)) {
-            score.cost = score.available.then(|| u64::from(asked.loads.load(worker).requests));
+            let load = asked.loads.load(worker);
+            score.requests = Some(load.requests);
+            (score.queued, score.context) = (load.new_tokens, load.context_tokens);
+            score.cost = score.available.then(|| u64::from(load.requests));
         }
         self.sent.store_chain(worker, chain, chain.tokens());
         decision

@@ -96,7 +96,8 @@ fn names_of_strategies() {
     assert_eq!(all, Strategy::ALL.map(|strategy| strategy.as_str().to_owned()));
     let Some(four) = run("p2c,hyperpod") else { return };
     assert_eq!(four, ["p2c", "roundrobin", "prefixaware", "kvaware", "session"]);
-    refuses(&["--strategy", "all,kvaware"], &["--strategy: kvaware is given twice"]);
+    refuses(&["--strategy", "all,kvaware"], &["--strategy: all is several strategies, kvaware among them"]);
+    refuses(&["--strategy", "p2c, p2c"], &["--strategy: p2c is given twice"]);
     refuses(&["--strategy", "kvaware++"], &["did you mean \"kvaware+\"?", "predicted-ttft, all, hyperpod"]);
     for shell in ["simulate", "serve"] {
         for flag in ["--help", "-h"] {

@@ -26,7 +26,7 @@ pub(super) fn figures(router: &RouterConfig) -> Vec<&'static Figure> {
         Some(CostUnit::Tokens) => &COST_IN_TOKENS,
         Some(CostUnit::Time) => &COST_IN_TIME,
     };
-    matched.chain([&IN_FLIGHT, cost, &EXPECTED, &DISPLACED, &AGE]).collect()
+    matched.chain([&IN_FLIGHT, &QUEUED, &CONTEXT, cost, &EXPECTED, &DISPLACED, &AGE]).collect()
 }
 
 const MATCHED: &str =
@@ -65,6 +65,20 @@ static IN_FLIGHT: Figure = Figure {
     head: "in\nflight",
     means: "in flight: requests sent to a worker that have not ended, as far as the router has heard",
     cell: |score| score.requests.map(|requests| number(Some(f64::from(requests)))),
+};
+
+static QUEUED: Figure = Figure {
+    name: "queued tokens",
+    head: "queued\ntokens",
+    means: "queued: tokens that those have still to compute; context: all tokens that they hold or will hold",
+    cell: |score| score.requests.map(|_| number(Some(score.queued as f64))),
+};
+
+static CONTEXT: Figure = Figure {
+    name: "context of requests in flight",
+    head: "context\ntokens",
+    means: QUEUED.means,
+    cell: |score| score.requests.map(|_| number(Some(score.context as f64))),
 };
 
 const COST: &str = "cost: what the strategy makes smallest, where its rule leaves a choice";

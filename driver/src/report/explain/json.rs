@@ -58,6 +58,9 @@ struct Weighed {
     matched_l1_tokens: Option<u32>,
     matched_l2_tokens: Option<u32>,
     requests_in_flight: Option<u32>,
+    /// Tokens that those have still to compute, and all of their contexts.
+    queued_tokens: Option<u64>,
+    context_tokens: Option<u64>,
     cost: Option<serde_json::Number>,
     expected_ttft_ms: Option<f64>,
     displaced_tokens: Option<u32>,
@@ -129,6 +132,8 @@ impl Weighed {
             matched_l1_tokens: tier(l1, |matched| matched.l1),
             matched_l2_tokens: tier(l2, |matched| matched.l2),
             requests_in_flight: score.requests,
+            queued_tokens: score.requests.map(|_| score.queued),
+            context_tokens: score.requests.map(|_| score.context),
             cost: score.cost.and_then(|cost| match router.strategy.cost() {
                 Some(CostUnit::Time) => serde_json::Number::from_f64(Span(cost).as_millis_f64()),
                 _ => Some(cost.into()),

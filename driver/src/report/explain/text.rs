@@ -120,18 +120,23 @@ fn weighed(decision: &Decision, figures: &[&Figure]) -> String {
     finished(table)
 }
 
-/// Whether it was chosen, and whether nobody available has more of the prompt.
+/// Whether it was chosen, and whether nobody available has more of the prompt, and somebody less.
 fn marks(decision: &Decision, worker: usize, score: &Score) -> String {
     let chosen = (worker == decision.worker.index()).then_some("chosen");
     let best = decision.best.filter(|best| *best > Tokens::ZERO);
-    let is_best = score.available && best.is_some() && score.matched.map(TierTokens::total) == best;
+    let total = |score: &Score| score.matched.map(TierTokens::total);
+    // What all have says nothing for any.
+    let differ = decision.scores.iter().any(|other| other.available && total(other) != best);
+    let is_best = score.available && best.is_some() && total(score) == best && differ;
     [chosen, is_best.then_some("best match")].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn regret(routed: &Routed) -> String {
     let decision = &routed.decision;
     let seen = match (decision.regret(), decision.matched, decision.best) {
-        (Some(regret), Some(chosen), Some(best)) => format!("{}, as the router saw it", lost(regret, chosen, best)),
+        (Some(regret), Some(chosen), Some(best)) => {
+            format!("{}, all tiers, as the router saw it", lost(regret, chosen, best))
+        }
         _ => "unknown to the router".to_owned(),
     };
     let real = routed.overlap.map_or_else(

@@ -57,7 +57,9 @@ pub(super) const fn blind(strategy: Strategy) -> &'static str {
     match strategy {
         Strategy::RoundRobin => "roundrobin takes its workers in turn, whatever they hold or do",
         Strategy::Random => "random draws a worker, whatever they hold or do",
-        Strategy::Session => "session hashes the session, and without one counts the requests of the last minute",
+        Strategy::Session => {
+            "session looks at no cache and no load; where no session is named it goes by the rate alone"
+        }
         Strategy::KvAware => "kvaware does not see the prompt of a chat",
         _ => "nobody looked",
     }
