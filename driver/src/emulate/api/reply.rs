@@ -87,6 +87,8 @@ pub(super) fn add_decision(headers: &mut HeaderMap, strategy: Strategy, tiers_kn
     let Some(decision) = all.first().and_then(|first| first.decision.as_ref()) else { return };
     headers.insert(HeaderName::from_static("x-podlab-worker"), HeaderValue::from(decision.worker.0));
     headers.insert(HeaderName::from_static("x-podlab-reason"), HeaderValue::from_static(decision.reason.as_str()));
+    let fallback = decision.reason.fallback().map(HeaderValue::from_static);
+    headers.extend(fallback.map(|cause| (HeaderName::from_static("x-podlab-fallback"), cause)));
     let [l0, l1, l2] = tiers_known;
     let by_tier = decision.scores.get(decision.worker.index()).and_then(|score| score.matched);
     let counts = [
