@@ -133,6 +133,21 @@ async fn headers_tell_where_a_request_went() {
     server.stop().unwrap();
 }
 
+/// What a strategy is named for it cannot always do.
+#[tokio::test]
+async fn headers_tell_why_a_strategy_did_something_else() {
+    let world = World::new(2, Strategy::KvAware);
+    let server = world.serve(world.settings());
+    let ask = json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1});
+    let response = post(server.address(), "/v1/chat/completions", &ask).await;
+    assert_eq!(response.header("x-podlab-reason"), Some("lowest-qps"));
+    assert_eq!(response.header("x-podlab-fallback"), Some("chat"));
+    let ask = json!({"prompt": "hello", "max_tokens": 1});
+    let response = post(server.address(), "/v1/completions", &ask).await;
+    assert_eq!(response.header("x-podlab-fallback"), Some("no-holder"));
+    server.stop().unwrap();
+}
+
 /// The session is found in the headers first, then in the body; the same one goes to the same worker.
 #[tokio::test]
 async fn sessions_stick() {
