@@ -4,6 +4,7 @@ use crate::support::{Folder, podlab, project, said};
 use std::process::Command;
 
 mod serve; // what a served endpoint's tiers do, from outside
+mod threads; // runs of a matrix on several
 mod workloads; // generated ones
 
 const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";

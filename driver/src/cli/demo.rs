@@ -52,10 +52,10 @@ fn part(caches: &[Tiers], instruction: &str) -> Result<Vec<Outcome>, Failure> {
     };
     let mut outcomes = Vec::new();
     if caches.contains(&Tiers::None) {
-        outcomes.extend(run_all(&experiment, &matrix(&[Tiers::None], &[Strategy::RoundRobin]), Keep::RECORDS)?);
+        outcomes.extend(run_all(&experiment, &matrix(&[Tiers::None], &[Strategy::RoundRobin]), Keep::records())?);
     }
     let all = [Strategy::RoundRobin, Strategy::PrefixAware, Strategy::KvAware, Strategy::Session];
-    outcomes.extend(run_all(&experiment, &matrix(&[Tiers::L0], &all), Keep::RECORDS)?);
+    outcomes.extend(run_all(&experiment, &matrix(&[Tiers::L0], &all), Keep::records())?);
     Ok(outcomes)
 }
 

@@ -11,6 +11,7 @@ mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
 mod simulate; // virtual time
 mod settings; // where settings come from, and which are to blame
+mod threads; // runs on all cores, told in order
 mod strategies; // the names of strategies
 
 const EXIT_CODES: &str = "\
@@ -120,6 +121,9 @@ struct SimulateArgs {
     /// Seeds of all randomness, one run each
     #[arg(long, value_delimiter = ',', default_value = "0", value_name = "S,..")]
     seed: Vec<u64>,
+    /// Runs at the same time; what is printed does not depend on it [default: as many as there are cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
+    threads: Option<u16>,
     /// Write run.json, requests.jsonl and summary.json of each run into a new folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,

@@ -1,9 +1,10 @@
 //! `podlab simulate`.
 
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
+use super::threads::{cores, in_order};
 use super::{Format, SimulateArgs, print, warn};
 use crate::endpoint::{Code, Endpoint, EndpointError};
-use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
+use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
 use crate::lab::{Origin, unread};
@@ -56,7 +57,8 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     for odd in odd(args, &experiment, &matrix) {
         warn(&format!("warning: {odd}"));
     }
-    let keep = Keep { records: args.out.is_some(), explain: &args.explain_request };
+    let threads = args.threads.map_or_else(cores, usize::from);
+    let keep = Keep { records: args.out.is_some(), explain: &args.explain_request, threads };
     let outcomes = run_all(&experiment, &matrix, keep)?;
     let process = Usage::since(began);
     if let Some(folder) = &out {
@@ -85,21 +87,25 @@ fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<Str
     odd
 }
 
-/// What is kept of a run beside its figures: a matrix of long runs cannot keep all for nothing.
+/// What is kept of a run beside its figures, since a matrix of long runs cannot keep all for nothing; and how it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Keep<'a> {
     /// Every request's story.
     pub(super) records: bool,
     /// Why these requests went where they did.
     pub(super) explain: &'a [u64],
+    /// On how many threads.
+    pub(super) threads: usize,
 }
 
 impl Keep<'_> {
-    /// Every request's story.
-    pub(super) const RECORDS: Self = Self { records: true, explain: &[] };
+    /// Every request's story, on all cores.
+    pub(super) fn records() -> Self {
+        Self { records: true, explain: &[], threads: cores() }
+    }
 }
 
-/// Runs every case. All are assembled first: a case that cannot run is told before any work is done.
+/// Runs every case, on several threads, and gives what came of them in order. All are assembled first: a case that cannot run is told before any work is done.
 pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, keep: Keep<'_>) -> Result<Vec<Outcome>, Failure> {
     let cases = matrix.cases();
     let assembled: Vec<_> =
@@ -111,30 +117,30 @@ pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, keep: Keep<'_>) 
             said.push(warning);
         }
     }
-    let run = |(case, assembled)| {
-        let mut outcome = experiment.run_and_explain(case, assembled, keep.explain)?;
-        warn_of(&outcome);
+    let runs: Vec<_> = cases.into_iter().zip(assembled).collect();
+    let run = |(case, assembled): &(Case, Assembled)| -> Result<(Outcome, Vec<String>), Failure> {
+        let mut outcome = experiment.run_and_explain(case.clone(), assembled, keep.explain)?;
+        let odd = odd_of(&outcome);
         if !keep.records {
             outcome.records = Vec::new();
         }
-        Ok(outcome)
+        Ok((outcome, odd))
     };
-    cases.into_iter().zip(&assembled).map(run).collect()
+    let tell = |(_, odd): &(Outcome, Vec<String>)| odd.iter().for_each(|odd| warn(&format!("warning: {odd}")));
+    let outcomes = in_order(&runs, keep.threads, run, tell)?;
+    Ok(outcomes.into_iter().map(|(outcome, _)| outcome).collect())
 }
 
-/// Says what the figures alone do not: who was refused, whether latencies mean anything, and what outgrows its place.
-fn warn_of(outcome: &Outcome) {
-    let label = outcome.case.label();
-    for (count, example) in outcome.refusals() {
-        let all = outcome.records.len();
-        warn(&format!("warning: {label}: {count} of {all} requests refused ({}): {example}", example.class()));
-    }
-    if let Some(tail) = outcome.backlog() {
-        warn(&format!("warning: {label}: overloaded: {tail}"));
-    }
-    if let Some(growth) = outcome.growth.filter(|growth| growth.passes(NOTABLE)) {
-        warn(&format!("warning: {label}: {growth}"));
-    }
+/// What the figures alone do not say: who was refused, whether latencies mean anything, and what outgrows its place.
+fn odd_of(outcome: &Outcome) -> Vec<String> {
+    let (label, all) = (outcome.case.label(), outcome.records.len());
+    let refused = outcome
+        .refusals()
+        .into_iter()
+        .map(|(count, example)| format!("{label}: {count} of {all} requests refused ({}): {example}", example.class()));
+    let overloaded = outcome.backlog().map(|tail| format!("{label}: overloaded: {tail}"));
+    let growth = outcome.growth.filter(|growth| growth.passes(NOTABLE)).map(|growth| format!("{label}: {growth}"));
+    refused.chain(overloaded).chain(growth).collect()
 }
 
 /// Reads the endpoint file and says what is odd about it. Gives its text too. Where `replicas` are named elsewhere, the file's
