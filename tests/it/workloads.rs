@@ -10,6 +10,7 @@ use sim::workload::shared_system::SharedSystem;
 use sim::workload::{Arrivals, Pacing, Request, Workload};
 use std::collections::BTreeMap;
 
+mod description; // what is said of one before it is simulated
 mod lengths; // the distributions
 mod sharing; // who shares what with whom
 mod times; // when requests are sent, and by whom

@@ -12,6 +12,7 @@ mod serve; // an emulated endpoint over HTTP
 mod simulate; // virtual time
 mod settings; // where settings come from, and which are to blame
 mod threads; // runs on all cores, told in order
+mod workload; // what would be sent
 mod strategies; // the names of strategies
 
 const EXIT_CODES: &str = "\
@@ -37,6 +38,9 @@ enum Command {
     Demo(DemoArgs),
     /// Simulate an endpoint file's cluster in virtual time, for each combination of the values given
     Simulate(Box<SimulateArgs>),
+    /// Describe a workload before anything is simulated
+    #[command(subcommand)]
+    Workload(WorkloadCommand),
     /// Serve an endpoint file over HTTP on this machine, OpenAI-compatible, each pass lasting its modelled time
     Serve(Box<ServeArgs>),
 }
@@ -136,6 +140,39 @@ struct SimulateArgs {
     format: Format,
 }
 
+#[derive(Debug, Subcommand)]
+enum WorkloadCommand {
+    /// How much could be found again, by how many it is shared, how it comes, how long it is
+    Describe(Box<DescribeArgs>),
+}
+
+#[derive(Debug, Args)]
+struct DescribeArgs {
+    /// docqa, chat, shared-system, mixed, or trace:FILE (Mooncake JSONL, recognised by content)
+    #[arg(value_name = "NAME|trace:FILE", default_value = "docqa")]
+    workload: String,
+    #[command(flatten)]
+    lab: LabArgs,
+    /// Requests per second, as a Poisson process
+    #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "R", conflicts_with_all = ["concurrency", "speedup"])]
+    rate: Option<f64>,
+    /// Requests always in flight; the next is sent when one ends [default: 20, for generated workloads]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C", conflicts_with = "speedup")]
+    concurrency: Option<u32>,
+    /// Replay a trace so many times as fast
+    #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
+    speedup: Option<f64>,
+    /// How many requests [default: 700, or the whole trace]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
+    requests: Option<u32>,
+    /// Seed of all randomness
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    seed: u64,
+    /// How to print it; not csv
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
 /// What executes the passes of a served endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Engine {
@@ -204,6 +241,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),
     };
     match result {

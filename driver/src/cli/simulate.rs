@@ -48,7 +48,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         strategies: or_default(&strategies, || default_strategy(&endpoint)),
         caches: caches(&args.cache, &endpoint)?,
         replicas: if args.replicas.is_empty() { vec![replicas(&endpoint)?] } else { args.replicas.clone() },
-        loads: loads(args, &source)?,
+        loads: loads((&args.rate, &args.concurrency, args.speedup), &args.workload, &source)?,
         seeds: args.seed.clone(),
         axes,
     };
@@ -253,26 +253,30 @@ fn tiers(name: &str) -> Result<Tiers, Failure> {
     })
 }
 
-fn loads(args: &SimulateArgs, source: &Source) -> Result<Vec<Load>, Failure> {
-    if !args.concurrency.is_empty() {
-        return Ok(args.concurrency.iter().map(|concurrency| Load::Concurrency(*concurrency)).collect());
+/// How requests are sent, one way for each value.
+pub(super) fn loads(
+    (rate, concurrency, speedup): (&[f64], &[u32], Option<f64>),
+    workload: &str,
+    source: &Source,
+) -> Result<Vec<Load>, Failure> {
+    if !concurrency.is_empty() {
+        return Ok(concurrency.iter().map(|concurrency| Load::Concurrency(*concurrency)).collect());
     }
     if source.is_trace() {
-        if !args.rate.is_empty() {
+        if !rate.is_empty() {
             return Err(Failure::Usage(
                 "--rate contradicts --workload trace:FILE, which brings its own times; use --speedup to compress them, or --concurrency to ignore them".to_owned(),
             ));
         }
-        return Ok(vec![Load::Trace { speedup: args.speedup.unwrap_or(1.0) }]);
+        return Ok(vec![Load::Trace { speedup: speedup.unwrap_or(1.0) }]);
     }
-    if args.speedup.is_some() {
+    if speedup.is_some() {
         return Err(Failure::Usage(format!(
-            "--speedup plays a trace faster, and --workload {} is none; use --rate or --concurrency",
-            args.workload
+            "--speedup plays a trace faster, and --workload {workload} is none; use --rate or --concurrency"
         )));
     }
-    if args.rate.is_empty() {
+    if rate.is_empty() {
         return Ok(vec![Load::Concurrency(CONCURRENCY)]);
     }
-    Ok(args.rate.iter().map(|rate| Load::Rate(*rate)).collect())
+    Ok(rate.iter().map(|rate| Load::Rate(*rate)).collect())
 }

@@ -11,6 +11,7 @@ mod provenance; // what a run needs to be run again
 mod notes; // what the table's figures do not tell
 mod table; // for people
 pub mod explain; // why requests went where they did
+pub mod describe; // what a workload is
 
 pub use provenance::{Input, Inputs};
 pub use table::table;

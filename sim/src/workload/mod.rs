@@ -13,6 +13,7 @@ pub mod shared_system; // unrelated questions behind one system prompt
 pub mod mixed; // prompts of very different lengths
 pub mod lengths; // how long what is drawn may be
 mod arrivals; // when generated requests are sent
+pub mod description; // what a workload is
 pub mod mooncake; // replay of a trace in Mooncake's format
 
 pub use arrivals::Arrivals;

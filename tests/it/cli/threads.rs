@@ -4,11 +4,14 @@ use super::{SAMPLE, simulate};
 use crate::support::{Folder, project, said};
 use serde_json::Value;
 
+/// The runs, what was said besides, and the files that were written.
+type Told = (Value, String, Vec<(String, Vec<u8>)>);
+
 /// What is printed, said and written does not depend on how many threads there are.
 #[test]
 fn threads_change_nothing() {
     let folder = Folder::new("threads");
-    let run = |threads: &str| -> Option<(Value, String, Vec<(String, Vec<u8>)>)> {
+    let run = |threads: &str| -> Option<Told> {
         let mut command = simulate()?;
         let out = folder.path(threads);
         // Some runs take far longer than others, and some have something to say.

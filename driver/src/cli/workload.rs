@@ -1,0 +1,50 @@
+//! `podlab workload describe`: what would be sent, before anything is simulated.
+
+use super::settings::{asks_for_help, list_settings};
+use super::simulate::loads;
+use super::{DescribeArgs, Format, WorkloadCommand, print};
+use crate::experiment::Source;
+use crate::failure::Failure;
+use crate::lab::{Axis, Lab, Origin};
+use crate::report::describe;
+use sim::workload::description::Description;
+
+pub(super) fn run(command: &WorkloadCommand) -> Result<(), Failure> {
+    let WorkloadCommand::Describe(args) = command;
+    if asks_for_help(&args.lab) {
+        return print(&list_settings());
+    }
+    let lab = lab(args)?;
+    let source = Source::read(&args.workload, args.requests)?;
+    source.check(&lab)?;
+    let asked = (args.rate.as_slice(), args.concurrency.as_slice(), args.speedup);
+    let load = loads(asked, &args.workload, &source)?[0];
+    let description = Description::of(&source.workload(&lab, load, args.seed));
+    match args.format {
+        Format::Table => print(&describe::text(&args.workload, &description)),
+        Format::Json => print(&format!("{:#}\n", describe::json(&description))),
+        Format::Csv => Err(Failure::Usage("-o csv: a description is no line; use table or json".to_owned())),
+    }
+}
+
+/// What `--lab` and `--set` say; a description is of one workload, so no setting has two values.
+fn lab(args: &DescribeArgs) -> Result<Lab, Failure> {
+    let mut lab = Lab::default();
+    let mut take = |axis: &Axis| -> Result<(), String> {
+        match axis.values.as_slice() {
+            [value] => lab.set(&axis.key, value),
+            values => Err(format!("{}: describe takes one value, not {}", axis.key, values.len())),
+        }
+    };
+    if let (Some(path), Some(text)) = (&args.lab.lab, super::settings::lab_text(&args.lab)?) {
+        let name = path.display().to_string();
+        for axis in crate::lab::file::parse(&text, &name).map_err(Failure::Invalid)? {
+            take(&axis).map_err(|problem| Failure::Invalid(format!("{name}: {problem}")))?;
+        }
+    }
+    for text in &args.lab.settings {
+        let axis = Axis::parse(text, Origin::Flag).and_then(|axis| take(&axis));
+        axis.map_err(|problem| Failure::Usage(format!("--set {text}: {problem}")))?;
+    }
+    Ok(lab)
+}

@@ -1,0 +1,134 @@
+//! What a workload is: how much of it could be found again, by how many it is shared, how it comes, how long it is.
+
+use super::{Pacing, Workload};
+use alloc::vec::Vec;
+use kvcache::{ChainBuilder, KeyMap, Span, Tokens};
+
+/// Upper bounds of the groups of [`Description::shared`]: tokens that so many requests have.
+pub const GROUPS: [u32; 6] = [1, 2, 4, 8, 16, u32::MAX];
+
+/// The window of [`Description::busiest`].
+const WINDOW: Span = Span::from_secs(60);
+
+/// What is known of a workload before anything is simulated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// Requests in all.
+    pub requests: u64,
+    /// Tokens of all prompts.
+    pub prompt_tokens: u64,
+    /// Of those, what a cache that forgets nothing would find: what earlier prompts and replies had, as far as prompts begin
+    /// alike. No cache, and no routing, finds more (but for blocks, which are whole or nothing).
+    pub reusable_tokens: u64,
+    /// Tokens of prompts by how many requests have them with all that comes before them: 1, 2, up to 4, up to 8, up to 16,
+    /// more.
+    pub shared: [u64; GROUPS.len()],
+    /// Lengths of prompts, sorted.
+    pub prompts: Vec<u64>,
+    /// Lengths of replies, sorted.
+    pub outputs: Vec<u64>,
+    /// From the first to the last arrival; `None` where replies decide.
+    pub span: Option<Span>,
+    /// Standard deviation over mean of the gaps between arrivals: 1 for a Poisson process, more for bursts; `None` where
+    /// replies decide or there are fewer than two gaps.
+    pub burstiness: Option<f64>,
+    /// Requests of the busiest minute; `None` where replies decide.
+    pub busiest: Option<u64>,
+    /// Sessions that are named.
+    pub sessions: u64,
+    /// Requests that name one.
+    pub in_sessions: u64,
+}
+
+impl Description {
+    /// Of a workload. O(segments).
+    #[must_use]
+    pub fn of(workload: &Workload) -> Self {
+        let requests = workload.requests();
+        let mut builder = ChainBuilder::new();
+        let (mut known, mut count): (KeyMap<()>, KeyMap<u32>) = (KeyMap::default(), KeyMap::default());
+        let mut reusable_tokens = 0;
+        for request in requests {
+            workload.chain(request, &mut builder);
+            let pieces = builder.pieces();
+            let prompt = &pieces[..pieces.partition_point(|piece| piece.end <= request.prompt)];
+            let found = prompt.iter().take_while(|piece| known.contains_key(&piece.key.0)).last();
+            reusable_tokens += found.map_or(0, |piece| u64::from(piece.end.0));
+            for piece in prompt {
+                *count.entry(piece.key.0).or_default() += 1;
+            }
+            known.extend(pieces.iter().map(|piece| (piece.key.0, ())));
+        }
+        let mut shared = [0; GROUPS.len()];
+        for request in requests {
+            workload.chain(request, &mut builder);
+            let mut before = Tokens::ZERO;
+            for piece in builder.pieces().iter().take_while(|piece| piece.end <= request.prompt) {
+                let group = GROUPS.iter().position(|most| count[&piece.key.0] <= *most).unwrap_or(GROUPS.len() - 1);
+                shared[group] += u64::from((piece.end - before).0);
+                before = piece.end;
+            }
+        }
+        let sorted = |of: fn(&super::Request) -> Tokens| {
+            let mut lengths: Vec<u64> = requests.iter().map(|request| u64::from(of(request).0)).collect();
+            lengths.sort_unstable();
+            lengths
+        };
+        let mut sessions: Vec<u64> = requests.iter().filter_map(|request| request.session).map(|id| id.0).collect();
+        let in_sessions = sessions.len() as u64;
+        sessions.sort_unstable();
+        sessions.dedup();
+        let prompts = sorted(|request| request.prompt);
+        let open = workload.pacing() == Pacing::Open;
+        Self {
+            requests: requests.len() as u64,
+            prompt_tokens: prompts.iter().sum(),
+            reusable_tokens,
+            shared,
+            prompts,
+            outputs: sorted(|request| request.output),
+            span: open.then(|| span(workload)).flatten(),
+            burstiness: open.then(|| burstiness(workload)).flatten(),
+            busiest: open.then(|| busiest(workload)),
+            sessions: sessions.len() as u64,
+            in_sessions,
+        }
+    }
+
+    /// The part of all prompt tokens that could be found again; `None` where there are none.
+    #[must_use]
+    pub fn ceiling(&self) -> Option<f64> {
+        (self.prompt_tokens > 0).then(|| self.reusable_tokens as f64 / self.prompt_tokens as f64)
+    }
+}
+
+fn span(workload: &Workload) -> Option<Span> {
+    let (first, last) = (workload.requests().first()?, workload.requests().last()?);
+    Some(last.at.since(first.at))
+}
+
+fn burstiness(workload: &Workload) -> Option<f64> {
+    let gaps = workload.requests().windows(2).map(|pair| pair[1].at.since(pair[0].at).as_secs_f64());
+    let count = gaps.len();
+    if count < 2 {
+        return None;
+    }
+    let (sum, squares) = gaps.fold((0.0, 0.0), |(sum, squares), gap| (sum + gap, squares + gap * gap));
+    let mean = sum / count as f64;
+    let variance = (squares - sum * mean) / (count - 1) as f64;
+    (mean > 0.0).then(|| libm::sqrt(variance.max(0.0)) / mean)
+}
+
+/// Of any minute, wherever it begins.
+fn busiest(workload: &Workload) -> u64 {
+    let requests = workload.requests();
+    let mut first = 0;
+    let mut most = 0;
+    for (index, request) in requests.iter().enumerate() {
+        while request.at.since(requests[first].at) >= WINDOW {
+            first += 1;
+        }
+        most = most.max(index - first + 1);
+    }
+    most as u64
+}

@@ -1,0 +1,95 @@
+//! What is said of a workload before it is simulated.
+
+use super::*;
+use crate::support::{conversation, podlab, said};
+use kvcache::SessionId;
+use sim::workload::description::Description;
+use sim::workload::{Pacing, Segment};
+
+fn segments(parts: &[(u64, u32)]) -> Vec<Segment> {
+    parts.iter().map(|(id, tokens)| Segment { id: *id, tokens: Tokens(*tokens) }).collect()
+}
+
+/// Three requests by hand: a document with two questions about it, and the next turn of the second.
+fn three(pacing: Pacing) -> Workload {
+    let mut workload = Workload::new(pacing);
+    let at = |seconds| Time(Span::from_secs(seconds).0);
+    workload.push(at(10), Some(SessionId(1)), &segments(&[(1, 1000), (2, 50)]), Tokens(20));
+    let reply = Segment { id: 77, tokens: Tokens(30) };
+    workload.push_with_reply(at(20), Some(SessionId(2)), &segments(&[(1, 1000), (3, 40)]), reply);
+    workload.push(at(130), None, &segments(&[(1, 1000), (3, 40), (77, 30), (4, 5)]), Tokens(60));
+    workload
+}
+
+#[test]
+fn three_requests_by_hand() {
+    let told = Description::of(&three(Pacing::Open));
+    assert_eq!((told.requests, told.prompt_tokens), (3, 1050 + 1040 + 1075));
+    // The second finds the document, the third all of the second turn and its reply.
+    assert_eq!(told.reusable_tokens, 1000 + 1070);
+    assert_eq!(told.ceiling(), Some(2070.0 / 3165.0));
+    // Two have the second question, three the document; the first question, the reply as a prompt, and the last are one's.
+    assert_eq!(told.shared, [50 + 30 + 5, 2 * 40, 3 * 1000, 0, 0, 0]);
+    assert_eq!((told.prompts.as_slice(), told.outputs.as_slice()), (&[1040, 1050, 1075][..], &[20, 30, 60][..]));
+    assert_eq!((told.span, told.busiest), (Some(Span::from_secs(120)), Some(2)));
+    // Gaps of 10 and 110 s: 50 s to both sides of 60, of which the sample's deviation is 50 * sqrt 2.
+    assert!((told.burstiness.unwrap() - 50.0 * 2_f64.sqrt() / 60.0).abs() < 1e-12);
+    assert_eq!((told.sessions, told.in_sessions), (2, 2));
+    let closed = Description::of(&three(Pacing::Closed { concurrency: 2 }));
+    assert_eq!((closed.span, closed.burstiness, closed.busiest), (None, None, None));
+    assert_eq!(closed.reusable_tokens, told.reusable_tokens);
+    let none = Description::of(&Workload::new(Pacing::Open));
+    assert_eq!((none.ceiling(), none.span, none.burstiness, none.busiest), (None, None, None, Some(0)));
+}
+
+#[test]
+fn generated_workloads_are_what_they_are_said_to_be() {
+    for (name, workload) in all(OPEN, 5) {
+        let told = Description::of(&workload);
+        let burstiness = told.burstiness.expect("there are gaps");
+        assert!((burstiness - 1.0).abs() < 0.1, "{name}: a Poisson process, {burstiness}");
+        assert_eq!(told.shared.iter().sum::<u64>(), told.prompt_tokens, "{name}: each token is in one group");
+    }
+}
+
+/// An infinite cache of the trace finds what has long been known of it.
+#[test]
+fn the_ceiling_of_the_conversation_trace() {
+    let Some(file) = conversation() else { return };
+    let source = driver::experiment::Source::read(&format!("trace:{}", file.display()), None).expect("it is valid");
+    let load = driver::experiment::Load::Trace { speedup: 1.0 };
+    let told = Description::of(&source.workload(&driver::lab::Lab::default(), load, 0));
+    assert!((told.ceiling().unwrap() - 0.37363).abs() < 1e-5, "{:?}", told.ceiling());
+    assert_eq!((told.requests, told.prompt_tokens), (12_031, 144_793_823));
+}
+
+#[test]
+fn a_description_on_the_command_line() {
+    let run = |arguments: &[&str]| -> Option<(String, String, i32)> {
+        Some(said(&podlab()?.args(["workload", "describe"]).args(arguments).output().expect("it runs")))
+    };
+    let Some((text, stderr, status)) = run(&["docqa", "--requests", "70", "--rate", "2"]) else { return };
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    // Thirty-five documents of 8,192 tokens, each asked about twice: of 70 * 8,256 tokens 35 * 8,192 come again.
+    assert!(
+        text.starts_with("docqa: 70 requests, 577,920 prompt tokens\n\nreuse ceiling   49.6 % of prompt"),
+        "{text}"
+    );
+    assert!(text.contains("\n               1    0.8 %  ▍\n               2   99.2 %  ████████"), "{text}");
+    assert!(text.contains("prompt lengths, tokens: mean 8256, P50 8256, P90 8256, P99 8256\n"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let Some((json, ..)) = run(&["docqa", "--requests", "70", "-o", "json"]) else { return };
+    let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!((&json["shared_tokens"]["2"], &json["span_s"]), (&(70 * 8192).into(), &().into()));
+    for (arguments, code, words) in [
+        (&["docqs"] as &[&str], 2, "did you mean \"docqa\"?"),
+        (&["docqa", "-o", "csv"], 2, "use table or json"),
+        (&["docqa", "--set", "docqa.users=1,2"], 2, "describe takes one value, not 2"),
+        (&["docqa", "--speedup", "2"], 2, "--workload docqa is none"),
+        (&["trace:/nowhere.jsonl"], 3, "/nowhere.jsonl: cannot be read"),
+    ] {
+        let Some((stdout, stderr, status)) = run(arguments) else { return };
+        assert_eq!((status, stdout.as_str()), (code, ""), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+    }
+}
