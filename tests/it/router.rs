@@ -78,32 +78,32 @@ impl Gateway {
 }
 
 /// Random choices of one seed, which is named where a test of it fails.
-struct Chance {
+pub(crate) struct Chance {
     draws: ChaCha8Rng,
     seed: u64,
 }
 
 impl Chance {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { draws: ChaCha8Rng::seed_from_u64(seed), seed }
     }
 
     /// A number below `bound`. Which are a little more likely than others does not matter here.
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.draws.next_u64() % bound
     }
 
     /// So many tokens, fewer than `bound`.
-    fn tokens(&mut self, bound: u32) -> u32 {
+    pub(crate) fn tokens(&mut self, bound: u32) -> u32 {
         self.below(bound.into()) as u32
     }
 
     /// One of so many.
-    fn pick(&mut self, among: usize) -> usize {
+    pub(crate) fn pick(&mut self, among: usize) -> usize {
         self.below(among as u64) as usize
     }
 
-    fn percent(&mut self, percent: u64) -> bool {
+    pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }

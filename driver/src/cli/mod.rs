@@ -13,6 +13,7 @@ mod simulate; // virtual time
 mod settings; // where settings come from, and which are to blame
 mod threads; // runs on all cores, told in order
 mod workload; // what would be sent
+mod trace; // logs as traces
 mod strategies; // the names of strategies
 
 const EXIT_CODES: &str = "\
@@ -38,6 +39,9 @@ enum Command {
     Demo(DemoArgs),
     /// Simulate an endpoint file's cluster in virtual time, for each combination of the values given
     Simulate(Box<SimulateArgs>),
+    /// Make a trace of your own logs
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Describe a workload before anything is simulated
     #[command(subcommand)]
     Workload(WorkloadCommand),
@@ -138,6 +142,40 @@ struct SimulateArgs {
     /// How to print the results
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
+}
+
+const IMPORT_HELP: &str = "\
+The trace holds sizes, times, and a salted hash for each block of a prompt: no text. Each line of JSON logs is an object with
+a time (timestamp, created, ...), a request ({\"messages\": ..} or {\"prompt\": ..}) and, beside it, its response, whose usage
+counts tokens. Example: {\"timestamp\": \"2026-11-27T10:00:00Z\", \"request\": {..}, \"response\": {..}}";
+
+#[derive(Debug, Subcommand)]
+enum TraceCommand {
+    /// Read OpenAI-style request/response logs, SageMaker data capture or a vLLM log, and describe what is in them
+    #[command(after_help = IMPORT_HELP)]
+    Import(Box<ImportArgs>),
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// The logs; several make one trace
+    #[arg(value_name = "LOG", required = true)]
+    logs: Vec<PathBuf>,
+    /// The trace to write; a file that is there is not replaced
+    #[arg(long, value_name = "TRACE.jsonl")]
+    out: PathBuf,
+    /// openai, sagemaker or vllm [default: by content]
+    #[arg(long, value_name = "NAME")]
+    format: Option<String>,
+    /// What hashes are salted with: the same salt gives the same names to the same text [default: random, kept nowhere]
+    #[arg(long, value_name = "SECRET")]
+    salt: Option<String>,
+    /// Tokens in a block: what is shared is found in whole blocks
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536), value_name = "N")]
+    block: u32,
+    /// The field of a request that names its session [default: session_id, conversation_id, session, thread_id, user_id, user]
+    #[arg(long, value_name = "FIELD")]
+    session: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -241,6 +279,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),
     };

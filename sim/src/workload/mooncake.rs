@@ -1,5 +1,6 @@
 //! Replay of a trace in Mooncake's format: one JSON object per line with `timestamp` (ms), `input_length`,
-//! `output_length` and `hash_ids`, where an id names 512 tokens of the prompt and all before them.
+//! `output_length` and `hash_ids`, where an id names 512 tokens of the prompt and all before them, or as many as `block_size`
+//! says.
 //!
 //! A line that cannot be true makes the file a broken one: simulating the rest would answer another question.
 
@@ -46,6 +47,12 @@ struct Line {
     hash_ids: Vec<i64>,
     #[serde(default)]
     session_id: Option<SessionName>,
+    #[serde(default = "tokens_per_id")]
+    block_size: u32,
+}
+
+const fn tokens_per_id() -> u32 {
+    TOKENS_PER_ID
 }
 
 #[derive(Deserialize)]
@@ -74,7 +81,7 @@ pub fn parse(text: &str) -> Result<Workload, TraceError> {
         let line: Line = serde_json::from_str(line).map_err(|error| here(broken(&error)))?;
         let request = check(&line, latest).map_err(here)?;
         latest = request.at;
-        cut(&line.hash_ids, request.input, &mut segments);
+        cut(&line.hash_ids, request.input, line.block_size, &mut segments);
         workload.push(request.at, line.session_id.map(session), &segments, request.output);
     }
     if workload.requests().is_empty() {
@@ -123,12 +130,16 @@ fn check(line: &Line, latest: Time) -> Result<Checked, String> {
     if input.0.checked_add(output.0).is_none() {
         return Err(format!("input_length and output_length together exceed {} tokens", u32::MAX));
     }
-    let needed = input.0.div_ceil(TOKENS_PER_ID) as usize;
+    if line.block_size == 0 {
+        return Err("block_size 0 is not a number of tokens: at least 1".to_string());
+    }
+    let needed = input.0.div_ceil(line.block_size) as usize;
     if line.hash_ids.len() != needed {
         return Err(format!(
-            "{} hash_ids do not cover input_length {}: {TOKENS_PER_ID} tokens an id make it {needed}",
+            "{} hash_ids do not cover input_length {}: {} tokens an id make it {needed}",
             line.hash_ids.len(),
-            input.0
+            input.0,
+            line.block_size
         ));
     }
     if let Some(id) = line.hash_ids.iter().find(|id| **id < 0) {
@@ -138,11 +149,11 @@ fn check(line: &Line, latest: Time) -> Result<Checked, String> {
 }
 
 /// The prompt's segments: one per id, the last as long as the prompt leaves it.
-fn cut(ids: &[i64], input: Tokens, into: &mut Vec<Segment>) {
+fn cut(ids: &[i64], input: Tokens, block: u32, into: &mut Vec<Segment>) {
     into.clear();
     let mut left = input.0;
     for id in ids {
-        let tokens = left.min(TOKENS_PER_ID);
+        let tokens = left.min(block);
         into.push(Segment { id: *id as u64, tokens: Tokens(tokens) });
         left -= tokens;
     }

@@ -1,0 +1,102 @@
+//! `podlab trace import`: a platform's own logs as a trace.
+
+use super::{ImportArgs, TraceCommand, print, warn};
+use crate::bounded;
+use crate::failure::Failure;
+use crate::import::trace::{Imported, Settings, write};
+use crate::import::{Format, ImportError, Seen, read};
+use crate::report::describe;
+use sim::workload::description::Description;
+use sim::workload::mooncake;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+/// Of all logs together.
+const MOST_BYTES: u64 = 4 << 30;
+
+pub(super) fn run(command: &TraceCommand) -> Result<(), Failure> {
+    let TraceCommand::Import(args) = command;
+    if args.out.exists() {
+        return Err(taken(&args.out));
+    }
+    let format = args.format.as_deref().map(Format::named).transpose();
+    let format = format.map_err(|problem| Failure::Usage(format!("--format {problem}")))?;
+    let mut seen: Vec<Seen> = Vec::new();
+    for file in &args.logs {
+        seen.extend(log(file, format, args.session.as_deref())?);
+    }
+    let settings = Settings { salt: salt(args)?, block: args.block };
+    let imported = write(seen, &settings).map_err(|error| Failure::Invalid(error.to_string()))?;
+    publish(&args.out, &imported.text)?;
+    for odd in odd(&imported) {
+        warn(&format!("warning: {odd}"));
+    }
+    let name = args.out.display();
+    let workload = mooncake::parse(&imported.text).map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
+    let trace = format!("trace:{name}");
+    let text = describe::text(&trace, &Description::of(&workload));
+    print(&format!("{text}\nNo text is in it. Next: podlab simulate ENDPOINT.yaml --workload {trace} --strategy all\n"))
+}
+
+fn log(file: &Path, format: Option<Format>, session: Option<&str>) -> Result<Vec<Seen>, Failure> {
+    let name = file.display();
+    let bytes = bounded::read(file, MOST_BYTES)
+        .map_err(|error| Failure::Invalid(format!("{name}: cannot be read: {error}")))?;
+    // A word cut in two by a log's own limits is no reason to refuse the rest.
+    let text = String::from_utf8_lossy(&bytes);
+    let of = |error: ImportError| Failure::Invalid(format!("{name}: {error}"));
+    read(text.trim_start_matches('\u{feff}'), format, session).map_err(of)
+}
+
+fn salt(args: &ImportArgs) -> Result<Vec<u8>, Failure> {
+    if let Some(salt) = &args.salt {
+        return Ok(salt.as_bytes().to_vec());
+    }
+    let mut salt = vec![0; 32];
+    getrandom::fill(&mut salt)
+        .map_err(|error| Failure::Failed(format!("the system gives no random salt ({error}); name one by --salt")))?;
+    Ok(salt)
+}
+
+/// What the log did not say.
+fn odd(imported: &Imported) -> Vec<String> {
+    let Imported { requests, counted, limited, guessed, chars_per_token, .. } = imported;
+    let mut odd = Vec::new();
+    if counted < requests {
+        odd.push(format!(
+            "{} of {requests} prompts are as long as {chars_per_token:.2} characters a token make them: their usage was not logged",
+            requests - counted
+        ));
+    }
+    if *limited > 0 {
+        odd.push(format!(
+            "{limited} of {requests} replies are as long as max_tokens allows: neither usage nor response was logged"
+        ));
+    }
+    if *guessed > 0 {
+        odd.push(format!("{guessed} of {requests} replies have the median length of the others: nothing tells theirs"));
+    }
+    odd
+}
+
+fn taken(file: &Path) -> Failure {
+    Failure::Usage(format!("--out {}: it is there already, and is not replaced", file.display()))
+}
+
+/// Writes a file that appears whole or not at all.
+fn publish(file: &Path, text: &str) -> Result<(), Failure> {
+    let failed =
+        |error: &std::io::Error| Failure::Failed(format!("--out {}: cannot be written: {error}", file.display()));
+    let mut part = file.as_os_str().to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    let part = Path::new(&part);
+    let written = fs::File::create_new(part).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    // A link fails where the name was taken meanwhile; a rename would replace it.
+    let published = written.and_then(|()| fs::hard_link(part, file));
+    let _ = fs::remove_file(part);
+    published.map_err(|error| if error.kind() == ErrorKind::AlreadyExists { taken(file) } else { failed(&error) })
+}

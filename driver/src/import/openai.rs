@@ -1,0 +1,117 @@
+//! Logs of requests and responses in OpenAI's format, one JSON object per line: `{"timestamp": .., "request": {..},
+//! "response": {..}}`, both in one object, or as the batch API has them (`body`).
+
+use super::content::{Content, words};
+use super::{Seen, time};
+use serde_json::Value;
+
+/// Where a line may keep the request's body, and the response's.
+const REQUESTS: [&str; 5] = ["request", "request_body", "body", "input", "kwargs"];
+const RESPONSES: [&str; 4] = ["response", "response_body", "output", "completion"];
+/// Fields that name a session.
+const SESSIONS: [&str; 6] = ["session_id", "conversation_id", "session", "thread_id", "user_id", "user"];
+
+/// The request of a line; `None` where the line is about something else.
+pub(super) fn request(line: &Value, session: Option<&str>) -> Result<Option<Seen>, String> {
+    let request = body(line, &REQUESTS).unwrap_or_else(|| line.clone());
+    let response = body(line, &RESPONSES);
+    let Some(at) = when(line, &request, response.as_ref())? else {
+        return Err(format!("no field tells when the request came; podlab looks for {}", time::fields()));
+    };
+    seen(at, &request, response.as_ref(), line, session)
+}
+
+fn when(line: &Value, request: &Value, response: Option<&Value>) -> Result<Option<f64>, String> {
+    for value in [Some(line), Some(request), response].into_iter().flatten() {
+        if let Some(at) = time::of(value)? {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// A body, which may be a string of JSON, and may lie in a `body` of its own.
+fn body(line: &Value, names: &[&str]) -> Option<Value> {
+    let value = names.iter().find_map(|name| line.get(*name)).filter(|value| !value.is_null())?;
+    let value = match value {
+        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| value.clone()),
+        value => value.clone(),
+    };
+    match value.get("body") {
+        Some(inner) if inner.is_object() => Some(inner.clone()),
+        _ => Some(value),
+    }
+}
+
+/// What a request and its response tell.
+pub(super) fn seen(
+    at: f64,
+    request: &Value,
+    response: Option<&Value>,
+    line: &Value,
+    session: Option<&str>,
+) -> Result<Option<Seen>, String> {
+    let prompt = match (request.get("messages"), request.get("prompt").or_else(|| request.get("inputs"))) {
+        (Some(Value::Array(messages)), _) => Content::of_chat(messages, request.get("tools")),
+        (_, Some(prompt)) => Content::of_prompt(prompt)
+            .ok_or("prompt holds several prompts, which are as many requests: write a line for each")?,
+        _ => return Err("no messages, prompt or inputs: not an OpenAI-style request".to_owned()),
+    };
+    let usage =
+        [response, Some(line)].into_iter().flatten().find_map(|value| value.get("usage").filter(|it| it.is_object()));
+    let count = |names: [&str; 2]| {
+        let found = usage.and_then(|usage| names.iter().find_map(|name| usage[*name].as_u64()));
+        found.and_then(|count| u32::try_from(count).ok())
+    };
+    let most = ["max_tokens", "max_completion_tokens", "max_new_tokens"];
+    let most = most.iter().find_map(|name| request[*name].as_u64().or_else(|| request["parameters"][*name].as_u64()));
+    Ok(Some(Seen {
+        at,
+        prompt,
+        input: count(["prompt_tokens", "input_tokens"]),
+        output: count(["completion_tokens", "output_tokens"]),
+        reply: response.and_then(reply),
+        most: most.and_then(|most| u32::try_from(most).ok()),
+        session: whose(&[line, request], session),
+    }))
+}
+
+/// The reply's text: of choices, of a stream of events, or plain.
+fn reply(response: &Value) -> Option<Content> {
+    if let Value::String(text) = response {
+        let text = if text.contains("data:") { streamed(text) } else { text.clone() };
+        return Some(Content::Text(text));
+    }
+    let choice = response.get("choices").and_then(|choices| choices.get(0));
+    let text = match choice {
+        Some(choice) => match choice.get("message") {
+            Some(message) => words(&message["content"]) + &words(&message["tool_calls"]),
+            None => words(&choice["text"]),
+        },
+        None => {
+            words(response.get("generated_text").or_else(|| response.get("text")).or_else(|| response.get("content"))?)
+        }
+    };
+    Some(Content::Text(text))
+}
+
+/// The text of a reply that was streamed as events.
+fn streamed(events: &str) -> String {
+    let data = events.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim);
+    let values = data.filter_map(|data| serde_json::from_str::<Value>(data).ok());
+    values.map(|value| words(&value["choices"][0]["delta"]["content"]) + &words(&value["choices"][0]["text"])).collect()
+}
+
+fn whose(values: &[&Value], session: Option<&str>) -> Option<String> {
+    let named =
+        |name: &str| values.iter().find_map(|value| value.get(name).or_else(|| value.get("metadata")?.get(name)));
+    let value = match session {
+        Some(name) => named(name),
+        None => SESSIONS.iter().find_map(|name| named(name)),
+    };
+    match value? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}

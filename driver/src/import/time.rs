@@ -1,0 +1,65 @@
+//! Moments as logs write them: numbers of seconds, milliseconds, micro- or nanoseconds, or dates.
+
+use serde_json::Value;
+
+/// Fields that tell when a request came, the best first.
+const FIELDS: [&str; 11] = [
+    "timestamp",
+    "arrival_time",
+    "request_time",
+    "start_time",
+    "started_at",
+    "created_at",
+    "@timestamp",
+    "time",
+    "ts",
+    "date",
+    "created",
+];
+
+/// When a request came, in seconds, by the first of the usual fields.
+///
+/// # Errors
+/// Where there is none, or it is no time.
+pub(super) fn of(value: &Value) -> Result<Option<f64>, String> {
+    let Some((field, value)) = FIELDS.iter().find_map(|field| Some((*field, value.get(*field)?))) else {
+        return Ok(None);
+    };
+    moment(value).map(Some).ok_or_else(|| {
+        format!("{field} {value} is no time: seconds or milliseconds since some moment, or a date such as 2026-11-27T10:00:00Z")
+    })
+}
+
+/// The names of the fields, for who has none of them.
+pub(super) fn fields() -> String {
+    FIELDS.join(", ")
+}
+
+/// Seconds. Numbers of this century are told apart by their size.
+pub(super) fn moment(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64().filter(|number| *number >= 0.0).map(seconds),
+        Value::String(text) => match text.trim().parse::<f64>() {
+            Ok(number) if number >= 0.0 => Some(seconds(number)),
+            _ => date(text.trim()),
+        },
+        _ => None,
+    }
+}
+
+fn seconds(number: f64) -> f64 {
+    match number {
+        1e17.. => number / 1e9,
+        1e14.. => number / 1e6,
+        1e11.. => number / 1e3,
+        _ => number,
+    }
+}
+
+/// With a zone, or without one as UTC: only differences matter.
+pub(super) fn date(text: &str) -> Option<f64> {
+    let zoned = text.parse::<jiff::Timestamp>().ok();
+    let civil = || jiff::tz::TimeZone::UTC.to_timestamp(text.parse::<jiff::civil::DateTime>().ok()?).ok();
+    let timestamp = zoned.or_else(civil)?;
+    Some(timestamp.as_nanosecond() as f64 / 1e9)
+}

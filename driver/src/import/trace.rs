@@ -1,0 +1,151 @@
+//! What was seen, as a trace: one JSON object per line with `timestamp`, `input_length`, `output_length` and `hash_ids`, as
+//! Mooncake's, and beside them `block_size` and `session_id`.
+
+use super::content::Content;
+use super::{ImportError, Seen};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// Characters of a token where no usage tells.
+const CHARS_PER_TOKEN: f64 = 4.0;
+/// Numbers that every reader of JSON keeps exactly.
+const BITS: u32 = 53;
+
+/// How a trace is written.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What hashes are salted with.
+    pub salt: Vec<u8>,
+    /// Tokens in a block.
+    pub block: u32,
+}
+
+/// A trace, and how much of it was not in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// Its lines.
+    pub text: String,
+    /// Requests.
+    pub requests: usize,
+    /// Of those, whose prompt's tokens were counted by the log.
+    pub counted: usize,
+    /// Whose reply's length is its limit, since nothing else tells.
+    pub limited: usize,
+    /// Whose reply's length is the median of the others, since not even that does.
+    pub guessed: usize,
+    /// Characters of a token: by the log, or assumed.
+    pub chars_per_token: f64,
+}
+
+#[derive(Serialize)]
+struct Line {
+    timestamp: f64,
+    input_length: u32,
+    output_length: u32,
+    hash_ids: Vec<u64>,
+    block_size: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<u64>,
+}
+
+/// Writes a trace of what was seen, in order of time.
+///
+/// # Errors
+/// Where nothing tells how long any reply was.
+pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, ImportError> {
+    seen.sort_by(|a, b| a.at.total_cmp(&b.at));
+    let chars_per_token = ratio(&seen);
+    let first = seen.first().map_or(0.0, |seen| seen.at);
+    let tokens_of = |content: &Content| match content {
+        Content::Text(_) => (content.len() as f64 / chars_per_token).ceil() as u32,
+        Content::Tokens(tokens) => tokens.len() as u32,
+    };
+    let output = |seen: &Seen| seen.output.or_else(|| seen.reply.as_ref().map(tokens_of));
+    let known: Vec<u32> = seen.iter().filter_map(output).collect();
+    let limit = |seen: &Seen| if output(seen).is_none() { seen.most } else { None };
+    let median = median(known.clone()).or_else(|| median(seen.iter().filter_map(limit).collect()));
+    let Some(median) = median else {
+        return Err(ImportError {
+            line: 0,
+            problem: "nothing tells how long any reply was: neither usage, nor a response, nor max_tokens; log the responses, too".to_owned(),
+        });
+    };
+    let mut text = String::new();
+    for seen in &seen {
+        let length = seen.input.unwrap_or_else(|| tokens_of(&seen.prompt)).max(1);
+        let line = Line {
+            // To the microsecond: times of clocks have no more in a double.
+            timestamp: ((seen.at - first) * 1e6).round() / 1e3,
+            input_length: length,
+            output_length: output(seen).or(seen.most).unwrap_or(median).max(1),
+            hash_ids: ids(&seen.prompt, length, chars_per_token, settings),
+            block_size: settings.block,
+            session_id: seen.session.as_ref().map(|name| number(&hash(&settings.salt, b"session", name.as_bytes()))),
+        };
+        text.push_str(&serde_json::to_string(&line).expect("numbers can be written"));
+        text.push('\n');
+    }
+    Ok(Imported {
+        text,
+        requests: seen.len(),
+        counted: seen.iter().filter(|seen| seen.input.is_some() || matches!(seen.prompt, Content::Tokens(_))).count(),
+        limited: seen.iter().filter_map(limit).count(),
+        guessed: seen.iter().filter(|seen| output(seen).or(seen.most).is_none()).count(),
+        chars_per_token,
+    })
+}
+
+/// Characters of a token, by the texts whose tokens were counted.
+fn ratio(seen: &[Seen]) -> f64 {
+    let counted = seen.iter().filter_map(|seen| match (&seen.prompt, seen.input) {
+        (Content::Text(_), Some(tokens)) => Some((seen.prompt.len() as f64, f64::from(tokens))),
+        _ => None,
+    });
+    let (chars, tokens) = counted.fold((0.0, 0.0), |(chars, tokens), next| (chars + next.0, tokens + next.1));
+    if tokens > 0.0 && chars > 0.0 { chars / tokens } else { CHARS_PER_TOKEN }
+}
+
+fn median(mut lengths: Vec<u32>) -> Option<u32> {
+    lengths.sort_unstable();
+    lengths.get(lengths.len() / 2).copied()
+}
+
+/// A number for each block of the prompt, the last one perhaps not full.
+///
+/// Text is cut every so many characters, the same for all prompts, so that what begins alike is cut alike; where a prompt has
+/// more tokens than that makes blocks, the last ones go on with its end.
+fn ids(prompt: &Content, length: u32, chars_per_token: f64, settings: &Settings) -> Vec<u64> {
+    let wanted = length.div_ceil(settings.block) as usize;
+    let blocks: Vec<Vec<u8>> = match prompt {
+        Content::Text(text) => {
+            let chars: Vec<char> = text.chars().collect();
+            let of = ((f64::from(settings.block) * chars_per_token).round() as usize).max(1);
+            chars.chunks(of).map(|block| block.iter().collect::<String>().into_bytes()).collect()
+        }
+        Content::Tokens(tokens) => tokens
+            .chunks(settings.block as usize)
+            .map(|block| block.iter().flat_map(|token| token.to_le_bytes()).collect())
+            .collect(),
+    };
+    let mut before = [0; 32];
+    let filler = Vec::new();
+    let next = |block: &Vec<u8>| {
+        before = hash(&settings.salt, &before, block);
+        number(&before)
+    };
+    blocks.iter().chain(std::iter::repeat(&filler)).take(wanted).map(next).collect()
+}
+
+fn hash(salt: &[u8], before: &[u8], content: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [salt, before, content] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+fn number(hash: &[u8; 32]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]) >> (64 - BITS)
+}
