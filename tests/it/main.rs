@@ -9,6 +9,7 @@ mod reference; // the simulator against a step-by-step reference
 mod quantiles; // percentiles and histograms
 mod ledger; // every figure, worked out by hand
 mod link; // a shared link against a naive fluid, and against theory
+mod seeds; // what several seeds say together
 mod import; // logs as traces
 mod trace; // reading traces
 mod tiers; // lower tiers: runs, laws, golden numbers

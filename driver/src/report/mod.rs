@@ -10,6 +10,7 @@ mod partial; // ... that appears whole or not at all
 mod provenance; // what a run needs to be run again
 mod notes; // what the table's figures do not tell
 mod table; // for people
+pub mod seeds; // what several seeds say together
 pub mod explain; // why requests went where they did
 pub mod describe; // what a workload is
 
@@ -23,9 +24,14 @@ pub fn json(outcomes: &[Outcome], process: Usage) -> String {
     #[derive(Serialize)]
     struct All<'a> {
         runs: Vec<Run<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seeds: Option<serde_json::Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        comparisons: Option<serde_json::Value>,
         process: Usage,
     }
-    pretty(&All { runs: outcomes.iter().map(Run::of).collect(), process })
+    let (seeds, comparisons) = (seeds::json(outcomes), seeds::comparisons(outcomes));
+    pretty(&All { runs: outcomes.iter().map(Run::of).collect(), seeds, comparisons, process })
 }
 
 fn pretty(value: &impl Serialize) -> String {

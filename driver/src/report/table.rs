@@ -1,6 +1,7 @@
 //! Runs as a table for people.
 
 use super::notes::notes;
+use super::seeds;
 use crate::experiment::{Load, Outcome};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
@@ -45,6 +46,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
         text.push_str("regret: not worked out for more than 16 workers; router.audit=true does, and takes longer.\n");
     }
     text.push_str(&notes);
+    text.push_str(&seeds::text(outcomes));
     text
 }
 
@@ -87,7 +89,14 @@ pub(super) fn columns(outcome: &Outcome) -> Vec<(String, String)> {
 }
 
 fn varying(outcomes: &[Outcome]) -> Vec<(String, Vec<String>)> {
-    by_column(outcomes).into_iter().filter(|(name, values)| name == "strategy" || !all_equal(values)).collect()
+    by_column(outcomes.iter()).into_iter().filter(|(name, values)| name == "strategy" || !all_equal(values)).collect()
+}
+
+/// What runs differ in, but for their seed; their strategy in any case.
+pub(super) fn varying_columns(outcomes: &[&Outcome]) -> Vec<(String, Vec<String>)> {
+    let all = by_column(outcomes.iter().copied());
+    let told = |(name, values): &(String, Vec<String>)| name == "strategy" || (name != "seed" && !all_equal(values));
+    all.into_iter().filter(told).collect()
 }
 
 /// What was simulated, once for each that differs.
@@ -104,7 +113,7 @@ fn hardware(outcomes: &[Outcome]) -> String {
 }
 
 fn same(outcomes: &[Outcome]) -> String {
-    let said: Vec<String> = by_column(outcomes)
+    let said: Vec<String> = by_column(outcomes.iter())
         .into_iter()
         .filter(|(name, values)| name != "strategy" && all_equal(values))
         .map(|(name, values)| format!("{name} {}", values[0]))
@@ -112,8 +121,8 @@ fn same(outcomes: &[Outcome]) -> String {
     if said.is_empty() { String::new() } else { format!("{}\n", said.join(" · ")) }
 }
 
-fn by_column(outcomes: &[Outcome]) -> Vec<(String, Vec<String>)> {
-    let rows: Vec<_> = outcomes.iter().map(columns).collect();
+fn by_column<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<(String, Vec<String>)> {
+    let rows: Vec<_> = outcomes.map(columns).collect();
     let names = rows.first().map(|row| row.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
     let of = |name: &str| -> Vec<String> {
         let value = |row: &Vec<(String, String)>| {
