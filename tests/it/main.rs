@@ -10,6 +10,7 @@ mod quantiles; // percentiles and histograms
 mod ledger; // every figure, worked out by hand
 mod link; // a shared link against a naive fluid, and against theory
 mod seeds; // what several seeds say together
+mod slo; // what users are promised
 mod import; // logs as traces
 mod trace; // reading traces
 mod tiers; // lower tiers: runs, laws, golden numbers

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::experiment::slo::Slo;
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write;
@@ -129,6 +130,9 @@ struct SimulateArgs {
     /// Seeds of all randomness, one run each
     #[arg(long, value_delimiter = ',', default_value = "0", value_name = "S,..")]
     seed: Vec<u64>,
+    /// What users are promised: says which runs keep it, and how many requests per second get it (goodput)
+    #[arg(long, value_parser = Slo::parse, value_name = "p90_ttft<2s,..")]
+    slo: Option<Slo>,
     /// Runs at the same time; what is printed does not depend on it [default: as many as there are cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     threads: Option<u16>,

@@ -4,6 +4,7 @@ use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, li
 use super::threads::{cores, in_order};
 use super::{Format, SimulateArgs, print, warn};
 use crate::endpoint::{Code, Endpoint, EndpointError};
+use crate::experiment::slo::Slo;
 use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
@@ -58,7 +59,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         warn(&format!("warning: {odd}"));
     }
     let threads = args.threads.map_or_else(cores, usize::from);
-    let keep = Keep { records: args.out.is_some(), explain: &args.explain_request, threads };
+    let keep = Keep { records: args.out.is_some(), explain: &args.explain_request, threads, slo: args.slo.as_ref() };
     let outcomes = run_all(&experiment, &matrix, keep)?;
     let process = Usage::since(began);
     if let Some(folder) = &out {
@@ -96,12 +97,14 @@ pub(super) struct Keep<'a> {
     pub(super) explain: &'a [u64],
     /// On how many threads.
     pub(super) threads: usize,
+    /// What was promised.
+    pub(super) slo: Option<&'a Slo>,
 }
 
 impl Keep<'_> {
     /// Every request's story, on all cores.
     pub(super) fn records() -> Self {
-        Self { records: true, explain: &[], threads: cores() }
+        Self { records: true, explain: &[], threads: cores(), slo: None }
     }
 }
 
@@ -121,6 +124,7 @@ pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, keep: Keep<'_>) 
     let run = |(case, assembled): &(Case, Assembled)| -> Result<(Outcome, Vec<String>), Failure> {
         let mut outcome = experiment.run_and_explain(case.clone(), assembled, keep.explain)?;
         let odd = odd_of(&outcome);
+        outcome.kept = keep.slo.map(|slo| slo.kept(&outcome.records, outcome.summary.makespan_s));
         if !keep.records {
             outcome.records = Vec::new();
         }

@@ -20,6 +20,7 @@ mod case; // what one run of a matrix is
 mod describe; // an assembled case as a value
 mod source; // where requests come from
 mod explanation; // why a request went where it did
+pub mod slo; // what users were promised
 
 pub use case::{Case, Load, Matrix, Tiers};
 pub use explanation::{Explanation, Routed};
@@ -84,6 +85,8 @@ pub struct Outcome {
     pub explanations: Vec<Explanation>,
     /// How large an index that nothing is taken from has become; `None`: there is none.
     pub growth: Option<Growth>,
+    /// How it keeps what was promised; `None`: nothing was.
+    pub kept: Option<slo::Kept>,
 }
 
 impl Outcome {
@@ -210,6 +213,7 @@ impl Experiment {
             summary,
             explanations: asked.explain(&workload, &ledger, assembled),
             growth: Growth::of(cluster.router()),
+            kept: None,
             records: ledger.records().to_vec(),
             case,
         })

@@ -1,6 +1,7 @@
 //! The results of runs, for people and for programs.
 
 use crate::experiment::Outcome;
+use crate::experiment::slo::Kept;
 use crate::process::Usage;
 use serde::Serialize;
 
@@ -68,6 +69,8 @@ pub(crate) struct Run<'a> {
     case: Case<'a>,
     #[serde(flatten)]
     summary: &'a sim::ledger::Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slo: Option<&'a Kept>,
 }
 
 /// What a run was.
@@ -86,7 +89,7 @@ struct Case<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn of(outcome: &'a Outcome) -> Self {
-        Self { case: Case::of(outcome), summary: &outcome.summary }
+        Self { case: Case::of(outcome), summary: &outcome.summary, slo: outcome.kept.as_ref() }
     }
 }
 
@@ -163,6 +166,13 @@ fn flatten(prefix: &str, value: &serde_json::Value, into: &mut Vec<(String, Stri
             for (key, value) in map {
                 let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
                 flatten(&name, value, into);
+            }
+        }
+        // A list of objects that name their term.
+        serde_json::Value::Array(items) => {
+            for item in items {
+                let name = item["term"].as_str().unwrap_or_default();
+                flatten(&format!("{prefix}.{name}"), &item["share"], into);
             }
         }
         serde_json::Value::String(text) => into.push((prefix.to_owned(), text.clone())),

@@ -13,6 +13,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
         lower: outcomes.iter().any(has_lower_tiers),
         regret: outcomes.iter().any(|outcome| outcome.summary.overlap_regret.is_some()),
         failed: outcomes.iter().any(|outcome| outcome.summary.failed > 0),
+        slo: outcomes.iter().any(|outcome| outcome.kept.is_some()),
     };
     let right = |name: String| Cell::new(name).set_alignment(CellAlignment::Right);
     let notes = notes(outcomes);
@@ -36,6 +37,11 @@ pub fn table(outcomes: &[Outcome]) -> String {
     );
     if shown.lower {
         text.push_str("L0, L1, L2: the part of hit that came from GPU memory, host memory, the pool of all workers.\n");
+    }
+    if shown.slo {
+        text.push_str(
+            "SLO: kept where so many of all requests were below each bound; good: below every bound, each by itself.\n",
+        );
     }
     if shown.regret {
         text.push_str(
@@ -150,6 +156,8 @@ struct Shown {
     regret: bool,
     /// Requests that failed.
     failed: bool,
+    /// What was promised.
+    slo: bool,
 }
 
 impl Shown {
@@ -160,7 +168,9 @@ impl Shown {
         let regret = self.regret.then_some("regret\n%");
         let by_tier: &[&str] = if self.lower { &["L0\n%", "L1\n%", "L2\n%"] } else { &[] };
         let first = ["\ndone"].into_iter().chain(failed).chain(first);
-        first.chain(regret).chain(by_tier.iter().copied()).chain(["\nimbalance", "$/1K\nout"])
+        let slo: &[&str] = if self.slo { &["SLO\nkept", "good\n%", "good\nreq/s"] } else { &[] };
+        let rest = by_tier.iter().chain(slo).copied();
+        first.chain(regret).chain(rest).chain(["\nimbalance", "$/1K\nout"])
     }
 
     /// The figures of a run, in the order of their names.
@@ -184,7 +194,11 @@ impl Shown {
             summary.cost.output_only.map_or("-".to_owned(), |dollars| format!("{dollars:.4}")),
         ];
         let first = [number(Some(summary.completed as f64))].into_iter().chain(failed).chain(first);
-        first.chain(regret).chain(by_tier).chain(last)
+        let slo = outcome.kept.as_ref().map_or_else(Vec::new, |kept| {
+            let holds = if kept.holds { "yes" } else { "no" };
+            vec![holds.to_owned(), percent(Some(kept.good_share)), number(kept.goodput)]
+        });
+        first.chain(regret).chain(by_tier).chain(slo).chain(last)
     }
 }
 
