@@ -70,6 +70,25 @@ impl Stream {
         radius * libm::cos(angle)
     }
 
+    /// Gamma with this shape and scale 1, so with the mean `shape`, by rejection (Marsaglia and Tsang 2000), and below a shape
+    /// of 1 by their boost of one above it.
+    pub fn gamma(&mut self, shape: f64) -> f64 {
+        if shape < 1.0 {
+            let boost = libm::pow(1.0 - self.unit(), 1.0 / shape);
+            return self.gamma(shape + 1.0) * boost;
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / libm::sqrt(9.0 * d);
+        loop {
+            let normal = self.normal();
+            let root = 1.0 + c * normal;
+            let cube = root * root * root;
+            if cube > 0.0 && libm::log(1.0 - self.unit()) < 0.5 * normal * normal + d - d * cube + d * libm::log(cube) {
+                return d * cube;
+            }
+        }
+    }
+
     /// Puts `items` into a uniformly random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

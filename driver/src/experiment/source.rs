@@ -23,6 +23,9 @@ const LATER: [&str; 3] = ["code-review", "unrelated", "multi-round-qa"];
 /// Of a trace: some eight million requests.
 const MOST_BYTES: u64 = 2 << 30;
 
+/// How much gaps vary that are independent of each other.
+const POISSON: f64 = 1.0;
+
 /// Documents whose unequal shares are worked out.
 const MOST_SKEWED: u32 = 1_000_000;
 
@@ -189,12 +192,14 @@ impl Source {
     pub fn workload(&self, lab: &Lab, load: Load, seed: u64) -> Workload {
         let streams = Streams::new(seed);
         match *self {
-            Self::DocumentQa { requests } => DocumentQa { requests, ..lab.docqa }.generate(arrivals(load), streams),
-            Self::Chat { requests } => Chat { requests, ..lab.chat }.generate(arrivals(load), streams),
-            Self::SharedSystem { requests } => {
-                SharedSystem { requests, ..lab.shared_system }.generate(arrivals(load), streams)
+            Self::DocumentQa { requests } => {
+                DocumentQa { requests, ..lab.docqa }.generate(arrivals(load, lab), streams)
             }
-            Self::Mixed { requests } => Mixed { requests, ..lab.mixed }.generate(arrivals(load), streams),
+            Self::Chat { requests } => Chat { requests, ..lab.chat }.generate(arrivals(load, lab), streams),
+            Self::SharedSystem { requests } => {
+                SharedSystem { requests, ..lab.shared_system }.generate(arrivals(load, lab), streams)
+            }
+            Self::Mixed { requests } => Mixed { requests, ..lab.mixed }.generate(arrivals(load, lab), streams),
             Self::Trace(ref trace) => match load {
                 Load::Concurrency(concurrency) => trace.as_ref().clone().paced(Pacing::Closed { concurrency }),
                 Load::Trace { speedup } => trace.as_ref().clone().sped_up(speedup),
@@ -204,9 +209,10 @@ impl Source {
     }
 }
 
-fn arrivals(load: Load) -> Arrivals {
+fn arrivals(load: Load, lab: &Lab) -> Arrivals {
     match load {
-        Load::Rate(rate) => Arrivals::Poisson { rate },
+        Load::Rate(rate) if lab.burstiness == POISSON => Arrivals::Poisson { rate },
+        Load::Rate(rate) => Arrivals::Renewal { rate, burstiness: lab.burstiness },
         Load::Concurrency(concurrency) => Arrivals::Closed { concurrency },
         Load::Trace { .. } => unreachable!("a generated workload has a rate or a concurrency"),
     }

@@ -32,6 +32,7 @@ impl Lab {
             l1,
             l2,
             router,
+            burstiness: _,
             docqa: _,
             chat: _,
             shared_system: _,

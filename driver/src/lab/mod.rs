@@ -70,6 +70,8 @@ pub struct Lab {
     pub l2: L2Lab,
     /// How workers are chosen, and what is known of them.
     pub router: RouterLab,
+    /// Of generated arrivals: standard deviation over mean of their gaps.
+    pub burstiness: f64,
     /// The workload `docqa`.
     pub docqa: DocumentQa,
     /// The workload `chat`.
@@ -104,6 +106,7 @@ impl Default for Lab {
             l1: L1Lab::default(),
             l2: L2Lab::default(),
             router: RouterLab::default(),
+            burstiness: 1.0,
             docqa: workloads::DOCQA,
             chat: workloads::CHAT,
             shared_system: workloads::SHARED_SYSTEM,

@@ -12,6 +12,13 @@ pub enum Arrivals {
         /// Requests per second.
         rate: f64,
     },
+    /// So many per second on average, with independent gaps that vary as said: the gamma distribution, or none at all.
+    Renewal {
+        /// Requests per second.
+        rate: f64,
+        /// Standard deviation over mean of the gaps: 0 for a metronome, 1 for a Poisson process, more for bursts.
+        burstiness: f64,
+    },
     /// So many at once; the next when an answer is complete.
     Closed {
         /// How many.
@@ -24,7 +31,7 @@ impl Arrivals {
     #[must_use]
     pub const fn pacing(self) -> Pacing {
         match self {
-            Self::Poisson { .. } => Pacing::Open,
+            Self::Poisson { .. } | Self::Renewal { .. } => Pacing::Open,
             Self::Closed { concurrency } => Pacing::Closed { concurrency },
         }
     }
@@ -46,9 +53,17 @@ pub(super) struct Times {
 impl Times {
     /// The next one, never before the last.
     pub(super) fn draw(&mut self) -> Time {
-        if let Arrivals::Poisson { rate } = self.arrivals {
-            self.at = later(self.at, Span::from_secs_f64(self.gaps.exponential(1.0 / rate)));
-        }
+        let gap = match self.arrivals {
+            Arrivals::Poisson { rate } => self.gaps.exponential(1.0 / rate),
+            Arrivals::Renewal { rate, burstiness } if burstiness > 0.0 => {
+                // A gamma distribution of shape k has a deviation of 1 / sqrt k of its mean.
+                let shape = 1.0 / (burstiness * burstiness);
+                self.gaps.gamma(shape) / (shape * rate)
+            }
+            Arrivals::Renewal { rate, .. } => 1.0 / rate,
+            Arrivals::Closed { .. } => return self.at,
+        };
+        self.at = later(self.at, Span::from_secs_f64(gap));
         self.at
     }
 }

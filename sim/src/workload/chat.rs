@@ -49,7 +49,7 @@ impl Chat {
         for turn in 0..u64::from(self.requests) {
             let at = times.draw();
             let user = match arrivals {
-                Arrivals::Poisson { .. } => crowd.draw(at),
+                Arrivals::Poisson { .. } | Arrivals::Renewal { .. } => crowd.draw(at),
                 Arrivals::Closed { .. } => turn % u64::from(self.users.max(1)),
             };
             if conversations.len() as u64 <= user {

@@ -5,6 +5,7 @@ use driver::lab::Lab;
 use driver::lab::settings::SETTINGS;
 
 const WORKLOADS: &[Edges] = &[
+    ("arrivals.burstiness", &["0", "0.5", "10"], &[("-1", "negative"), ("11", "lies outside 0")]),
     ("docqa.documents", &["1", "4294967295"], &[("0", "lies outside 1")]),
     (
         "docqa.skew",
@@ -37,7 +38,7 @@ const WORKLOADS: &[Edges] = &[
     ("mixed.users", &["1", "1k"], &[("0", "lies outside 1")]),
 ];
 
-const SECTIONS: &[&str] = &["docqa", "chat", "shared_system", "mixed"];
+const SECTIONS: &[&str] = &["arrivals", "docqa", "chat", "shared_system", "mixed"];
 
 #[test]
 fn settings_of_the_workloads_at_their_edges() {

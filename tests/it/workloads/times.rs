@@ -87,3 +87,24 @@ fn users_who_never_send_take_no_memory() {
     let users: BTreeMap<_, _> = workload.requests().iter().map(|request| (request.session, ())).collect();
     assert_eq!(users.len(), 300, "among so many nobody comes round");
 }
+
+/// Gaps have the mean and the deviation that was asked for; a metronome has none; and at 1 it is the Poisson process itself.
+#[test]
+fn arrivals_are_as_bursty_as_they_are_said_to_be() {
+    let count = 60_000;
+    let docqa = DocumentQa { requests: count, documents: 1, ..driver::lab::Lab::default().docqa };
+    for burstiness in [0.0, 0.3, 1.0, 2.0, 4.0] {
+        let workload = docqa.generate(Arrivals::Renewal { rate: 8.0, burstiness }, Streams::new(3));
+        let told = sim::workload::description::Description::of(&workload);
+        let rate = f64::from(count - 1) / told.span.expect("it is open").as_secs_f64();
+        // The mean of n gaps is off by burstiness / sqrt n; of the deviation the fourth moment decides: its excess is 6 b^2.
+        let root = f64::from(count).sqrt();
+        assert!((rate / 8.0 - 1.0).abs() < 3.0 * burstiness / root + 1e-6, "{burstiness}: {rate}/s");
+        let error = ((2.0 + 6.0 * burstiness * burstiness) / 4.0).sqrt() / root;
+        let measured = told.burstiness.expect("there are gaps");
+        assert!((measured - burstiness).abs() < 3.5 * burstiness * error + 1e-6, "{measured}, not {burstiness}");
+    }
+    let chat =
+        Chat { requests: 500, ..CHAT }.generate(Arrivals::Renewal { rate: 8.0, burstiness: 0.0 }, Streams::new(3));
+    assert!(chat.requests().is_sorted_by_key(|request| request.at), "users take part as ever");
+}
