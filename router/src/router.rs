@@ -31,7 +31,9 @@ pub(crate) struct Asked<'a> {
     /// What requests in flight have reserved, as far as was heard.
     pub(crate) loads: &'a Reservations,
     pub(crate) now: Time,
-    /// How long signals take: the longest of what the latest of each worker took.
+    /// How long the latest signal of each worker took.
+    pub(crate) lags: &'a [Span],
+    /// The longest of those of workers that are available.
     pub(crate) lag: Span,
 }
 
@@ -198,8 +200,9 @@ impl Router {
         if let Some(before) = self.loads.worker(request.request) {
             self.served(before, request.request, now);
         }
-        let lag = self.lags.iter().copied().max().unwrap_or_default();
-        let asked = Asked { request, available: &self.available, loads: &self.loads, now, lag };
+        let lag = self.available.iter().map(|worker| self.lags[worker.index()]).max().unwrap_or_default();
+        let lags = self.lags.as_slice();
+        let asked = Asked { request, available: &self.available, loads: &self.loads, now, lags, lag };
         let mut decision = self.rule.choose(&asked);
         if self.counts_load || self.listens_to_cache() {
             decision.date(&self.heard, now);

@@ -80,6 +80,7 @@ fn what_is_no_promise_is_told() {
         ("", "is no promise such as p90_ttft<2s"),
         ("ttft<2s", "is no promise such as p90_ttft<2s"),
         ("p90_ttft>2s", "is no promise"),
+        ("p90_ttft<=2s", "a bound is to be stayed below; write <"),
         ("p9_ttft<2s", "there is p50, p90, p95, p99, p100; did you mean \"p90\"?"),
         ("p90_tftt<2s", "there is ttft, tpot, e2el; did you mean \"ttft\"?"),
         ("p90_ttft<2", "needs a unit"),

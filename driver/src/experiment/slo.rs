@@ -107,6 +107,9 @@ impl Slo {
     fn term(text: &str) -> Result<Term, String> {
         let form = || format!("\"{text}\" is no promise such as p90_ttft<2s");
         let (what, bound) = text.split_once('<').ok_or_else(form)?;
+        if bound.starts_with('=') {
+            return Err(format!("{text}: a bound is to be stayed below; write <"));
+        }
         let (part, metric) = what.trim().split_once('_').ok_or_else(form)?;
         let known = PARTS.map(|(name, _)| name);
         let part = PARTS
@@ -118,8 +121,7 @@ impl Slo {
             .iter()
             .find(|(name, _)| *name == metric)
             .ok_or_else(|| format!("{text}: there is {}{}", known.join(", "), suggest::clause(metric, known)))?;
-        let bound =
-            units::span(bound.trim_start_matches('=').trim()).map_err(|problem| format!("{text}: {problem}"))?;
+        let bound = units::span(bound.trim()).map_err(|problem| format!("{text}: {problem}"))?;
         Ok(Term { text: text.to_owned(), part: part.1, metric: metric.1, bound })
     }
 

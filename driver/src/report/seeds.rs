@@ -122,6 +122,11 @@ pub fn text(outcomes: &[Outcome]) -> String {
         table.add_row(what.iter().map(|(_, values)| Cell::new(&values[index])).chain(cells.map(right)));
     }
     let seeds = groups[0].runs.len();
+    let constant = groups.iter().all(|group| group.mean(&FIGURES[0]).is_some_and(|mean| mean.half_width == 0.0));
+    if constant {
+        return "\nSeeds change nothing in these runs: each was made several times, which tells nothing of chance.\n"
+            .to_owned();
+    }
     let mut text = format!("\nMeans of {seeds} seeds; ±: half of the 95 % interval of the mean\n{}", finished(table));
     for family in families(&groups) {
         let name = family_name(&family, &groups);
@@ -234,7 +239,8 @@ fn compared(family: &[&Group<'_>]) -> Vec<Comparison> {
                 high: difference + half,
             }
         };
-        Some(others.map(against).collect())
+        // Where seeds change nothing, one run was made several times, and nothing is known of chance.
+        Some(others.map(against).filter(|one| one.low < one.high).collect())
     };
     COMPARED.iter().filter_map(of).flatten().collect()
 }

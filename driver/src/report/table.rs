@@ -40,7 +40,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
     }
     if shown.slo {
         text.push_str(
-            "SLO: kept where so many of all requests were below each bound; good: below every bound, each by itself.\n",
+            "SLO: kept where so many of all requests were below each bound (P50, P90, P99 here are interpolated, of those\ncompleted); good: below every bound, each by itself.\n",
         );
     }
     if shown.regret {

@@ -59,6 +59,9 @@ impl Backlog {
         if let Some(gone) = queue.waiting.remove(place) {
             queue.work -= u128::from(gone.work.0);
         }
+        if place > 0 {
+            return;
+        }
         // The engine turned to the next one then, or when that came.
         let next = queue.waiting.front().map_or(at, |next| at.max(next.sent));
         queue.since = queue.since.max(next);
@@ -90,6 +93,7 @@ impl Queue {
         }
         left = left.saturating_sub(u128::from(now.0.saturating_sub(at.0)));
         // The last ones are those who still wait.
+        let overdue = self.waiting.front().is_some_and(|first| done == first.work);
         let (mut last, mut waiting) = (0_u128, 0);
         for queued in self.waiting.iter().rev() {
             if last >= left {
@@ -98,7 +102,8 @@ impl Queue {
             last += u128::from(queued.work.0);
             waiting += 1;
         }
-        Left { work: span(left), waiting }
+        // Of the first it is known that it took longer than expected, and of nothing that it is done.
+        Left { work: span(left), waiting: waiting.max(u32::from(overdue)) }
     }
 }
 

@@ -118,7 +118,7 @@ impl Predicted {
         let free = forecast.capacity.saturating_sub(self.knowledge.held(worker));
         let displaced = Tokens(u32::try_from(u64::from(new.0).saturating_sub(free)).unwrap_or(u32::MAX));
         // Who comes while a pass runs waits for its end: half of one, on average.
-        let left = self.backlog.left(worker, asked.now, asked.lag);
+        let left = self.backlog.left(worker, asked.now, asked.lags[worker.index()]);
         let running = load.requests > load.prefilling || left.waiting > 0;
         let pass = forecast.least + forecast.per_context_token * decoding;
         let pass = if running { Span(pass.0 / 2) } else { Span::ZERO };
@@ -180,7 +180,7 @@ impl Choose for Predicted {
         let (chain, now) = (asked.request.chain, asked.now);
         self.knowledge.look(chain, now, asked.lag);
         // Thousandths of those who wait at an average worker.
-        let waiting = |worker| u64::from(self.backlog.left(worker, now, asked.lag).waiting);
+        let waiting = |worker| u64::from(self.backlog.left(worker, now, asked.lags[worker.index()]).waiting);
         let others = (0..asked.loads.loads().len() as u16).map(WorkerId).map(waiting).sum::<u64>()
             * u64::from(self.externality)
             / u64::from(asked.available.count());

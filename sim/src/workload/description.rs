@@ -46,18 +46,24 @@ impl Description {
     pub fn of(workload: &Workload) -> Self {
         let requests = workload.requests();
         let mut builder = ChainBuilder::new();
-        let (mut known, mut count): (KeyMap<()>, KeyMap<u32>) = (KeyMap::default(), KeyMap::default());
+        let (mut known, mut count): (KeyMap<Tokens>, KeyMap<u32>) = (KeyMap::default(), KeyMap::default());
         let mut reusable_tokens = 0;
         for request in requests {
             workload.chain(request, &mut builder);
             let pieces = builder.pieces();
-            let prompt = &pieces[..pieces.partition_point(|piece| piece.end <= request.prompt)];
-            let found = prompt.iter().take_while(|piece| known.contains_key(&piece.key.0)).last();
-            reusable_tokens += found.map_or(0, |piece| u64::from(piece.end.0));
-            for piece in prompt {
-                *count.entry(piece.key.0).or_default() += 1;
+            let (mut whole, mut before) = (true, Tokens::ZERO);
+            for piece in pieces {
+                let length = piece.end - before;
+                let longest = known.entry(piece.key.0).or_default();
+                if piece.end <= request.prompt {
+                    *count.entry(piece.key.0).or_default() += 1;
+                    // A piece may have been cut short before, where its prompt ended.
+                    reusable_tokens += if whole { u64::from((*longest).min(length).0) } else { 0 };
+                    whole &= *longest >= length;
+                }
+                *longest = (*longest).max(length);
+                before = piece.end;
             }
-            known.extend(pieces.iter().map(|piece| (piece.key.0, ())));
         }
         let mut shared = [0; GROUPS.len()];
         for request in requests {
