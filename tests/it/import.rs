@@ -165,9 +165,38 @@ fn an_engine_s_own_log() {
     assert_eq!((trace.counted, trace.limited), (2, 2));
     assert_eq!((&told[0]["hash_ids"][1], &told[0]["input_length"]), (&told[1]["hash_ids"][1], &5.into()));
     assert_ne!(told[0]["hash_ids"][2], told[1]["hash_ids"][2]);
-    let new = "(APIServer pid=9) INFO 02-13 11:33:33 [logger.py:49] Received request chatcmpl-x: params: SamplingParams(n=1, max_tokens=100, min_tokens=0), lora_request: None.\n(APIServer pid=9) DEBUG 02-13 11:33:33 [logger.py:60] Request chatcmpl-x details: prompt: 'a', prompt_token_ids: [7, 8, 9], prompt_embeds shape: None.\n(APIServer pid=9) INFO 02-13 11:33:39 [logger.py:90] Generated response chatcmpl-x (streaming complete): output: 'b c', output_token_ids: [3, 4], finish_reason: stop\n";
-    let told = lines(&imported(new, 2));
-    assert_eq!((&told[0]["input_length"], &told[0]["output_length"]), (&3.into(), &2.into()));
+    // As it is logged since 0.11: details first, then the request, the parts of a stream, and its end without tokens.
+    let line = |level: &str, what: &str| format!("(APIServer pid=9) {level} 02-13 11:33:33 [logger.py:49] {what}\n");
+    let prompt = "'what is prompt_token_ids: [5] and max_tokens=3, Received request y: ?'";
+    let new = line(
+        "DEBUG",
+        &format!(
+            "Request chatcmpl-x details: prompt: {prompt}, prompt_token_ids: [7, 8, 9], prompt_embeds shape: None."
+        ),
+    ) + &line(
+        "INFO",
+        "Received request chatcmpl-x: params: SamplingParams(n=1, max_tokens=100, min_tokens=0), lora_request: None.",
+    ) + &line(
+        "INFO",
+        "Generated response chatcmpl-x (streaming delta): output: 'b', output_token_ids: [3], finish_reason: None",
+    ) + &line(
+        "INFO",
+        "Generated response chatcmpl-x (streaming delta): output: ' c', output_token_ids: [4, 5], finish_reason: None",
+    ) + &line(
+        "INFO",
+        "Generated response chatcmpl-x (streaming complete): output: 'b c', output_token_ids: None, finish_reason: stop",
+    );
+    let trace = imported(&new, 2);
+    let told = lines(&trace);
+    assert_eq!((trace.requests, &told[0]["input_length"], &told[0]["output_length"]), (1, &3.into(), &3.into()));
+    let whole = line(
+        "INFO",
+        "Received request z: prompt: 'max_tokens=9 prompt_token_ids: [1], ', params: SamplingParams(n=1, max_tokens=4), prompt_token_ids: [1, 2, 3, 4], lora_request: None.",
+    ) + &line("INFO", "Generated response z: output: 'b c', output_token_ids: [3, 4], finish_reason: stop");
+    let told = lines(&imported(&whole, 2));
+    assert_eq!((&told[0]["input_length"], &told[0]["output_length"]), (&4.into(), &2.into()));
+    let new =
+        line("INFO", "Received request chatcmpl-x: params: SamplingParams(n=1, max_tokens=100), lora_request: None.");
     let bare: String = new.lines().take(1).collect();
     let problem = read(&bare, None, None).expect_err("it names no prompt").to_string();
     assert!(
@@ -196,9 +225,121 @@ fn what_a_log_does_not_tell_is_estimated_and_said() {
     // Blocks of 20 characters: two whole ones are the same, and what is left of the second prompt is not.
     assert_eq!(told[0]["hash_ids"].as_array().unwrap()[..2], told[1]["hash_ids"].as_array().unwrap()[..2]);
     assert_eq!(told[1]["hash_ids"].as_array().unwrap().len(), 3);
+    assert_eq!((trace.estimated, trace.unseen), (0, 0));
+    let streamed = "data: {\"choices\": [{\"delta\": {\"content\": \"a\"}}]}\n\ndata: {\"choices\": [], \"usage\": {\"prompt_tokens\": 77, \"completion_tokens\": 5}}\n\n";
+    let told = lines(&imported(&line(1, &"x".repeat(300), json!({"response": streamed})), 64));
+    assert_eq!((&told[0]["input_length"], &told[0]["output_length"]), (&77.into(), &5.into()));
+    let plain = imported(&line(1, "x", json!({"response": format!("Here is the data: {}", "word ".repeat(400))})), 64);
+    assert!(lines(&plain)[0]["output_length"].as_u64() > Some(400) && plain.estimated == 1);
+    let generated = imported(&line(1, "x", json!({"response": [{"generated_text": "y".repeat(80)}]})), 64);
+    assert_eq!(lines(&generated)[0]["output_length"], 20);
     let nothing =
         write(read(&line(1, "x", json!({})), None, None).unwrap(), &settings(4)).expect_err("no length at all");
     assert!(nothing.to_string().contains("log the responses, too"), "{nothing}");
+}
+
+/// What a log does not show is nobody's; what looks longer than it is does not change how others are cut.
+#[test]
+fn nothing_is_shared_that_was_not_seen() {
+    let line = |at: usize, prompt: &str, tokens: u32| {
+        let usage = json!({"prompt_tokens": tokens, "completion_tokens": 3});
+        format!("{}\n", json!({"timestamp": at, "prompt": prompt, "usage": usage}))
+    };
+    let redacted: String = (0..10).map(|at| line(at, "[REDACTED]", 1000)).collect();
+    let trace = imported(&redacted, 64);
+    assert_eq!((trace.unseen, Description::of(&workload(&trace)).ceiling().map(|it| it < 0.07)), (10, Some(true)));
+    // Two texts that differ at their ends, in a language of more characters a token than most of the log.
+    let (same, dense) = ("word ".repeat(400), "\u{4e2d}".repeat(400));
+    let texts = [same.clone() + "alpha", same + "omega", dense.clone(), dense.clone(), dense];
+    let mixed: String = texts.iter().enumerate().map(|(at, text)| line(at, text, 400)).collect();
+    let told = lines(&imported(&mixed, 64));
+    assert_ne!(told[0]["hash_ids"], told[1]["hash_ids"], "what is left of them is told apart");
+    // One image among many texts.
+    let chat = |at: usize, content: Value, tokens: u32| {
+        let messages = json!([{"role": "system", "content": "s".repeat(2000)}, {"role": "user", "content": content}]);
+        format!(
+            "{}\n",
+            json!({"timestamp": at, "messages": messages, "usage": {"prompt_tokens": tokens, "completion_tokens": 3}})
+        )
+    };
+    let image = json!([{"type": "image_url", "image_url": {"url": "A".repeat(200_000)}}]);
+    let log: String =
+        (0..9).map(|at| chat(at, json!(format!("question {at}")), 505)).chain([chat(9, image, 900)]).collect();
+    let ceiling = Description::of(&workload(&imported(&log, 64))).ceiling().expect("there are prompts");
+    assert!(ceiling > 0.7, "{ceiling}");
+}
+
+/// A word that is in every field of every kind of line is nowhere in what is written or said.
+#[test]
+fn no_word_of_a_log_gets_out() {
+    let canary = "alice@example.com";
+    let folder = Folder::new("canary");
+    let seeds = [openai(), sagemaker("JSON")];
+    let mut said_of: Vec<String> = Vec::new();
+    for field in [
+        "timestamp",
+        "request",
+        "response",
+        "messages",
+        "prompt",
+        "usage",
+        "date",
+        "created",
+        "inferenceTime",
+        "data",
+        "user",
+    ] {
+        for (index, seed) in seeds.iter().enumerate() {
+            let line: Value = serde_json::from_str(seed.lines().next().unwrap_or_default()).expect("it is JSON");
+            let mut line = line;
+            for place in ["", "/request", "/response", "/eventMetadata", "/captureData/endpointInput"] {
+                if let Some(Value::Object(object)) = line.pointer_mut(place) {
+                    object.insert(field.to_owned(), json!(canary));
+                }
+            }
+            let log = folder.file("log", &format!("{line}\n"));
+            let out = folder.path(&format!("{field}-{index}"));
+            let Some(mut command) = podlab() else { return };
+            let output = command.args(["trace", "import"]).arg(&log).arg("--out").arg(&out).output().expect("it runs");
+            let (stdout, stderr, _) = said(&output);
+            said_of.push(stdout + &stderr + &std::fs::read_to_string(&out).unwrap_or_default());
+        }
+    }
+    let leaks: Vec<_> = said_of.iter().filter(|said| said.contains("alice") || said.contains("Zanzibar")).collect();
+    assert!(leaks.is_empty(), "{leaks:?}");
+    assert!(
+        said_of.iter().any(|said| said.contains("is no time")) && said_of.iter().any(|said| said.contains("hash_ids"))
+    );
+}
+
+/// What cannot be simulated is not written, and can be tried again.
+#[test]
+fn a_trace_is_written_when_it_can_be_read() {
+    let folder = Folder::new("unreadable");
+    let out = folder.path("trace.jsonl");
+    let line = |at: Value, tokens: u64| {
+        format!(
+            "{}\n",
+            json!({"timestamp": at, "created": 5, "prompt": "x", "usage": {"prompt_tokens": tokens, "completion_tokens": 1}})
+        )
+    };
+    for (log, words) in [
+        (line(json!(0), 5) + &line(json!(1_764_230_400), 5), "the log spans 20419 days, and a trace 100 at most"),
+        (line(json!("inf"), 5), "timestamp is no time"),
+        (line(json!(1), 4_294_967_295), "usage counts 4294967295 tokens"),
+    ] {
+        let file = folder.file("log", &log);
+        let Some(mut command) = podlab() else { return };
+        let output = command.args(["trace", "import"]).arg(&file).arg("--out").arg(&out).output().expect("it runs");
+        let (_, stderr, status) = said(&output);
+        assert!(status == 3 && stderr.contains(words), "{stderr}");
+        assert!(!out.exists());
+    }
+    assert_eq!(
+        read(&line(Value::Null, 5), None, None).map(|seen| seen[0].at),
+        Ok(5.0),
+        "created tells it where timestamp is null"
+    );
 }
 
 #[test]
@@ -209,7 +350,7 @@ fn broken_logs_name_the_place_and_the_remedy() {
         ("hello\n", "name it by --format"),
         ("{\"timestamp\": 1}\n", "line 1: no messages, prompt or inputs"),
         ("{\"prompt\": \"a\"}\n", "line 1: no field tells when the request came; podlab looks for timestamp, "),
-        ("{\"timestamp\": \"noon\", \"prompt\": \"a\"}\n", "line 1: timestamp \"noon\" is no time: seconds or"),
+        ("{\"timestamp\": \"noon\", \"prompt\": \"a\"}\n", "line 1: timestamp is no time: seconds, or"),
         ("{\"timestamp\": 1, \"prompt\": [\"a\", \"b\"]}\n", "line 1: prompt holds several prompts"),
         ("{\"timestamp\": 1, \"prompt\": \"a\"\n", "line 1: the line is cut off"),
         ("{\"timestamp\": 1, \"prompt\": a}\n", "line 1: column 28: expected value"),
@@ -246,6 +387,8 @@ fn from_the_command_line() {
     let Some((_, missing, status)) = run(&["/nowhere", "--out", &other]) else { return };
     assert!(status == 3 && missing.contains("/nowhere: cannot be read"), "{missing}");
     assert_eq!(folder.names().len(), 2, "nothing half-written is left: {:?}", folder.names());
+    let Some((_, empty, status)) = run(&[&log, "--out", &other, "--salt", ""]) else { return };
+    assert!(status == 2 && empty.contains("--salt is empty"), "{empty}");
     // Without a salt nobody can ask for it again.
     let names: Vec<Value> = ["a", "b"]
         .into_iter()

@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-/// Of all logs together.
+/// Of each log.
 const MOST_BYTES: u64 = 4 << 30;
 
 pub(super) fn run(command: &TraceCommand) -> Result<(), Failure> {
@@ -28,12 +28,13 @@ pub(super) fn run(command: &TraceCommand) -> Result<(), Failure> {
     }
     let settings = Settings { salt: salt(args)?, block: args.block };
     let imported = write(seen, &settings).map_err(|error| Failure::Invalid(error.to_string()))?;
+    let name = args.out.display();
+    // What could not be simulated is not written.
+    let workload = mooncake::parse(&imported.text).map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
     publish(&args.out, &imported.text)?;
     for odd in odd(&imported) {
         warn(&format!("warning: {odd}"));
     }
-    let name = args.out.display();
-    let workload = mooncake::parse(&imported.text).map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
     let trace = format!("trace:{name}");
     let text = describe::text(&trace, &Description::of(&workload));
     print(&format!("{text}\nNo text is in it. Next: podlab simulate ENDPOINT.yaml --workload {trace} --strategy all\n"))
@@ -51,6 +52,11 @@ fn log(file: &Path, format: Option<Format>, session: Option<&str>) -> Result<Vec
 
 fn salt(args: &ImportArgs) -> Result<Vec<u8>, Failure> {
     if let Some(salt) = &args.salt {
+        if salt.is_empty() {
+            return Err(Failure::Usage(
+                "--salt is empty, so that anybody could ask who wrote what; leave it away for a random one".to_owned(),
+            ));
+        }
         return Ok(salt.as_bytes().to_vec());
     }
     let mut salt = vec![0; 32];
@@ -61,12 +67,20 @@ fn salt(args: &ImportArgs) -> Result<Vec<u8>, Failure> {
 
 /// What the log did not say.
 fn odd(imported: &Imported) -> Vec<String> {
-    let Imported { requests, counted, limited, guessed, chars_per_token, .. } = imported;
+    let Imported { requests, counted, estimated, unseen, limited, guessed, chars_per_token, .. } = imported;
     let mut odd = Vec::new();
     if counted < requests {
         odd.push(format!(
             "{} of {requests} prompts are as long as {chars_per_token:.2} characters a token make them: their usage was not logged",
             requests - counted
+        ));
+    }
+    if *unseen > 0 {
+        odd.push(format!("{unseen} of {requests} prompts have far more tokens than their text: what is not in the log counts as shared with nobody"));
+    }
+    if *estimated > 0 {
+        odd.push(format!(
+            "{estimated} of {requests} replies are as long as their text makes them: their usage was not logged"
         ));
     }
     if *limited > 0 {

@@ -1,6 +1,7 @@
 //! What a prompt or a reply is, as far as a log tells.
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// Text, or the tokens themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +72,15 @@ pub(super) fn words(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {
-            parts.iter().map(|part| part["text"].as_str().map_or_else(|| part.to_string(), str::to_owned)).collect()
+            parts.iter().map(|part| part["text"].as_str().map_or_else(|| digest(part), str::to_owned)).collect()
         }
         Value::Null => String::new(),
         other => other.to_string(),
     }
+}
+
+/// What stands for an image or the like, which may take megabytes as text and few tokens.
+fn digest(part: &Value) -> String {
+    let hash = Sha256::digest(part.to_string());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

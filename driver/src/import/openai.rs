@@ -8,6 +8,8 @@ use serde_json::Value;
 /// Where a line may keep the request's body, and the response's.
 const REQUESTS: [&str; 5] = ["request", "request_body", "body", "input", "kwargs"];
 const RESPONSES: [&str; 4] = ["response", "response_body", "output", "completion"];
+/// Of a prompt or a reply: no model takes more, and a trace has a number for each block.
+const MOST_TOKENS: u32 = 16_000_000;
 /// Fields that name a session.
 const SESSIONS: [&str; 6] = ["session_id", "conversation_id", "session", "thread_id", "user_id", "user"];
 
@@ -57,49 +59,64 @@ pub(super) fn seen(
             .ok_or("prompt holds several prompts, which are as many requests: write a line for each")?,
         _ => return Err("no messages, prompt or inputs: not an OpenAI-style request".to_owned()),
     };
-    let usage =
-        [response, Some(line)].into_iter().flatten().find_map(|value| value.get("usage").filter(|it| it.is_object()));
-    let count = |names: [&str; 2]| {
+    let events: Vec<Value> = response.map(streamed).unwrap_or_default();
+    let mut places = response.into_iter().chain(events.iter().rev()).chain([line]);
+    let usage = places.find_map(|value| value.get("usage").filter(|usage| usage.is_object()));
+    let count = |names: [&str; 2]| -> Result<Option<u32>, String> {
         let found = usage.and_then(|usage| names.iter().find_map(|name| usage[*name].as_u64()));
-        found.and_then(|count| u32::try_from(count).ok())
+        let counted = |count: u64| u32::try_from(count).ok().filter(|count| *count <= MOST_TOKENS);
+        found
+            .map(|count| counted(count).ok_or_else(|| format!("usage counts {count} tokens: {MOST_TOKENS} at most")))
+            .transpose()
     };
     let most = ["max_tokens", "max_completion_tokens", "max_new_tokens"];
     let most = most.iter().find_map(|name| request[*name].as_u64().or_else(|| request["parameters"][*name].as_u64()));
     Ok(Some(Seen {
         at,
         prompt,
-        input: count(["prompt_tokens", "input_tokens"]),
-        output: count(["completion_tokens", "output_tokens"]),
-        reply: response.and_then(reply),
+        input: count(["prompt_tokens", "input_tokens"])?,
+        output: count(["completion_tokens", "output_tokens"])?,
+        reply: response.and_then(|response| reply(response, &events)),
         most: most.and_then(|most| u32::try_from(most).ok()),
         session: whose(&[line, request], session),
     }))
 }
 
 /// The reply's text: of choices, of a stream of events, or plain.
-fn reply(response: &Value) -> Option<Content> {
-    if let Value::String(text) = response {
-        let text = if text.contains("data:") { streamed(text) } else { text.clone() };
-        return Some(Content::Text(text));
+fn reply(response: &Value, events: &[Value]) -> Option<Content> {
+    if !events.is_empty() {
+        return Some(Content::Text(events.iter().map(piece).collect()));
     }
-    let choice = response.get("choices").and_then(|choices| choices.get(0));
-    let text = match choice {
-        Some(choice) => match choice.get("message") {
-            Some(message) => words(&message["content"]) + &words(&message["tool_calls"]),
+    let response = if let Value::Array(several) = response { several.first()? } else { response };
+    let text = match (response, response.get("choices").and_then(|choices| choices.get(0))) {
+        (Value::String(text), _) => text.clone(),
+        (_, Some(choice)) => match choice.get("message") {
+            Some(message) => {
+                words(&message["reasoning_content"]) + &words(&message["content"]) + &words(&message["tool_calls"])
+            }
             None => words(&choice["text"]),
         },
-        None => {
+        _ => {
             words(response.get("generated_text").or_else(|| response.get("text")).or_else(|| response.get("content"))?)
         }
     };
     Some(Content::Text(text))
 }
 
-/// The text of a reply that was streamed as events.
-fn streamed(events: &str) -> String {
-    let data = events.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim);
-    let values = data.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-    values.map(|value| words(&value["choices"][0]["delta"]["content"]) + &words(&value["choices"][0]["text"])).collect()
+/// What one event adds to a reply.
+fn piece(event: &Value) -> String {
+    let choice = &event["choices"][0];
+    let delta = &choice["delta"];
+    let calls = delta["tool_calls"].as_array().into_iter().flatten();
+    let arguments: String = calls.map(|call| words(&call["function"]["arguments"])).collect();
+    words(&delta["reasoning_content"]) + &words(&delta["content"]) + &arguments + &words(&choice["text"])
+}
+
+/// The events of a reply that was streamed: lines that begin with `data:`; of anything else none.
+fn streamed(response: &Value) -> Vec<Value> {
+    let lines = response.as_str().into_iter().flat_map(str::lines);
+    let data = lines.filter_map(|line| line.strip_prefix("data:")).map(str::trim);
+    data.filter_map(|data| serde_json::from_str(data).ok()).filter(Value::is_object).collect()
 }
 
 fn whose(values: &[&Value], session: Option<&str>) -> Option<String> {

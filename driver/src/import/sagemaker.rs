@@ -12,7 +12,7 @@ pub(super) fn request(line: &Value, session: Option<&str>) -> Result<Option<Seen
         "captureData holds no endpointInput: turn on capture of input (CaptureOptions: Input, and Output for the replies' lengths)",
     )?;
     let when = line["eventMetadata"].get("inferenceTime").ok_or("no eventMetadata.inferenceTime tells when it came")?;
-    let at = time::moment(when).ok_or_else(|| format!("eventMetadata.inferenceTime {when} is no time"))?;
+    let at = time::moment(when).ok_or_else(|| format!("eventMetadata.inferenceTime is no time: {}", time::ALLOWED))?;
     let request = data(input)?;
     let request: Value = serde_json::from_str(&request)
         .map_err(|_| "endpointInput.data is no JSON: not an OpenAI-style request".to_owned())?;

@@ -17,18 +17,19 @@ const FIELDS: [&str; 11] = [
     "created",
 ];
 
-/// When a request came, in seconds, by the first of the usual fields.
+/// When a request came, by the first of the usual fields. What they hold is nobody else's business.
 ///
 /// # Errors
-/// Where there is none, or it is no time.
+/// Where that is no time.
 pub(super) fn of(value: &Value) -> Result<Option<f64>, String> {
-    let Some((field, value)) = FIELDS.iter().find_map(|field| Some((*field, value.get(*field)?))) else {
-        return Ok(None);
-    };
-    moment(value).map(Some).ok_or_else(|| {
-        format!("{field} {value} is no time: seconds or milliseconds since some moment, or a date such as 2026-11-27T10:00:00Z")
-    })
+    let found = FIELDS.iter().find_map(|field| Some((*field, value.get(*field).filter(|value| !value.is_null())?)));
+    let Some((field, value)) = found else { return Ok(None) };
+    moment(value).map(Some).ok_or_else(|| format!("{field} is no time: {ALLOWED}"))
 }
+
+/// What a time looks like.
+pub(super) const ALLOWED: &str =
+    "seconds, or milliseconds since 1970, or a date such as 2026-11-27T10:00:00Z, is expected";
 
 /// The names of the fields, for who has none of them.
 pub(super) fn fields() -> String {
@@ -38,9 +39,9 @@ pub(super) fn fields() -> String {
 /// Seconds. Numbers of this century are told apart by their size.
 pub(super) fn moment(value: &Value) -> Option<f64> {
     match value {
-        Value::Number(number) => number.as_f64().filter(|number| *number >= 0.0).map(seconds),
+        Value::Number(number) => number.as_f64().filter(|number| number.is_finite() && *number >= 0.0).map(seconds),
         Value::String(text) => match text.trim().parse::<f64>() {
-            Ok(number) if number >= 0.0 => Some(seconds(number)),
+            Ok(number) if number.is_finite() && number >= 0.0 => Some(seconds(number)),
             _ => date(text.trim()),
         },
         _ => None,

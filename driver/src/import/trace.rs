@@ -8,6 +8,10 @@ use sha2::{Digest, Sha256};
 
 /// Characters of a token where no usage tells.
 const CHARS_PER_TOKEN: f64 = 4.0;
+/// What languages have; below it most of the text is not in the log.
+const PLAUSIBLE: std::ops::RangeInclusive<f64> = 0.3..=20.0;
+/// Seconds that a trace may span.
+const LONGEST: f64 = 100.0 * 86_400.0;
 /// Numbers that every reader of JSON keeps exactly.
 const BITS: u32 = 53;
 
@@ -29,6 +33,10 @@ pub struct Imported {
     pub requests: usize,
     /// Of those, whose prompt's tokens were counted by the log.
     pub counted: usize,
+    /// Whose reply is as long as its text makes it.
+    pub estimated: usize,
+    /// Whose prompt's text is less than half of what its tokens would be: most of it is not in the log.
+    pub unseen: usize,
     /// Whose reply's length is its limit, since nothing else tells.
     pub limited: usize,
     /// Whose reply's length is the median of the others, since not even that does.
@@ -70,15 +78,26 @@ pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, Impor
             problem: "nothing tells how long any reply was: neither usage, nor a response, nor max_tokens; log the responses, too".to_owned(),
         });
     };
+    let span = seen.last().map_or(0.0, |seen| seen.at - first);
+    if span > LONGEST {
+        return Err(ImportError {
+            line: 0,
+            problem: format!(
+                "the log spans {:.0} days, and a trace {:.0} at most: import a part of it, or see that all its times have one unit",
+                span / 86_400.0,
+                LONGEST / 86_400.0
+            ),
+        });
+    }
     let mut text = String::new();
-    for seen in &seen {
+    for (own, seen) in seen.iter().enumerate() {
         let length = seen.input.unwrap_or_else(|| tokens_of(&seen.prompt)).max(1);
         let line = Line {
             // To the microsecond: times of clocks have no more in a double.
             timestamp: ((seen.at - first) * 1e6).round() / 1e3,
             input_length: length,
             output_length: output(seen).or(seen.most).unwrap_or(median).max(1),
-            hash_ids: ids(&seen.prompt, length, chars_per_token, settings),
+            hash_ids: ids(&seen.prompt, own, length, chars_per_token, settings),
             block_size: settings.block,
             session_id: seen.session.as_ref().map(|name| number(&hash(&settings.salt, b"session", name.as_bytes()))),
         };
@@ -89,20 +108,28 @@ pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, Impor
         text,
         requests: seen.len(),
         counted: seen.iter().filter(|seen| seen.input.is_some() || matches!(seen.prompt, Content::Tokens(_))).count(),
+        estimated: seen.iter().filter(|seen| seen.output.is_none() && seen.reply.is_some()).count(),
+        unseen: seen
+            .iter()
+            .filter(|seen| seen.input.is_some_and(|tokens| tokens > 2 * tokens_of(&seen.prompt)))
+            .count(),
         limited: seen.iter().filter_map(limit).count(),
         guessed: seen.iter().filter(|seen| output(seen).or(seen.most).is_none()).count(),
         chars_per_token,
     })
 }
 
-/// Characters of a token, by the texts whose tokens were counted.
+/// Characters of a token: the median of the texts whose tokens were counted, since one of images tells nothing of the others.
 fn ratio(seen: &[Seen]) -> f64 {
     let counted = seen.iter().filter_map(|seen| match (&seen.prompt, seen.input) {
-        (Content::Text(_), Some(tokens)) => Some((seen.prompt.len() as f64, f64::from(tokens))),
+        (Content::Text(_), Some(tokens)) if tokens > 0 && !seen.prompt.is_empty() => {
+            Some(seen.prompt.len() as f64 / f64::from(tokens))
+        }
         _ => None,
     });
-    let (chars, tokens) = counted.fold((0.0, 0.0), |(chars, tokens), next| (chars + next.0, tokens + next.1));
-    if tokens > 0.0 && chars > 0.0 { chars / tokens } else { CHARS_PER_TOKEN }
+    let mut ratios: Vec<f64> = counted.filter(|ratio| PLAUSIBLE.contains(ratio)).collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().unwrap_or(CHARS_PER_TOKEN)
 }
 
 fn median(mut lengths: Vec<u32>) -> Option<u32> {
@@ -112,11 +139,12 @@ fn median(mut lengths: Vec<u32>) -> Option<u32> {
 
 /// A number for each block of the prompt, the last one perhaps not full.
 ///
-/// Text is cut every so many characters, the same for all prompts, so that what begins alike is cut alike; where a prompt has
-/// more tokens than that makes blocks, the last ones go on with its end.
-fn ids(prompt: &Content, length: u32, chars_per_token: f64, settings: &Settings) -> Vec<u64> {
+/// Text is cut every so many characters, the same for all prompts, so that what begins alike is cut alike. Where that makes more
+/// blocks than the prompt's tokens do, the last one has the rest; where it makes fewer, those behind the text are like nobody
+/// else's: what a log does not show is not shared. `own` is what tells this request from others.
+fn ids(prompt: &Content, own: usize, length: u32, chars_per_token: f64, settings: &Settings) -> Vec<u64> {
     let wanted = length.div_ceil(settings.block) as usize;
-    let blocks: Vec<Vec<u8>> = match prompt {
+    let mut blocks: Vec<Vec<u8>> = match prompt {
         Content::Text(text) => {
             let chars: Vec<char> = text.chars().collect();
             let of = ((f64::from(settings.block) * chars_per_token).round() as usize).max(1);
@@ -127,13 +155,17 @@ fn ids(prompt: &Content, length: u32, chars_per_token: f64, settings: &Settings)
             .map(|block| block.iter().flat_map(|token| token.to_le_bytes()).collect())
             .collect(),
     };
+    if blocks.len() > wanted {
+        let rest: Vec<u8> = blocks.drain(wanted - 1..).flatten().collect();
+        blocks.push(rest);
+    }
     let mut before = [0; 32];
-    let filler = Vec::new();
+    let unseen = format!("unseen {own}").into_bytes();
     let next = |block: &Vec<u8>| {
         before = hash(&settings.salt, &before, block);
         number(&before)
     };
-    blocks.iter().chain(std::iter::repeat(&filler)).take(wanted).map(next).collect()
+    blocks.iter().chain(std::iter::repeat(&unseen)).take(wanted).map(next).collect()
 }
 
 fn hash(salt: &[u8], before: &[u8], content: &[u8]) -> [u8; 32] {

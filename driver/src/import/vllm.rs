@@ -8,34 +8,43 @@ use std::collections::HashMap;
 /// What a line about a request says.
 pub(super) const RECEIVED: &str = "Received request ";
 const DETAILS: &str = " details: ";
+const PARAMETERS: &str = "params: SamplingParams(";
+const TOKENS: &str = "prompt_token_ids: [";
 const GENERATED: &str = "Generated response ";
 
 /// All requests of a log. Lines about something else are passed over.
 pub(super) fn read(text: &str) -> Result<Vec<Seen>, ImportError> {
     let mut all: Vec<Seen> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
+    // Details are logged before the request is, or after.
+    let mut details: HashMap<String, Content> = HashMap::new();
     let mut clock = Clock::default();
     for (index, line) in text.lines().enumerate() {
-        if let Some((head, rest)) = line.split_once(RECEIVED) {
+        if let Some((head, rest)) = told(line, RECEIVED) {
             let Some((id, rest)) = rest.split_once(": ") else { continue };
             let at = clock.of(head).ok_or_else(|| ImportError {
                 line: index + 1,
                 problem: "no time before \"Received request\": vLLM's lines begin with INFO 11-27 10:00:00".to_owned(),
             })?;
-            let most = after(rest, "max_tokens=").and_then(number);
-            let prompt = content(rest, ", params: SamplingParams(").unwrap_or(Content::Text(String::new()));
-            let seen = Seen { at, prompt, input: None, output: None, reply: None, most, session: None };
+            // A prompt may hold the very words: what is said behind it is said last.
+            let parameters = rest.rfind(PARAMETERS).map_or("", |place| &rest[place..]);
+            let most = after(parameters, "max_tokens=").and_then(number);
+            let prompt = details.remove(id).or_else(|| content(rest, PARAMETERS));
+            let prompt = prompt.unwrap_or(Content::Text(String::new()));
             places.insert(id.to_owned(), all.len());
-            all.push(seen);
-        } else if let Some((id, rest)) = line.split_once("Request ").and_then(|(_, rest)| rest.split_once(DETAILS)) {
-            if let (Some(place), Some(prompt)) = (places.get(id), content(rest, ", prompt_embeds")) {
-                all[*place].prompt = prompt;
+            all.push(Seen { at, prompt, input: None, output: None, reply: None, most, session: None });
+        } else if let Some((id, rest)) = told(line, "Request ").and_then(|(_, rest)| rest.split_once(DETAILS)) {
+            let Some(prompt) = content(rest, "prompt_embeds") else { continue };
+            match places.get(id) {
+                Some(place) => all[*place].prompt = prompt,
+                None => {
+                    details.insert(id.to_owned(), prompt);
+                }
             }
-        } else if let Some((_, rest)) = line.split_once(GENERATED) {
+        } else if let Some((_, rest)) = told(line, GENERATED) {
             let id = rest.split([':', ' ']).next().unwrap_or_default();
-            let tokens = after(rest, "output_token_ids: [").and_then(|rest| rest.split_once(']')).map(|(list, _)| list);
-            if let (Some(place), Some(list)) = (places.get(id), tokens.filter(|list| !list.is_empty())) {
-                all[*place].output = u32::try_from(list.split(',').count()).ok();
+            if let Some(place) = places.get(id) {
+                replied(&mut all[*place], rest);
             }
         }
     }
@@ -53,15 +62,50 @@ pub(super) fn read(text: &str) -> Result<Vec<Seen>, ImportError> {
     Ok(all)
 }
 
-/// The prompt's tokens, where they are listed, else its text as Python writes it, up to `end`.
-fn content(rest: &str, end: &str) -> Option<Content> {
-    if let Some((list, _)) = after(rest, "prompt_token_ids: [").and_then(|rest| rest.split_once(']')) {
-        let tokens: Option<Vec<u32>> = list.split(',').map(|token| token.trim().parse().ok()).collect();
-        return tokens.map(Content::Tokens);
+/// What stands before and behind `what` in a line that the logger began, and not in something that it quotes.
+fn told<'a>(line: &'a str, what: &str) -> Option<(&'a str, &'a str)> {
+    let (head, rest) = line.split_once(what)?;
+    (head.contains(".py") && !head.contains("prompt: ") && !head.contains("output: ")).then_some((head, rest))
+}
+
+/// A reply, or a part of it: of a stream the parts are counted, and the end repeats the text alone.
+fn replied(seen: &mut Seen, rest: &str) {
+    let list = rest.rfind("output_token_ids: [").and_then(|place| rest[place..].split_once('[')?.1.split_once(']'));
+    let tokens = list.map(|(list, _)| list.split(',').filter(|token| !token.trim().is_empty()).count() as u32);
+    let streaming = rest.split(':').next().is_some_and(|head| head.contains("(streaming"));
+    match tokens {
+        Some(tokens) if streaming => seen.output = Some(seen.output.unwrap_or_default() + tokens),
+        Some(tokens) => seen.output = Some(tokens),
+        None if seen.reply.is_none() => {
+            let text = after(rest, "output: ");
+            let text = text.map(|text| text.rfind(", output_token_ids").map_or(text, |end| &text[..end]));
+            seen.reply = text.map(|text| Content::Text(unquoted(text)));
+        }
+        None => {}
     }
-    let text = after(rest, "prompt: ")?;
-    let text = text.rfind(end).map_or(text, |place| &text[..place]);
-    (text != "None").then(|| Content::Text(text.trim_matches(['\'', '"']).to_owned()))
+}
+
+/// The prompt's tokens, where they are listed behind its text, else the text as Python writes it; `end` begins what follows
+/// the text.
+fn content(rest: &str, end: &str) -> Option<Content> {
+    let parameters = rest.rfind(end).unwrap_or(rest.len());
+    let text = after(rest, "prompt: ").map(|text| rest.len() - text.len());
+    // Before 0.11 tokens stand behind the parameters, since then between the text and what follows it; in a text, neither.
+    let listed = rest.rfind(TOKENS).filter(|place| *place > parameters || rest[*place..parameters].contains("], "));
+    if let Some((list, _)) = listed.and_then(|place| rest[place + TOKENS.len()..].split_once(']')) {
+        let tokens: Option<Vec<u32>> = list.split(',').map(|token| token.trim().parse().ok()).collect();
+        if let Some(tokens) = tokens {
+            return Some(Content::Tokens(tokens));
+        }
+    }
+    let text = rest.get(text?..parameters)?;
+    let text = text.rfind(", prompt_token_ids: ").map_or(text, |place| &text[..place]);
+    (text != "None").then(|| Content::Text(unquoted(text)))
+}
+
+/// Without the quotes, and the comma behind them.
+fn unquoted(text: &str) -> String {
+    text.trim_end_matches([',', ' ']).trim_matches(['\'', '"']).to_owned()
 }
 
 fn after<'a>(text: &'a str, what: &str) -> Option<&'a str> {
