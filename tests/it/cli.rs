@@ -392,6 +392,7 @@ fn what_was_asked_for_in_vain_is_told() {
         (&["--workload", "chat", "--set", "docqa.skew=1"] as &[&str], "it is of the workload docqa"),
         (&["--set", "router.load_slack=3", "--strategy", "kvaware"], "who does: prefixaware+"),
         (&["--set", "router.cache_events=false", "--strategy", "kvaware"], "who does: kvaware+, predicted-ttft"),
+        (&["--set", "arrivals.burstiness=2", "--concurrency", "3"], "it is of arrivals that --rate draws"),
         (&["--workload", &trace, "--requests", "2"], "--requests 2: the trace has 1 requests"),
     ] {
         let Some(said) = warned(arguments) else { return };
@@ -401,6 +402,7 @@ fn what_was_asked_for_in_vain_is_told() {
         &["--set", "docqa.skew=1"] as &[&str],
         &["--set", "router.load_slack=3", "--strategy", "roundrobin,prefixaware+"],
         &["--set", "router.audit=false"],
+        &["--set", "arrivals.burstiness=2", "--rate", "3"],
         &["--workload", &trace, "--requests", "1"],
     ] {
         assert_eq!(warned(arguments).as_deref(), Some(""), "{arguments:?}");

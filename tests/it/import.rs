@@ -197,6 +197,11 @@ fn an_engine_s_own_log() {
     assert_eq!((&told[0]["input_length"], &told[0]["output_length"]), (&4.into(), &2.into()));
     let new =
         line("INFO", "Received request chatcmpl-x: params: SamplingParams(n=1, max_tokens=100), lora_request: None.");
+    let text = line(
+        "INFO",
+        "Received request t: prompt: 'what is prompt_token_ids: [5], ?', params: SamplingParams(n=1, max_tokens=4), prompt_token_ids: None, lora_request: None.",
+    );
+    assert_eq!(lines(&imported(&text, 2))[0]["input_length"], 8, "of thirty-odd characters");
     let bare: String = new.lines().take(1).collect();
     let problem = read(&bare, None, None).expect_err("it names no prompt").to_string();
     assert!(

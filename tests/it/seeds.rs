@@ -52,6 +52,7 @@ fn intervals_by_hand() {
         (&one["figure"], &one["best"], &one["strategy"]),
         (&"mean_ttft_ms".into(), &"kvaware".into(), &"roundrobin".into())
     );
+    assert_eq!((&one["replicas"], &one["concurrency"], &one["cache"]), (&2.into(), &1.into(), &"l0".into()));
     close(&one["difference"], 2.0);
     close(&one["low"], 2.0 - 4.3027 / 3_f64.sqrt());
     close(&one["high"], 2.0 + 4.3027 / 3_f64.sqrt());
@@ -94,6 +95,15 @@ fn few_seeds_claim_nothing() {
     assert!(!table(&two).contains("the least with"));
     let alone = outcomes(&[(Strategy::RoundRobin, &[1.0, 1.1, 1.2])]);
     assert!(seeds::comparisons(&alone).is_none(), "there is nothing to compare it with");
+}
+
+/// Where seeds change nothing, as in a trace, many of them are no evidence.
+#[test]
+fn one_run_made_several_times_is_one_run() {
+    let same = outcomes(&[(Strategy::RoundRobin, &[5.0; 3]), (Strategy::KvAware, &[6.0; 3])]);
+    assert_eq!(seeds::comparisons(&same), None);
+    let text = table(&same);
+    assert!(text.contains("Seeds change nothing in these runs") && !text.contains("the least with"), "{text}");
 }
 
 /// Of many comparisons of what is the same, at most one in twenty claims a difference.

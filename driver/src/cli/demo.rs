@@ -1,6 +1,6 @@
 //! `podlab demo`: the main job on a built-in endpoint, in words and two tables.
 
-use super::simulate::{Keep, run_all};
+use super::simulate::{RunOptions, run_all};
 use super::{DemoArgs, Format, print};
 use crate::endpoint::Endpoint;
 use crate::experiment::{Experiment, Load, Matrix, Outcome, Source, Tiers};
@@ -52,10 +52,10 @@ fn part(caches: &[Tiers], instruction: &str) -> Result<Vec<Outcome>, Failure> {
     };
     let mut outcomes = Vec::new();
     if caches.contains(&Tiers::None) {
-        outcomes.extend(run_all(&experiment, &matrix(&[Tiers::None], &[Strategy::RoundRobin]), Keep::records())?);
+        outcomes.extend(run_all(&experiment, &matrix(&[Tiers::None], &[Strategy::RoundRobin]), RunOptions::records())?);
     }
     let all = [Strategy::RoundRobin, Strategy::PrefixAware, Strategy::KvAware, Strategy::Session];
-    outcomes.extend(run_all(&experiment, &matrix(&[Tiers::L0], &all), Keep::records())?);
+    outcomes.extend(run_all(&experiment, &matrix(&[Tiers::L0], &all), RunOptions::records())?);
     Ok(outcomes)
 }
 

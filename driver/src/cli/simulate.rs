@@ -59,8 +59,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         warn(&format!("warning: {odd}"));
     }
     let threads = args.threads.map_or_else(cores, usize::from);
-    let keep = Keep { records: args.out.is_some(), explain: &args.explain_request, threads, slo: args.slo.as_ref() };
-    let outcomes = run_all(&experiment, &matrix, keep)?;
+    let options =
+        RunOptions { records: args.out.is_some(), explain: &args.explain_request, threads, slo: args.slo.as_ref() };
+    let outcomes = run_all(&experiment, &matrix, options)?;
     let process = Usage::since(began);
     if let Some(folder) = &out {
         report::folder::write(folder, &outcomes, &inputs, process)?;
@@ -84,13 +85,17 @@ fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<Str
         odd.push(format!("--requests {asked}: the trace has {there} requests, and these are sent"));
     }
     let flags = matrix.axes.iter().filter(|axis| axis.origin == Origin::Flag);
-    odd.extend(flags.filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
+    odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
+    let bursts = flags.map(|axis| axis.key.as_str()).find(|key| *key == "arrivals.burstiness");
+    if let (Some(key), true) = (bursts, matrix.loads.iter().all(|load| load.rate().is_none())) {
+        odd.push(format!("--set {key}: nothing in this run reads it; it is of arrivals that --rate draws"));
+    }
     odd
 }
 
-/// What is kept of a run beside its figures, since a matrix of long runs cannot keep all for nothing; and how it is run.
+/// How runs are made: what is kept of each beside its figures (a matrix of long runs cannot keep all for nothing), and the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Keep<'a> {
+pub(super) struct RunOptions<'a> {
     /// Every request's story.
     pub(super) records: bool,
     /// Why these requests went where they did.
@@ -101,7 +106,7 @@ pub(super) struct Keep<'a> {
     pub(super) slo: Option<&'a Slo>,
 }
 
-impl Keep<'_> {
+impl RunOptions<'_> {
     /// Every request's story, on all cores.
     pub(super) fn records() -> Self {
         Self { records: true, explain: &[], threads: cores(), slo: None }
@@ -109,7 +114,11 @@ impl Keep<'_> {
 }
 
 /// Runs every case, on several threads, and gives what came of them in order. All are assembled first: a case that cannot run is told before any work is done.
-pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, keep: Keep<'_>) -> Result<Vec<Outcome>, Failure> {
+pub(super) fn run_all(
+    experiment: &Experiment,
+    matrix: &Matrix,
+    options: RunOptions<'_>,
+) -> Result<Vec<Outcome>, Failure> {
     let cases = matrix.cases();
     let assembled: Vec<_> =
         cases.iter().map(|case| assemble(experiment, case, &matrix.axes)).collect::<Result<_, _>>()?;
@@ -122,16 +131,16 @@ pub(super) fn run_all(experiment: &Experiment, matrix: &Matrix, keep: Keep<'_>) 
     }
     let runs: Vec<_> = cases.into_iter().zip(assembled).collect();
     let run = |(case, assembled): &(Case, Assembled)| -> Result<(Outcome, Vec<String>), Failure> {
-        let mut outcome = experiment.run_and_explain(case.clone(), assembled, keep.explain)?;
+        let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
         let odd = odd_of(&outcome);
-        outcome.kept = keep.slo.map(|slo| slo.kept(&outcome.records, outcome.summary.makespan_s));
-        if !keep.records {
+        outcome.kept = options.slo.map(|slo| slo.kept(&outcome.records, outcome.summary.makespan_s));
+        if !options.records {
             outcome.records = Vec::new();
         }
         Ok((outcome, odd))
     };
     let tell = |(_, odd): &(Outcome, Vec<String>)| odd.iter().for_each(|odd| warn(&format!("warning: {odd}")));
-    let outcomes = in_order(&runs, keep.threads, run, tell)?;
+    let outcomes = in_order(&runs, options.threads, run, tell)?;
     Ok(outcomes.into_iter().map(|(outcome, _)| outcome).collect())
 }
 

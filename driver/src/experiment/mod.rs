@@ -28,7 +28,7 @@ pub use source::Source;
 pub use tiers::tiers_of;
 
 /// The most workers of which each is asked at each decision what it has, where nobody says otherwise.
-const MOST_AUDITED: u16 = 16;
+pub(crate) const MOST_AUDITED: u16 = 16;
 
 /// What all runs of a command share.
 #[derive(Clone, Debug)]

@@ -9,7 +9,6 @@ use crate::suggest;
 use kvcache::Span;
 use serde::Serialize;
 use sim::ledger::{Record, Status};
-use std::fmt;
 
 /// What a term is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,16 +52,9 @@ struct Term {
 }
 
 /// A promise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slo {
     terms: Vec<Term>,
-}
-
-impl fmt::Display for Slo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let terms: Vec<&str> = self.terms.iter().map(|term| term.text.as_str()).collect();
-        f.write_str(&terms.join(", "))
-    }
 }
 
 /// How a run keeps a promise.

@@ -59,7 +59,7 @@ struct Line {
 /// Writes a trace of what was seen, in order of time.
 ///
 /// # Errors
-/// Where nothing tells how long any reply was.
+/// Where nothing tells how long any reply was, or the log spans more than a trace may.
 pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, ImportError> {
     seen.sort_by(|a, b| a.at.total_cmp(&b.at));
     let chars_per_token = ratio(&seen);
@@ -71,7 +71,7 @@ pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, Impor
     let output = |seen: &Seen| seen.output.or_else(|| seen.reply.as_ref().map(tokens_of));
     let known: Vec<u32> = seen.iter().filter_map(output).collect();
     let limit = |seen: &Seen| if output(seen).is_none() { seen.most } else { None };
-    let median = median(known.clone()).or_else(|| median(seen.iter().filter_map(limit).collect()));
+    let median = median(known).or_else(|| median(seen.iter().filter_map(limit).collect()));
     let Some(median) = median else {
         return Err(ImportError {
             line: 0,
@@ -111,7 +111,7 @@ pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, Impor
         estimated: seen.iter().filter(|seen| seen.output.is_none() && seen.reply.is_some()).count(),
         unseen: seen
             .iter()
-            .filter(|seen| seen.input.is_some_and(|tokens| tokens > 2 * tokens_of(&seen.prompt)))
+            .filter(|seen| seen.input.is_some_and(|tokens| tokens / 2 > tokens_of(&seen.prompt)))
             .count(),
         limited: seen.iter().filter_map(limit).count(),
         guessed: seen.iter().filter(|seen| output(seen).or(seen.most).is_none()).count(),

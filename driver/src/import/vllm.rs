@@ -90,13 +90,15 @@ fn replied(seen: &mut Seen, rest: &str) {
 fn content(rest: &str, end: &str) -> Option<Content> {
     let parameters = rest.rfind(end).unwrap_or(rest.len());
     let text = after(rest, "prompt: ").map(|text| rest.len() - text.len());
-    // Before 0.11 tokens stand behind the parameters, since then between the text and what follows it; in a text, neither.
-    let listed = rest.rfind(TOKENS).filter(|place| *place > parameters || rest[*place..parameters].contains("], "));
-    if let Some((list, _)) = listed.and_then(|place| rest[place + TOKENS.len()..].split_once(']')) {
+    // Before 0.11 tokens stand behind the parameters, since then right before what follows the text: nowhere inside of it.
+    let listed = rest.rfind(TOKENS).and_then(|place| {
+        let (list, behind) = rest[place + TOKENS.len()..].split_once(']')?;
+        let right_before = rest.len() - behind.len() + 2 == parameters && behind.starts_with(", ");
+        (place > parameters || right_before).then_some(list)
+    });
+    if let Some(list) = listed {
         let tokens: Option<Vec<u32>> = list.split(',').map(|token| token.trim().parse().ok()).collect();
-        if let Some(tokens) = tokens {
-            return Some(Content::Tokens(tokens));
-        }
+        return tokens.map(Content::Tokens);
     }
     let text = rest.get(text?..parameters)?;
     let text = text.rfind(", prompt_token_ids: ").map_or(text, |place| &text[..place]);

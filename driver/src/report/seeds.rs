@@ -1,10 +1,10 @@
 //! What several seeds say together: means with their intervals, and which strategies they tell apart.
 //!
-//! Runs of one seed have the same arrivals, lengths and sharing whatever the strategy, so strategies are compared seed by
-//! seed: what makes one seed slow makes it slow for all. The best is picked after the fact, so an interval of a
+//! Runs of one seed have the same requests whatever the strategy, and in an open loop the same arrivals, so strategies are
+//! compared seed by seed: what makes one seed slow makes it slow for all. The best is picked after the fact, so an interval of a
 //! difference holds for all pairs at once (Bonferroni), and nothing is claimed beyond it.
 
-use super::table::{compact, finished, number, varying_columns};
+use super::table::{compact, finished, number, varying};
 use super::wrapped;
 use crate::experiment::{Case, Outcome};
 use comfy_table::{Cell, CellAlignment};
@@ -81,10 +81,7 @@ impl Comparison {
 pub fn json(outcomes: &[Outcome]) -> Option<serde_json::Value> {
     let groups = groups(outcomes)?;
     let told = |group: &Group<'_>| {
-        let run = serde_json::to_value(super::Run::of(group.runs[0])).expect("figures are representable");
-        let of_case = ["strategy", "cache", "replicas", "workload", "rate", "concurrency", "speedup", "settings"];
-        let mut value: serde_json::Map<_, _> =
-            of_case.iter().map(|key| ((*key).to_owned(), run[*key].clone())).collect();
+        let mut value = of_case(group.runs[0], &["strategy"]);
         value.insert("seeds".to_owned(), group.runs.len().into());
         for figure in &FIGURES {
             let mean = serde_json::to_value(group.mean(figure)).expect("figures are representable");
@@ -98,16 +95,36 @@ pub fn json(outcomes: &[Outcome]) -> Option<serde_json::Value> {
 /// All comparisons as a value; `None` where nothing can be compared.
 #[must_use]
 pub fn comparisons(outcomes: &[Outcome]) -> Option<serde_json::Value> {
-    let all: Vec<Comparison> = families(&groups(outcomes)?).iter().flat_map(|family| compared(family)).collect();
-    (!all.is_empty()).then(|| serde_json::to_value(all).expect("figures are representable"))
+    let groups = groups(outcomes)?;
+    let told = |family: &Vec<&Group<'_>>| {
+        let case = of_case(family[0].runs[0], &[]);
+        compared(family).into_iter().map(move |one| {
+            let mut value = case.clone();
+            let one = serde_json::to_value(one).expect("figures are representable");
+            value.extend(one.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+            serde_json::Value::Object(value)
+        })
+    };
+    let all: Vec<serde_json::Value> = families(&groups).iter().flat_map(told).collect();
+    (!all.is_empty()).then_some(serde_json::Value::Array(all))
+}
+
+/// What a run was, but for its seed.
+fn of_case(run: &Outcome, more: &[&str]) -> serde_json::Map<String, serde_json::Value> {
+    const SAME: [&str; 7] = ["cache", "replicas", "workload", "rate", "concurrency", "speedup", "settings"];
+    let run = serde_json::to_value(super::Run::of(run)).expect("figures are representable");
+    more.iter().chain(&SAME).map(|key| ((*key).to_owned(), run[*key].clone())).collect()
 }
 
 /// A table of means, and in words which strategies are told apart. Nothing where there is one seed.
 #[must_use]
 pub fn text(outcomes: &[Outcome]) -> String {
     let Some(groups) = groups(outcomes) else { return String::new() };
-    let firsts: Vec<&Outcome> = groups.iter().map(|group| group.runs[0]).collect();
-    let what = varying_columns(&firsts);
+    if groups.iter().all(|group| group.mean(&FIGURES[0]).is_some_and(|mean| mean.half_width == 0.0)) {
+        return "\nSeeds change nothing in these runs: each was made several times, which tells nothing of chance.\n"
+            .to_owned();
+    }
+    let what = varying_but_for_seeds(&groups);
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     let heads = what.iter().map(|(name, _)| Cell::new(format!("\n{name}")));
     let figures = FIGURES.iter().flat_map(|figure| [figure.head.to_owned(), "\n±".to_owned()]);
@@ -122,11 +139,6 @@ pub fn text(outcomes: &[Outcome]) -> String {
         table.add_row(what.iter().map(|(_, values)| Cell::new(&values[index])).chain(cells.map(right)));
     }
     let seeds = groups[0].runs.len();
-    let constant = groups.iter().all(|group| group.mean(&FIGURES[0]).is_some_and(|mean| mean.half_width == 0.0));
-    if constant {
-        return "\nSeeds change nothing in these runs: each was made several times, which tells nothing of chance.\n"
-            .to_owned();
-    }
     let mut text = format!("\nMeans of {seeds} seeds; ±: half of the 95 % interval of the mean\n{}", finished(table));
     for family in families(&groups) {
         let name = family_name(&family, &groups);
@@ -202,11 +214,15 @@ fn families<'a>(groups: &'a [Group<'a>]) -> Vec<Vec<&'a Group<'a>>> {
     families
 }
 
+/// What groups differ in.
+fn varying_but_for_seeds(groups: &[Group<'_>]) -> Vec<(String, Vec<String>)> {
+    varying(groups.iter().map(|group| group.runs[0])).into_iter().filter(|(name, _)| name != "seed").collect()
+}
+
 /// What tells a family from the others.
 fn family_name(family: &[&Group<'_>], groups: &[Group<'_>]) -> String {
-    let firsts: Vec<&Outcome> = groups.iter().map(|group| group.runs[0]).collect();
     let place = groups.iter().position(|group| std::ptr::eq(group, family[0])).unwrap_or_default();
-    let what = varying_columns(&firsts);
+    let what = varying_but_for_seeds(groups);
     let parts =
         what.iter().filter(|(name, _)| name != "strategy").map(|(name, values)| format!("{name} {}", values[place]));
     let parts: Vec<String> = parts.collect();

@@ -2,13 +2,13 @@
 
 use super::notes::notes;
 use super::seeds;
-use crate::experiment::{Load, Outcome};
+use crate::experiment::{Load, MOST_AUDITED, Outcome};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 /// One row per run. Columns that say the same of every run are left to the line above the table.
 #[must_use]
 pub fn table(outcomes: &[Outcome]) -> String {
-    let varying = varying(outcomes);
+    let varying = varying(outcomes.iter());
     let shown = Shown {
         lower: outcomes.iter().any(has_lower_tiers),
         regret: outcomes.iter().any(|outcome| outcome.summary.overlap_regret.is_some()),
@@ -48,8 +48,12 @@ pub fn table(outcomes: &[Outcome]) -> String {
             "regret: prompt tokens that another worker's GPU had more than the chosen one's / prompt tokens.\n",
         );
     }
-    if outcomes.iter().any(|outcome| outcome.summary.overlap_regret.is_none() && outcome.case.replicas > 1) {
-        text.push_str("regret: not worked out for more than 16 workers; router.audit=true does, and takes longer.\n");
+    let unasked =
+        |outcome: &Outcome| outcome.case.replicas > MOST_AUDITED && !outcome.case.settings.contains_key("router.audit");
+    if outcomes.iter().any(|outcome| outcome.summary.overlap_regret.is_none() && unasked(outcome)) {
+        text.push_str(&format!(
+            "regret: not worked out for more than {MOST_AUDITED} workers; router.audit=true does, and takes longer.\n"
+        ));
     }
     text.push_str(&notes);
     text.push_str(&seeds::text(outcomes));
@@ -94,15 +98,9 @@ pub(super) fn columns(outcome: &Outcome) -> Vec<(String, String)> {
     columns
 }
 
-fn varying(outcomes: &[Outcome]) -> Vec<(String, Vec<String>)> {
-    by_column(outcomes.iter()).into_iter().filter(|(name, values)| name == "strategy" || !all_equal(values)).collect()
-}
-
-/// What runs differ in, but for their seed; their strategy in any case.
-pub(super) fn varying_columns(outcomes: &[&Outcome]) -> Vec<(String, Vec<String>)> {
-    let all = by_column(outcomes.iter().copied());
-    let told = |(name, values): &(String, Vec<String>)| name == "strategy" || (name != "seed" && !all_equal(values));
-    all.into_iter().filter(told).collect()
+/// What runs differ in; their strategy in any case.
+pub(super) fn varying<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<(String, Vec<String>)> {
+    by_column(outcomes).into_iter().filter(|(name, values)| name == "strategy" || !all_equal(values)).collect()
 }
 
 /// What was simulated, once for each that differs.

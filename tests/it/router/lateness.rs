@@ -73,6 +73,55 @@ fn nobody_begins_before_it_was_sent() {
     }
 }
 
+/// News that one worker's signals take long changes nothing of another's.
+#[test]
+fn each_worker_has_its_own_lag() {
+    let expected = |slow: bool| {
+        let config = RouterConfig { externality: 0, ..RouterConfig::new(Strategy::PredictedTtft, 2) };
+        let mut router = Router::new(config);
+        for worker in 0..2 {
+            router.observe(WorkerId(worker), Signal::Forecast(forecast()), at(10_000), at(10_000));
+        }
+        if slow {
+            router.observe(WorkerId(1), Signal::Finished(RequestId(77)), at(5_000), at(10_000));
+        }
+        let chain = prompt(&[(1, 1000)]);
+        let asked =
+            RouteRequest { request: RequestId(1), session: None, chain: Chain::new(&chain, Tokens(1)), api: Api::Chat };
+        router.route(&asked, &[WorkerId(1)], at(10_000)).expect("0 is there");
+        // It is overdue by 4 s, and nothing says that it is done.
+        route(&mut router, 2, &prompt(&[(2, 100)]), 15_000).scores[0].expected
+    };
+    assert_eq!(expected(true), expected(false));
+}
+
+/// Who waits behind others and goes away leaves the first as far as it has come.
+#[test]
+fn who_leaves_the_middle_of_a_queue_disturbs_nobody() {
+    let requests = [(3000, 10_000), (1000, 10_100), (1000, 10_200)];
+    for lag in [0, 500] {
+        let mut router = sent(lag, 10_000, &requests);
+        router.observe(WorkerId(0), Signal::Finished(RequestId(1)), at(12_000 - lag), at(12_000));
+        assert_eq!(wait(&mut router, 12_500), 1500, "of 4 s 2.5 s are over; signals take {lag} ms");
+    }
+}
+
+/// A request that is overdue at the moment of which news has come still waits then: the next one is not alone, and does not
+/// wait for the end of a pass once more.
+#[test]
+fn the_overdue_still_wait() {
+    let after = |lag: u64| {
+        let config = RouterConfig { externality: 60_000, ..RouterConfig::new(Strategy::PredictedTtft, 1) };
+        let mut router = Router::new(config);
+        router.observe(WorkerId(0), Signal::Forecast(forecast()), at(10_000 - lag), at(10_000));
+        route(&mut router, 0, &prompt(&[(1, 1000)]), 10_000);
+        route(&mut router, 1, &prompt(&[(2, 100)]), 15_000).scores[0].cost
+    };
+    // Its work counts sixty times more for each that waits: none, and the cost would be that of an idle worker.
+    let idle = Span::from_millis(100).0;
+    assert!(after(1) > Some(50 * idle) && after(0) > Some(50 * idle), "{:?} {:?}", after(1), after(0));
+}
+
 /// What was sent counts as computed until the worker could have told: two seconds, and as long as signals take.
 #[test]
 fn what_was_sent_counts_until_it_could_be_told() {

@@ -42,6 +42,17 @@ fn three_requests_by_hand() {
     assert_eq!((none.ceiling(), none.span, none.burstiness, none.busiest), (None, None, None, Some(0)));
 }
 
+/// Of a piece that was cut short where its prompt ended, as much is found as there was.
+#[test]
+fn what_was_cut_short_is_found_as_far_as_it_went() {
+    let mut workload = Workload::new(Pacing::Closed { concurrency: 1 });
+    for tokens in [1, 512, 300] {
+        workload.push(Time::ZERO, None, &segments(&[(7, tokens)]), Tokens(1));
+    }
+    workload.push(Time::ZERO, None, &segments(&[(7, 512), (8, 10)]), Tokens(1));
+    assert_eq!(Description::of(&workload).reusable_tokens, 1 + 300 + 512);
+}
+
 #[test]
 fn generated_workloads_are_what_they_are_said_to_be() {
     for (name, workload) in all(OPEN, 5) {
