@@ -1,6 +1,7 @@
 //! Virtual time: a workload through a cluster, as fast as it goes.
 
 use crate::cluster::{Arrival, Cluster, Event};
+use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::transport::{Moved, Transport};
 use crate::workload::{Pacing, Workload};
@@ -8,6 +9,10 @@ use alloc::collections::BTreeSet;
 use core::fmt;
 use kvcache::{ChainBuilder, RequestId, Span, Time};
 use router::Api;
+
+mod crew; // workers that come and go
+
+use crew::Crew;
 
 /// The last moment a run may reach: 100 days, so that the longest stretch begun before it ends within 64 bits.
 pub const HORIZON: Time = Time(100 * 86_400 * 1_000_000_000_000);
@@ -43,6 +48,21 @@ pub fn simulate(
     workload: &Workload,
     cluster: &mut Cluster,
     path: Path,
+    look: impl FnMut(&Event),
+) -> Result<Ledger, BeyondHorizon> {
+    simulate_fleet(workload, cluster, None, path, look)
+}
+
+/// The same, of a cluster whose workers come and go as `fleet` has it. What is planned for after the last request has ended
+/// does not happen.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_fleet(
+    workload: &Workload,
+    cluster: &mut Cluster,
+    fleet: Option<&mut Fleet>,
+    path: Path,
     mut look: impl FnMut(&Event),
 ) -> Result<Ledger, BeyondHorizon> {
     let last = workload.requests().last().map_or(Time::ZERO, |request| request.at);
@@ -51,10 +71,12 @@ pub fn simulate(
     }
 
     let workers = cluster.replicas().count() as u16;
+    let present = cluster.replicas_there().count() as u16;
     let mut run = Run {
         workload,
         path,
-        ledger: Ledger::new(workers, workload.requests().len()),
+        ledger: Ledger::new(workers, workload.requests().len()).with_present(present),
+        crew: fleet.map(Crew::new),
         chain: ChainBuilder::new(),
         sent: 0,
         moved: Moved::default(),
@@ -75,6 +97,7 @@ struct Run<'a> {
     workload: &'a Workload,
     path: Path,
     ledger: Ledger,
+    crew: Option<Crew<'a>>,
     chain: ChainBuilder,
     sent: usize,
     moved: Moved,                 // when the latest request ended
@@ -85,13 +108,15 @@ impl Run<'_> {
     fn open(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) -> Result<(), BeyondHorizon> {
         for index in 0..self.workload.requests().len() {
             let sent = self.workload.requests()[index].at;
+            self.live_until(sent + self.path.latency, cluster, look);
             cluster.advance(sent + self.path.latency);
             self.enter_events(cluster, look);
             self.deliver(index, sent, cluster);
         }
         self.enter_events(cluster, look);
-        while let Some(at) = cluster.next_due() {
+        while let Some(at) = self.next_due(cluster) {
             within_horizon(at)?;
+            self.live_until(at, cluster, look);
             cluster.advance(at);
             self.enter_events(cluster, look);
         }
@@ -108,7 +133,7 @@ impl Run<'_> {
             self.send_next(Time::ZERO);
         }
         loop {
-            let (arrival, due) = (self.due.first().copied(), cluster.next_due());
+            let (arrival, due) = (self.due.first().copied(), self.next_due(cluster));
             within_horizon(cluster.now())?;
             match (arrival, due) {
                 (Some((at, index)), due) if due.is_none_or(|due| at < due) => {
@@ -116,7 +141,10 @@ impl Run<'_> {
                     self.due.pop_first();
                     self.deliver(index, Time(at.0 - self.path.latency.0), cluster);
                 }
-                (_, Some(due)) => cluster.advance(due),
+                (_, Some(due)) => {
+                    self.live_until(due, cluster, look);
+                    cluster.advance(due);
+                }
                 (_, None) => return Ok(()),
             }
             self.enter_events(cluster, look);
@@ -133,9 +161,18 @@ impl Run<'_> {
 
     fn deliver(&mut self, index: usize, sent: Time, cluster: &mut Cluster) {
         let request = &self.workload.requests()[index];
-        self.workload.chain(request, &mut self.chain);
         let id = RequestId(self.ledger.records().len() as u64);
         self.ledger.arrived(id, sent, cluster.now(), request.prompt, request.output);
+        if let Some(crew) = &mut self.crew {
+            crew.sent.push(index as u32);
+        }
+        self.arrive(id, index, cluster);
+    }
+
+    /// A request reaches the router, for the first time or again.
+    fn arrive(&mut self, id: RequestId, index: usize, cluster: &mut Cluster) {
+        let request = &self.workload.requests()[index];
+        self.workload.chain(request, &mut self.chain);
         cluster.arrive(&Arrival {
             request: id,
             session: request.session.filter(|_| self.path.names_session),
@@ -151,7 +188,8 @@ impl Run<'_> {
         while let Some(event) = cluster.poll() {
             look(&event);
             self.ledger.enter(&event, cluster.now());
-            if ends_a_request(&event) {
+            let errored = self.crew.is_some() && self.fails(&event, cluster);
+            if errored || ends_a_request(&event) {
                 self.moved = cluster.transport().map_or(self.moved, Transport::moved);
                 if closed {
                     self.send_next(cluster.now());
@@ -170,6 +208,11 @@ fn ends_a_request(event: &Event) -> bool {
     match event {
         Event::Refused { .. } => true,
         Event::Output { output, .. } => matches!(output, Finished { .. } | Cancelled { .. }),
-        Event::Routed { .. } | Event::Ran { .. } | Event::Stalled { .. } | Event::Restarted { .. } => false,
+        Event::Routed { .. }
+        | Event::Ran { .. }
+        | Event::Stalled { .. }
+        | Event::Restarted { .. }
+        | Event::Worker { .. }
+        | Event::Lost { .. } => false,
     }
 }

@@ -93,7 +93,7 @@ fn regret_is_what_another_worker_had() {
 }
 
 /// Two instances at $36 per hour each: 2 cents a second.
-const PRICE: Price = Price { usd_per_hour: 36.0, instances: 2 };
+const PRICE: Price = Price { usd_per_hour: 36.0, workers_per_instance: 1 };
 
 #[test]
 fn four_requests_on_two_workers() {
@@ -130,6 +130,7 @@ fn four_requests_on_two_workers() {
             ("completed", 3.0),
             ("failed", 1.0),
             ("refused", 1.0),
+            ("errored", 0.0),
             ("unfinished", 0.0),
             // 25.0, 20.0 and 48.8 - 21 = 27.8. Ranks of three are 2 q = 1, 1.8, 1.9, 1.98.
             ("mean_ttft_ms", 72.8 / 3.0),
@@ -178,7 +179,7 @@ fn four_requests_on_two_workers() {
             ("preemptions", 0.0),
             ("routing.turn", 4.0),
         ],
-        &["hit_rate.l1", "hit_rate.l2", "overlap_regret", "bytes_moved", "stall_s", "tier_events"],
+        &["hit_rate.l1", "hit_rate.l2", "overlap_regret", "bytes_moved", "stall_s", "tier_events", "fleet"],
     );
     // Little's law by hand: 43.8 + 15.0 + 63.2 request-ms from arrival at the router to the last token.
     assert_eq!(ledger.residence(), u128::from(Span::from_millis(122).0));
@@ -208,6 +209,7 @@ fn nothing_completed_is_unknown_everywhere() {
         ("completed", 0.0),
         ("failed", 1.0),
         ("refused", 1.0),
+        ("errored", 0.0),
         ("unfinished", 0.0),
         ("prompt_tokens", 0.0),
         ("output_tokens", 0.0),
@@ -238,6 +240,7 @@ fn nothing_completed_is_unknown_everywhere() {
         "bytes_moved",
         "stall_s",
         "tier_events",
+        "fleet",
     ];
     let names: Vec<String> = ["ttft", "tpot", "itl", "e2el"]
         .iter()
@@ -323,7 +326,8 @@ fn who_did_not_finish_is_counted_and_measured_nowhere() {
     ledger.close(ms(140));
     let statuses: Vec<Status> = ledger.records().iter().map(|record| record.status).collect();
     assert_eq!(statuses, [Status::Completed, Status::Refused, Status::Unfinished, Status::Cancelled]);
-    let summary = ledger.summary(Some(PRICE));
+    // Three workers, two to an instance.
+    let summary = ledger.summary(Some(Price { workers_per_instance: 2, ..PRICE }));
     let counts = (summary.requests, summary.completed, summary.failed, summary.refused, summary.unfinished);
     assert_eq!(counts, (4, 1, 3, 1, 2));
     assert_eq!((summary.passes, summary.preemptions), (4, 1));
@@ -371,11 +375,13 @@ fn case(replicas: u16, concurrency: u32) -> Case {
 #[test]
 fn a_pod_never_spans_two_instances() {
     // floor(8 / 8) = 1 pod per instance, floor(8 / 4) = 2, and floor(8 / 5) = 1, with three GPUs idle.
-    for (gpus, tp, expected) in [(8, 8, [1, 7, 8, 9]), (4, 4, [1, 4, 4, 5]), (5, 4, [1, 7, 8, 9])] {
+    for (gpus, tp, workers_per_instance, expected) in
+        [(8, 8, 1, [1, 7, 8, 9]), (4, 4, 2, [1, 4, 4, 5]), (5, 4, 1, [1, 7, 8, 9])]
+    {
         let experiment = experiment(tp, gpus, 20);
         for (replicas, instances) in [1, 7, 8, 9].into_iter().zip(expected) {
             let assembled = experiment.assemble(&case(replicas, 4)).expect("it can be simulated");
-            assert_eq!(assembled.price, Price { usd_per_hour: 36.0, instances }, "{replicas} pods of {gpus} GPUs");
+            assert_eq!(assembled.price, Price { usd_per_hour: 36.0, workers_per_instance }, "pods of {gpus} GPUs");
             let outcome = experiment.run(case(replicas, 4), &assembled).expect("it ends in time");
             assert_eq!(outcome.resolved["price"]["instances"], instances);
             // A cent per instance and second.

@@ -14,6 +14,7 @@ mod slo; // what users are promised
 mod import; // logs as traces
 mod trace; // reading traces
 mod tiers; // lower tiers: runs, laws, golden numbers
+mod fleet; // workers that come and go
 mod workloads; // generated ones: sharing, lengths, times, streams
 mod simulation; // laws on a real trace, and against theory
 mod endpoint; // the endpoint file: refusals, warnings, what is read

@@ -70,12 +70,15 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
         warn(&format!(
             "serving {} on http://{address}/v1: {} workers on {} x {} behind {}, emulated (modelled seconds per second: {})",
             assembled.deployment.model.name,
-            assembled.router.workers,
-            assembled.price.instances,
+            assembled.fleet.replicas,
+            assembled.deployment.instances_for(u32::from(assembled.fleet.replicas)),
             assembled.deployment.instance.sagemaker_name(),
             assembled.router.strategy,
             args.time_scale,
         ));
+        if !assembled.fleet.is_static() {
+            warn("warning: the workers stay as they are: fleet.events and autoscaling are followed by `simulate` only");
+        }
         warn(&format!("model names: {}; Ctrl-C stops", settings.models.join(", ")));
         let life = Duration::from_secs_f64(Span(HORIZON.0).as_secs_f64() / args.time_scale);
         if life < Duration::from_secs(7 * 86_400) {

@@ -12,7 +12,7 @@ use super::record::{Input, Recording};
 use super::settings::Watch;
 use crate::growth::Growth;
 use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
-use sim::cluster::{Cluster, Event};
+use sim::cluster::{Cluster, Event, Refusal};
 use sim::replica::Output;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
@@ -215,7 +215,9 @@ impl Engine {
                 Event::Refused { request, refusal, .. } => self.conclude(request, End::Refused(refusal)),
                 Event::Output { output, .. } => self.pass_on_output(output),
                 Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
-                Event::Stalled { .. } | Event::Restarted { .. } => {}
+                Event::Stalled { .. } | Event::Restarted { .. } | Event::Worker { .. } => {}
+                // No worker of a served cluster dies.
+                Event::Lost { request, .. } => self.conclude(request, End::Refused(Refusal::NoWorker)),
             }
         }
     }

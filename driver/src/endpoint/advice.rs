@@ -76,7 +76,7 @@ impl Advice<'_> {
     fn routing(&mut self) {
         let Some(strategy) = self.endpoint.routing else { return };
         let name = strategy.as_str();
-        let grows = self.endpoint.autoscaling.is_some_and(|scaling| scaling.max > 1);
+        let grows = self.endpoint.autoscaling.as_ref().is_some_and(|scaling| scaling.max > 1);
         if self.endpoint.replicas == 1 && !grows {
             self.warn(
                 Code::RoutingOneReplica,

@@ -27,6 +27,7 @@ mod check; // a document against the tables
 mod document; // which document of a file
 mod read; // from a document to an Endpoint
 mod resources; // what a pod asks for
+mod scaling; // between how many workers, and by which metrics
 mod advice; // warnings
 
 use std::fs::File;
@@ -36,9 +37,8 @@ use std::path::Path;
 pub use advice::short_prompts_warning;
 pub use engine::EngineArgs;
 pub use problem::{Code, EndpointError, Place, Problem, Warning};
-pub use settings::{
-    Annotation, ApiVersion, Autoscaling, CachePolicy, L2Backend, Lines, LmCache, RequestLimits, RoutingStrategy,
-};
+pub use scaling::{Autoscaling, ScalingTrigger, TriggerSource};
+pub use settings::{Annotation, ApiVersion, CachePolicy, L2Backend, Lines, LmCache, RequestLimits, RoutingStrategy};
 
 /// Kubernetes itself takes no object above 1.5 MiB, so a larger file is some other file.
 const LARGEST_FILE: u64 = 4 << 20;

@@ -4,7 +4,8 @@
 //! one reading also finds what is wrong further on.
 
 use super::problem::{Code, Findings};
-use super::settings::{Annotation, ApiVersion, Autoscaling, L2Backend, Lines, RequestLimits, RoutingStrategy};
+use super::scaling::autoscaling;
+use super::settings::{Annotation, ApiVersion, L2Backend, Lines, RequestLimits, RoutingStrategy};
 use super::{Endpoint, advice, check, command, document, engine, environment, resources};
 use crate::yaml::Node;
 
@@ -120,21 +121,6 @@ fn request_limits(limits: &Node) -> RequestLimits {
         max_queue_size: limits.get("maxQueueSize").and_then(Node::whole),
         overflow_status_code: limits.get("overflowStatusCode").and_then(Node::whole).unwrap_or(429),
     }
-}
-
-fn autoscaling(spec: &Node, findings: &mut Findings) -> Option<Autoscaling> {
-    let scaling = spec.get("autoScalingSpec")?;
-    let count = |key: &str, default| scaling.get(key).and_then(Node::whole).unwrap_or(default);
-    let (min, max) = (count("minReplicaCount", 1), count("maxReplicaCount", 5));
-    if min > max {
-        let message = format!("{min} is above maxReplicaCount, which is {max}; allowed: 0 to {max}");
-        findings.problem(
-            scaling.get("minReplicaCount").unwrap_or(scaling).at,
-            "spec.autoScalingSpec.minReplicaCount",
-            message,
-        );
-    }
-    Some(Autoscaling { min, max })
 }
 
 fn annotations(document: &Node) -> Vec<Annotation> {

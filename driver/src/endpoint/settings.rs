@@ -135,15 +135,6 @@ pub struct RequestLimits {
     pub overflow_status_code: u16,
 }
 
-/// Between how many workers the operator scales.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Autoscaling {
-    /// `minReplicaCount`, 1 unless set.
-    pub min: u32,
-    /// `maxReplicaCount`, 5 unless set.
-    pub max: u32,
-}
-
 /// One `podlab.dev/...` annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Annotation {

@@ -1,5 +1,6 @@
 //! From an endpoint file and a lab to the settings of a cluster.
 
+use super::fleet::{check_pool, crew};
 use super::tiers::lower;
 use super::{Assembled, Case, Tiers, api_of, check_engine, chunk_of};
 use crate::endpoint::Endpoint;
@@ -30,10 +31,16 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
     let tiers = lower.as_ref().map(|lower| lower.tiers);
     let engine = EngineConfig { tiers, ..engine(endpoint, &lab, &deployment, case).map_err(at(lines.args))? };
     check_engine(engine).map_err(at(lines.args))?;
-    let (price, warning) = price(&lab, &deployment, case);
+    let (price, warning) = price(&lab, &deployment);
     let mut warnings: Vec<String> = warning.into_iter().collect();
+    let crew = crew(endpoint, &lab, case).map_err(|(line, problem)| match line {
+        Some(line) => at(line)(problem),
+        None => Failure::Usage(problem),
+    })?;
+    warnings.extend(crew.warnings);
     let path = Path { latency: lab.api_latency, api: api_of(endpoint), names_session: endpoint.session_key.is_some() };
     let transport = lower.as_ref().map(|lower| lower.transport);
+    warnings.extend(check_pool(&crew.fleet, transport.as_ref()).map_err(Failure::Usage)?);
     warnings.extend(lower.into_iter().flat_map(|lower| lower.warnings));
     warnings.extend(routing_warning(endpoint, case, path));
     if deployment.tp > 1 && deployment.instance.gpu.peer_link == PeerLink::Host {
@@ -54,7 +61,7 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
             block: engine.cache.block,
             chunk: chunk_of(lab.router.chars_per_token),
             lower: tiers.and_then(|tiers| lower_tiers(&tiers, transport.as_ref())),
-            ..lab.router.config(case.strategy, case.replicas, engine.cache.block)
+            ..lab.router.config(case.strategy, crew.fleet.capacity(), engine.cache.block)
         },
         path,
         lab,
@@ -62,6 +69,8 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
         engine,
         transport,
         price,
+        fleet: crew.fleet,
+        limits: crew.limits,
         warnings,
     })
 }
@@ -216,9 +225,9 @@ fn engine(endpoint: &Endpoint, lab: &Lab, deployment: &Deployment, case: &Case) 
     })
 }
 
-fn price(lab: &Lab, deployment: &Deployment, case: &Case) -> (Price, Option<String>) {
+fn price(lab: &Lab, deployment: &Deployment) -> (Price, Option<String>) {
     let list = &deployment.instance.price;
-    let instances = deployment.instances_for(u32::from(case.replicas));
+    let workers_per_instance = deployment.workers_per_instance;
     let usd_per_hour = lab.usd_per_hour.unwrap_or(list.usd_per_hour);
     let warning = (lab.usd_per_hour.is_none() && list.derived).then(|| {
         format!(
@@ -228,5 +237,5 @@ fn price(lab: &Lab, deployment: &Deployment, case: &Case) -> (Price, Option<Stri
             list.date
         )
     });
-    (Price { usd_per_hour, instances }, warning)
+    (Price { usd_per_hour, workers_per_instance }, warning)
 }

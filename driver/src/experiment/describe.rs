@@ -60,7 +60,8 @@ impl Assembled {
     }
 
     fn describe_price(&self) -> Value {
-        let Price { usd_per_hour, instances } = self.price;
+        let Price { usd_per_hour, workers_per_instance } = self.price;
+        let instances = u32::from(self.fleet.replicas).div_ceil(workers_per_instance);
         let list = &self.deployment.instance.price;
         let given = self.lab.usd_per_hour.is_some();
         json!({

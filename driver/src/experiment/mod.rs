@@ -6,16 +6,18 @@ use crate::growth::Growth;
 use crate::lab::Lab;
 use kvcache::{Span, Tokens};
 use router::{Api, Router};
-use sim::cluster::{Cluster, Refusal};
+use sim::cluster::{Cluster, Event, Refusal, RequestLimits};
 use sim::cost::deployment::Deployment;
 use sim::cost::forecast::forecast;
+use sim::fleet::{Fleet, FleetConfig};
 use sim::ledger::{Price, Record, Summary};
 use sim::replica::{EngineConfig, Replica};
-use sim::simulate::{Path, simulate};
+use sim::simulate::{Path, simulate_fleet};
 use sim::transport::TransportConfig;
 
 mod assemble; // from files to the settings of a cluster
 mod tiers; // ... of what lies below the device
+mod fleet; // ... of workers that come and go
 mod case; // what one run of a matrix is
 mod describe; // an assembled case as a value
 mod source; // where requests come from
@@ -60,6 +62,10 @@ pub struct Assembled {
     pub path: Path,
     /// What it costs.
     pub price: Price,
+    /// How workers come and go.
+    pub fleet: FleetConfig,
+    /// How many requests a worker lets in.
+    pub limits: Option<RequestLimits>,
     /// What is odd about it.
     pub warnings: Vec<String>,
 }
@@ -93,7 +99,8 @@ impl Outcome {
     /// Requests that each worker was sent.
     #[must_use]
     pub fn requests_by_worker(&self) -> Vec<u64> {
-        let mut counts = vec![0; usize::from(self.case.replicas)];
+        let served = self.records.iter().filter_map(|record| record.worker).map(|worker| worker.index() + 1);
+        let mut counts = vec![0; served.fold(usize::from(self.case.replicas), usize::max)];
         for worker in self.records.iter().filter_map(|record| record.worker) {
             counts[worker.index()] += 1;
         }
@@ -144,6 +151,8 @@ impl Assembled {
         let router = Router::new(self.router);
         let cluster = Cluster::new(self.router.workers, self.engine, router, Box::new(model), self.transport)
             .expect("the engine was checked")
+            .with_present(self.fleet.replicas)
+            .with_limits(self.limits)
             .with_forecast(forecast)
             .with_signal_lag(self.lab.router.signal_lag);
         let audit = self.lab.router.audit.unwrap_or(self.router.workers <= MOST_AUDITED);
@@ -195,9 +204,12 @@ impl Experiment {
         let workload = self.source.workload(&assembled.lab, case.load, case.seed);
         let mut cluster = assembled.cluster();
         let mut asked = explanation::Asked::about(requests);
-        let ledger = simulate(&workload, &mut cluster, assembled.path, |event| asked.look(event)).map_err(|error| {
-            Failure::Usage(format!("{error}: use a higher --rate, --concurrency or --speedup, or fewer --requests"))
-        })?;
+        let mut fleet = (!assembled.fleet.is_static()).then(|| Fleet::new(assembled.fleet.clone()));
+        let look = |event: &Event| asked.look(event);
+        let ledger =
+            simulate_fleet(&workload, &mut cluster, fleet.as_mut(), assembled.path, look).map_err(|error| {
+                Failure::Usage(format!("{error}: use a higher --rate, --concurrency or --speedup, or fewer --requests"))
+            })?;
         ledger.check();
         cluster.check();
         let mut summary = ledger.summary(Some(assembled.price));

@@ -16,6 +16,8 @@ pub mod units; // values with units
 pub mod file; // the lab file
 mod tiers; // the tiers below the device
 mod router; // how workers are chosen
+mod fleet; // workers that come and go
+mod schedule; // ... when
 mod workloads; // what is sent
 mod origin; // where a value came from
 mod describe; // a lab as a lab file would say it
@@ -23,6 +25,7 @@ mod unread; // settings that make no difference
 
 pub(crate) use describe::{duplicates_name, eviction_name, fraction, load_name, probe_name, store_name};
 
+pub use fleet::{FleetLab, ScalingLab, ScalingMetric};
 pub use origin::Origin;
 pub use router::RouterLab;
 use settings::{SETTINGS, Setting};
@@ -70,6 +73,10 @@ pub struct Lab {
     pub l2: L2Lab,
     /// How workers are chosen, and what is known of them.
     pub router: RouterLab,
+    /// What befalls the fleet.
+    pub fleet: FleetLab,
+    /// How many workers there should be.
+    pub autoscaling: ScalingLab,
     /// Of generated arrivals: standard deviation over mean of their gaps.
     pub burstiness: f64,
     /// The workload `docqa`.
@@ -106,6 +113,8 @@ impl Default for Lab {
             l1: L1Lab::default(),
             l2: L2Lab::default(),
             router: RouterLab::default(),
+            fleet: FleetLab::default(),
+            autoscaling: ScalingLab::default(),
             burstiness: 1.0,
             docqa: workloads::DOCQA,
             chat: workloads::CHAT,

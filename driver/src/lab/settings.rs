@@ -1,5 +1,6 @@
 //! Every setting there is: its name, what it takes, what it means, and where its value goes.
 
+use super::fleet::SETTINGS as FLEET;
 use super::workloads::SETTINGS as WORKLOADS;
 use super::{Lab, Preference, Scope, units};
 use crate::endpoint::L2Backend;
@@ -39,7 +40,7 @@ macro_rules! setting {
 
 pub(super) use setting;
 
-fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let found = choices.iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
@@ -76,7 +77,7 @@ fn at_most(span: Span, most: Span) -> Result<Span, String> {
     if span > most { Err(format!("longer than {} s", most.as_secs_f64())) } else { Ok(span) }
 }
 
-fn above_zero(span: Span) -> Result<Span, String> {
+pub(super) fn above_zero(span: Span) -> Result<Span, String> {
     if span == Span::ZERO { Err("it must be above 0".to_owned()) } else { Ok(span) }
 }
 
@@ -89,11 +90,11 @@ fn index_bytes(bytes: u64) -> Result<u64, String> {
 const LEAST_INDEX: u64 = 16 << 20;
 
 /// All settings, by section.
-pub const SETTINGS: &[Setting] = &joined::<{ PHYSICS.len() + WORKLOADS.len() + PRICE.len() }>();
+pub const SETTINGS: &[Setting] = &joined::<{ PHYSICS.len() + FLEET.len() + WORKLOADS.len() + PRICE.len() }>();
 
 /// A constant slice cannot be put together from others in any shorter way.
 const fn joined<const N: usize>() -> [Setting; N] {
-    let (parts, mut all, mut next) = ([PHYSICS, WORKLOADS, PRICE], [PRICE[0]; N], 0);
+    let (parts, mut all, mut next) = ([PHYSICS, FLEET, WORKLOADS, PRICE], [PRICE[0]; N], 0);
     let mut part = 0;
     while part < parts.len() {
         let mut index = 0;

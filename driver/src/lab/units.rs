@@ -2,25 +2,43 @@
 
 use kvcache::Span;
 
+/// Picoseconds.
+const SECOND: u64 = 1_000_000_000_000;
+
 /// Reads a span of time: a number and `ns`, `us`, `ms`, `s`, `min` or `h`; `0` needs no unit.
 ///
 /// # Errors
 /// What is wrong, and what would be right.
 pub fn span(text: &str) -> Result<Span, String> {
+    span_up_to(text, Span::from_secs(3600))
+}
+
+/// The same, of at most `most`.
+///
+/// # Errors
+/// As [`span`].
+pub fn span_up_to(text: &str, most: Span) -> Result<Span, String> {
     let (number, unit) = split(text)?;
-    let seconds = match unit {
-        "ns" => number * 1e-9,
-        "us" | "µs" => number * 1e-6,
-        "ms" => number * 1e-3,
-        "s" => number,
-        "min" => number * 60.0,
-        "h" => number * 3600.0,
-        "" if number == 0.0 => 0.0,
+    let picos = match unit {
+        "ns" => 1_000_u64,
+        "us" | "µs" => 1_000_000,
+        "ms" => 1_000_000_000,
+        "s" => SECOND,
+        "min" => 60 * SECOND,
+        "h" => 3600 * SECOND,
+        "" if number == 0.0 => SECOND,
         "" => return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms")),
         _ => return Err(format!("\"{unit}\" is no unit of time: use ns, us, ms, s, min or h")),
     };
-    if seconds > 3600.0 {
-        return Err(format!("\"{text}\" is longer than an hour"));
+    let seconds = number * (picos as f64 / SECOND as f64);
+    if seconds > most.as_secs_f64() {
+        let hours = most.as_secs_f64() / 3600.0;
+        let most = if hours > 1.0 { format!("{hours} hours") } else { "an hour".to_owned() };
+        return Err(format!("\"{text}\" is longer than {most}"));
+    }
+    // A float does not hold the picoseconds of many hours; a whole number of units is exact.
+    if number.fract() == 0.0 {
+        return Ok(Span(number as u64 * picos));
     }
     Ok(Span::from_secs_f64(seconds))
 }

@@ -34,6 +34,8 @@ pub(super) struct Line {
     /// What another worker's device really had more.
     regret_tokens: Option<u32>,
     preemptions: u32,
+    /// How often the worker died that it was at.
+    lost: u32,
     refusal: Option<&'static str>,
 }
 
@@ -48,6 +50,7 @@ impl Line {
                 Status::Completed => "completed",
                 Status::Refused => "refused",
                 Status::Cancelled => "cancelled",
+                Status::Errored => "errored",
                 Status::Unfinished => "unfinished",
             },
             worker: record.worker.map(|worker| worker.0),
@@ -70,6 +73,7 @@ impl Line {
             best_matched_tokens: tokens(record.best),
             regret_tokens: tokens(record.regret),
             preemptions: record.preemptions,
+            lost: record.lost,
             refusal: record.refusal.map(|refusal| refusal.class()),
         }
     }

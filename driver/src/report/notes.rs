@@ -4,7 +4,7 @@
 use super::table::number;
 use crate::experiment::Outcome;
 use router::Strategy;
-use sim::ledger::{StallTimes, Summary, TierEvents};
+use sim::ledger::{FleetCounts, StallTimes, Summary, TierEvents};
 
 /// So many lines are told; `-o json` tells all.
 const LINES: usize = 24;
@@ -15,13 +15,14 @@ const NOTABLE_SHARE: f64 = 0.01;
 /// A line for each thing that there is to tell of a row.
 pub(super) fn notes(outcomes: &[Outcome]) -> String {
     let of_row = |(row, outcome): (usize, &Outcome)| {
-        [of_routing(outcome), of_tiers(&outcome.summary)].into_iter().flatten().map(move |note| (row + 1, note))
+        let notes = [of_routing(outcome), of_tiers(&outcome.summary), of_fleet(&outcome.summary)];
+        notes.into_iter().flatten().map(move |note| (row + 1, note))
     };
     let lines: Vec<(usize, String)> = outcomes.iter().enumerate().flat_map(of_row).collect();
     let mut text: String = lines.iter().take(LINES).map(|(row, note)| format!("row {row}: {note}\n")).collect();
     if lines.len() > LINES {
         text.push_str(&format!(
-            "{} more notes: see fallbacks, stall_s and tier_events of -o json.\n",
+            "{} more notes: see fallbacks, stall_s, tier_events and fleet of -o json.\n",
             lines.len() - LINES
         ));
     }
@@ -83,4 +84,24 @@ fn of_tiers(summary: &Summary) -> Option<String> {
     ];
     parts.extend(events.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn of_fleet(summary: &Summary) -> Option<String> {
+    let fleet = summary.fleet.as_ref()?;
+    let (least, most) = (fleet.least_workers, fleet.most_workers);
+    let workers = if least == most { format!("{most}") } else { format!("{least} to {most}") };
+    let mut parts = vec![format!(
+        "{workers} workers, {:.1} on average, {:.1} paid for",
+        fleet.mean_workers, fleet.mean_provisioned
+    )];
+    let FleetCounts { deaths, ordered, left, sent_again, errored } = fleet.counts;
+    let events = [
+        (ordered, "ordered"),
+        (left, "left"),
+        (deaths, "died"),
+        (sent_again, if sent_again == 1 { "request sent again" } else { "requests sent again" }),
+        (errored, if errored == 1 { "request ended with an error" } else { "requests ended with an error" }),
+    ];
+    parts.extend(events.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    Some(parts.join("; "))
 }

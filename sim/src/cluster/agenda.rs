@@ -1,6 +1,6 @@
 //! What will happen when, in a total order.
 //!
-//! At one instant: passes end first, in order of workers; then workers restart, and requests arrive, in order of arrival;
+//! At one instant: passes end first, in order of workers; then workers restart, die, come and go, and requests arrive, in order of arrival;
 //! then passes start, in order of workers. So a pass that ends at `t` frees its blocks before a request that arrives at `t` is routed, and
 //! a pass that starts at `t` sees every request that arrived at `t`.
 

@@ -1,5 +1,6 @@
 //! What goes into a cluster, and what happens in it.
 
+use super::members::Change;
 use super::overlap::Overlap;
 use crate::executor::Stretch;
 use crate::replica::{Output, Refused, Stall, Work};
@@ -81,6 +82,25 @@ pub enum Event {
         /// When.
         at: Time,
     },
+    /// Something became of a worker.
+    Worker {
+        /// Of which.
+        worker: WorkerId,
+        /// What.
+        change: Change,
+        /// When.
+        at: Time,
+    },
+    /// A request was at a worker, or on its way there, whose process is dead: nothing more comes of it, and it has not ended
+    /// before whoever sent it says so, or sends it again.
+    Lost {
+        /// Which request.
+        request: RequestId,
+        /// Where it was.
+        worker: WorkerId,
+        /// When that was noticed.
+        at: Time,
+    },
 }
 
 /// Why a request was not served.
@@ -90,6 +110,11 @@ pub enum Refusal {
     NoWorker,
     /// The worker will never serve it.
     Worker(Refused),
+    /// As many as may be at the worker, and as many as may wait there, are there already.
+    Overflow {
+        /// The HTTP status that its client gets.
+        status: u16,
+    },
 }
 
 impl Refusal {
@@ -98,6 +123,7 @@ impl Refusal {
     pub const fn class(&self) -> &'static str {
         match self {
             Self::NoWorker => "no_worker",
+            Self::Overflow { .. } => "overflow",
             Self::Worker(Refused::TooLong { .. }) => "too_long",
             Self::Worker(Refused::Empty) => "empty",
         }
@@ -108,6 +134,7 @@ impl core::fmt::Display for Refusal {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::NoWorker => f.write_str("no worker to choose"),
+            Self::Overflow { status } => write!(f, "HTTP {status}: the worker has as many requests as it may have"),
             Self::Worker(refused) => refused.fmt(f),
         }
     }

@@ -11,7 +11,7 @@ use crate::transport::{Transport, TransportConfig};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use kvcache::{Chain, RequestId, Span, Time, Tokens, WorkerId};
+use kvcache::{Chain, Piece, RequestId, Span, Time, Tokens, WorkerId};
 use router::{Forecast, NoWorker, RouteRequest, Router, Signal};
 
 mod agenda; // what will happen when
@@ -19,10 +19,16 @@ mod events; // what goes in and comes out
 mod moves; // what moves between tiers, and who stands still for it
 mod signals; // what the router hears, and when
 mod overlap; // what it could have known
-mod restart; // a worker's process dies
+mod restart; // a worker's process dies and is back at once
+mod members; // workers that come and go
+mod limits; // how many requests a worker lets in
 
 use agenda::{Agenda, Due};
 pub use events::{Arrival, Event, Refusal};
+use limits::InLine;
+pub use limits::RequestLimits;
+pub use members::{Change, Presence};
+use members::{Paced, USUAL};
 pub use overlap::Overlap;
 use signals::Signals;
 
@@ -41,6 +47,14 @@ struct Station {
     stalled: Option<(Stall, Time)>,
     /// Since when its pass, all computed, has waited for its loads or stores.
     late_since: Option<Time>,
+    presence: Presence,
+    /// Thousandths of what they should take that its passes take.
+    permille: u32,
+    /// Requests that were sent to its process, which is dead, and that nobody has missed yet.
+    stuck: Vec<RequestId>,
+    /// Requests that its engine has, and those that wait before it, where that is limited.
+    inside: u32,
+    line: VecDeque<InLine>,
 }
 
 /// The cluster.
@@ -54,6 +68,9 @@ pub struct Cluster {
     agenda: Agenda,
     starting: Vec<WorkerId>,              // engines that are free and may have something to do
     restarts: BTreeSet<(Time, WorkerId)>, // to come
+    away: Vec<WorkerId>,                  // whom the router does not choose
+    limits: Option<RequestLimits>,
+    arrivals: u64,
     now: Time,
     events: VecDeque<Event>,
     signals: Signals,
@@ -96,6 +113,11 @@ impl Cluster {
                 free_since: Time::ZERO,
                 stalled: None,
                 late_since: None,
+                presence: Presence::Up,
+                permille: USUAL,
+                stuck: Vec::new(),
+                inside: 0,
+                line: VecDeque::new(),
             })
         };
         Ok(Self {
@@ -108,6 +130,9 @@ impl Cluster {
             agenda: Agenda::default(),
             starting: Vec::new(),
             restarts: BTreeSet::new(),
+            away: Vec::new(),
+            limits: None,
+            arrivals: 0,
             now: Time::ZERO,
             events: VecDeque::new(),
             signals: Signals::default(),
@@ -241,6 +266,7 @@ impl Cluster {
     /// A request reaches the router at the present moment.
     pub fn arrive(&mut self, arrival: &Arrival<'_>) {
         let (request, at) = (arrival.request, self.now);
+        self.arrivals += 1;
         if self.router.listens_to_cache() || self.audits {
             self.catch_up();
         }
@@ -252,7 +278,7 @@ impl Cluster {
             chain: Chain::new(prompt_pieces, self.block),
             api: arrival.api,
         };
-        let decision = match self.router.route(&asked, &[], at) {
+        let decision = match self.router.route(&asked, &self.away, at) {
             Ok(decision) => decision,
             Err(NoWorker { .. }) => {
                 self.events.push_back(Event::Refused { request, refusal: Refusal::NoWorker, at });
@@ -266,6 +292,14 @@ impl Cluster {
     }
 
     fn hand_over(&mut self, worker: WorkerId, arrival: &Arrival<'_>) {
+        if self.is_stuck(worker, arrival.request) || self.stays_outside(worker, arrival) {
+            return;
+        }
+        self.submit(worker, arrival.request, arrival.pieces, arrival.prompt, arrival.output);
+    }
+
+    /// A request reaches the engine of `worker`.
+    fn submit(&mut self, worker: WorkerId, request: RequestId, pieces: &[Piece], prompt: Tokens, output: Tokens) {
         let now = self.now;
         if self.transport.is_some() {
             // It may be looked up at once, ahead of its turn.
@@ -273,12 +307,11 @@ impl Cluster {
         }
         let station = &mut self.stations[worker.index()];
         let matters = station.replica.would_look_at_arrival();
-        if let Err(refused) =
-            station.replica.submit(arrival.request, arrival.pieces, arrival.prompt, arrival.output, now)
-        {
-            let refusal = Refusal::Worker(refused);
-            self.events.push_back(Event::Refused { request: arrival.request, refusal, at: now });
-            self.router.observe(worker, Signal::Finished(arrival.request), now, now);
+        if let Err(refused) = station.replica.submit(request, pieces, prompt, output, now) {
+            self.refuse(worker, request, Refusal::Worker(refused));
+            if self.limits.is_some() {
+                self.let_in(worker);
+            }
             return;
         }
         if matters {
@@ -312,6 +345,9 @@ impl Cluster {
 
     /// The client of `request` went away; `worker` is who serves it.
     pub fn cancel(&mut self, worker: WorkerId, request: RequestId) {
+        if self.leave_line(worker, request) {
+            return self.events.push_back(Event::Output { worker, output: Output::Cancelled { request } });
+        }
         if !self.stations[worker.index()].replica.cancel(request) {
             return;
         }
@@ -355,7 +391,10 @@ impl Cluster {
             }
             let station = &mut self.stations[worker.index()];
             if let Some(pass) = started {
-                let mut stretch = Stretch::begin(&*self.model, &pass, self.now);
+                let mut stretch = match station.permille {
+                    USUAL => Stretch::begin(&*self.model, &pass, self.now),
+                    permille => Stretch::begin(&Paced { model: &*self.model, permille }, &pass, self.now),
+                };
                 if stretch.steady > 0 {
                     stretch.waited = self.now.since(station.free_since);
                 }
@@ -392,6 +431,7 @@ impl Cluster {
     /// Passes on what a worker has to tell.
     fn collect(&mut self, worker: WorkerId) {
         let now = self.now;
+        let mut left = 0;
         let Self { stations, router, events, transport, signals, .. } = self;
         let replica = &mut stations[worker.index()].replica;
         if let Some(transport) = transport {
@@ -405,12 +445,27 @@ impl Cluster {
             match output {
                 Output::FirstToken { request, .. } => signals.send(router, worker, Signal::FirstToken(request), now),
                 Output::Finished { request, .. } | Output::Cancelled { request } => {
+                    left += 1;
                     signals.send(router, worker, Signal::Finished(request), now);
                 }
                 _ => {}
             }
             events.push_back(Event::Output { worker, output });
         }
+        if left > 0 {
+            self.have_left(worker, left);
+        }
+    }
+
+    /// So many requests have ended at `worker`.
+    fn have_left(&mut self, worker: WorkerId, requests: u32) {
+        let died = matches!(self.stations[worker.index()].presence, Presence::Down | Presence::Absent);
+        if self.limits.is_some() && !died {
+            for _ in 0..requests {
+                self.let_in(worker);
+            }
+        }
+        self.leave_if_drained(worker);
     }
 
     /// Asserts every law of every worker. O(live state).

@@ -27,7 +27,8 @@ impl Cluster {
         let of = |worker: usize| {
             self.stations[worker].replica.cache().device().find(chain, most).blocks().tokens(self.block)
         };
-        let best = (0..self.stations.len()).map(of).max().unwrap_or_default();
+        let there = |worker: &usize| self.away.is_empty() || !self.away.contains(&WorkerId(*worker as u16));
+        let best = (0..self.stations.len()).filter(there).map(of).max().unwrap_or_default();
         Overlap { chosen: of(chosen.index()), best }
     }
 }

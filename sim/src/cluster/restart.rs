@@ -2,6 +2,7 @@
 
 use super::{Cluster, Event};
 use crate::executor::Stretch;
+use crate::replica::Replica;
 use kvcache::{Span, Time, WorkerId};
 use router::Signal;
 
@@ -18,6 +19,22 @@ impl Cluster {
     /// moved between tiers stops, and what it had leased or begun to put in L2 stays there until its time is over; whatever
     /// else is in L2 stays. The router hears of it with all that the worker tells, and as late.
     pub fn restart(&mut self, worker: WorkerId) {
+        let (lost, ()) = self.lose_process(worker, Replica::restart);
+        self.events.push_back(Event::Restarted { worker, lost, at: self.now });
+        // Whoever runs the workers sees to it, and says so.
+        let epoch = self.stations[worker.index()].replica.cache().device().epoch();
+        self.signals.send(&mut self.router, worker, Signal::Restarted(epoch), self.now);
+        self.wake(worker);
+        self.collect(worker);
+    }
+
+    /// The process of `worker` is lost, with the pass under way and all that moved; `end` tells its replica, with the time at
+    /// which that pass began. Gives how long the engine had computed it.
+    pub(super) fn lose_process<T>(
+        &mut self,
+        worker: WorkerId,
+        end: impl FnOnce(&mut Replica, Option<Time>, Time) -> T,
+    ) -> (Span, T) {
         let now = self.now;
         self.end_stretch_now(worker);
         let lost = self.pass_under_way(worker);
@@ -27,14 +44,8 @@ impl Cluster {
         }
         let station = &mut self.stations[worker.index()];
         (station.stretch, station.late_since, station.free_since) = (None, None, now);
-        station.replica.restart(lost.map(|(began, _)| began), now);
-        let lost = lost.map_or(Span::ZERO, |(_, lasted)| lasted);
-        self.events.push_back(Event::Restarted { worker, lost, at: now });
-        // Whoever runs the workers sees to it, and says so.
-        let epoch = station.replica.cache().device().epoch();
-        self.signals.send(&mut self.router, worker, Signal::Restarted(epoch), now);
-        self.wake(worker);
-        self.collect(worker);
+        let ended = end(&mut station.replica, lost.map(|(began, _)| began), now);
+        (lost.map_or(Span::ZERO, |(_, lasted)| lasted), ended)
     }
 
     /// A pass that ends at this very moment ends before the worker dies, though the stretch would go on.

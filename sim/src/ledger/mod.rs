@@ -4,7 +4,7 @@
 //! once; every token of a completed request came out, after a gap that was counted, or first; Little's law holds exactly, since both sides are integers: the integral of the number of requests in the
 //! system equals the sum of the times they spent there.
 
-use crate::cluster::{Event, Overlap, Refusal};
+use crate::cluster::{Change, Event, Overlap, Refusal};
 use crate::replica::{Output, Stall};
 use crate::transport::Moved;
 use alloc::vec::Vec;
@@ -13,8 +13,11 @@ use router::Reason;
 
 mod histogram; // gaps between tokens, in buckets
 mod quantile; // percentiles of raw samples
+mod fleet; // who came and went
 mod summary; // the figures of a run
 
+use fleet::FleetBooks;
+pub use fleet::{FleetCounts, Workers};
 pub use histogram::Histogram;
 pub use quantile::{Distribution, quantile};
 pub use summary::{BytesMoved, CostPer1k, HitRate, Price, StallTimes, Summary, Throughput, TokensByTier};
@@ -31,6 +34,8 @@ pub enum Status {
     Refused,
     /// Its client went away.
     Cancelled,
+    /// Its worker died, and it was not sent again.
+    Errored,
 }
 
 /// One request's story. Times are those of the client: a simulated TTFT contains the modelled API latency.
@@ -72,6 +77,8 @@ pub struct Record {
     pub last_token: Option<Time>,
     /// How often it gave up its blocks, or lost them.
     pub preemptions: u32,
+    /// How often the worker died that it was at.
+    pub lost: u32,
     /// How it ended.
     pub status: Status,
     /// Why it was refused, where it was.
@@ -140,6 +147,7 @@ pub struct Ledger {
     tiers: LowerTiers,
     moved: Moved,
     events: TierEvents,
+    fleet: FleetBooks,
     /// Time that engines with work stood still, by cause, all engines together.
     stalls: [u128; 4],
     /// Gaps between consecutive tokens of a request, of all requests together.
@@ -152,7 +160,8 @@ pub struct Ledger {
     passes: u64,
     preemptions: u64,
     in_system: u64,
-    residence: u128, // integral of `in_system`, request-picoseconds
+    residence: u128,      // integral of `in_system`, request-picoseconds
+    stayed_in_vain: u128, // how long those were here who ended without their last token
     as_of: Time,
 }
 
@@ -163,8 +172,16 @@ impl Ledger {
         Self {
             records: Vec::with_capacity(requests),
             busy: alloc::vec![Span::ZERO; usize::from(workers)],
+            fleet: FleetBooks::new(workers, workers),
             ..Self::default()
         }
+    }
+
+    /// The same books, of a fleet of which only the first `present` workers are there at the start.
+    #[must_use]
+    pub fn with_present(mut self, present: u16) -> Self {
+        self.fleet = FleetBooks::new(self.busy.len() as u16, present);
+        self
     }
 
     /// A request reached the router. Requests are numbered in this order, from 0.
@@ -186,6 +203,10 @@ impl Ledger {
         let record = self.of_mut(request);
         assert_eq!(record.status, Status::Unfinished, "a request ends once");
         record.status = status;
+        let stayed = now.since(record.arrived);
+        if status != Status::Completed {
+            self.stayed_in_vain += u128::from(stayed.0);
+        }
     }
 
     fn of_mut(&mut self, request: RequestId) -> &mut Record {
@@ -232,6 +253,13 @@ impl Ledger {
             }
             // Nothing came of it: it is neither the prompts' time nor the replies', and no pass.
             Event::Restarted { worker, lost, .. } => self.busy[worker.index()] += *lost,
+            Event::Worker { worker, change, at } => {
+                if let Change::Died { lost } = change {
+                    self.busy[worker.index()] += *lost;
+                }
+                self.fleet.enter(*worker, *change, *at);
+            }
+            Event::Lost { request, .. } => self.of_mut(*request).lost += 1,
         }
     }
 
@@ -268,6 +296,23 @@ impl Ledger {
             }
             Output::Cancelled { request } => self.leave(request, Status::Cancelled, now),
         }
+    }
+
+    /// A request whose worker had died was sent again.
+    pub const fn sent_again(&mut self) {
+        self.fleet.counts.sent_again += 1;
+    }
+
+    /// A request whose worker had died was not sent again: its client got an error.
+    pub fn errored(&mut self, request: RequestId, now: Time) {
+        self.fleet.counts.errored += 1;
+        self.leave(request, Status::Errored, now);
+    }
+
+    /// How many workers there were, from each moment at which that changed on; the first is the start.
+    #[must_use]
+    pub fn workers(&self) -> &[Workers] {
+        &self.fleet.timeline
     }
 
     /// Which lower tiers the run has.
@@ -308,6 +353,12 @@ impl Ledger {
         self.residence
     }
 
+    /// Requests that have arrived and not ended.
+    #[must_use]
+    pub const fn in_system(&self) -> u64 {
+        self.in_system
+    }
+
     /// Passes that all workers ran.
     #[must_use]
     pub const fn passes(&self) -> u64 {
@@ -333,13 +384,13 @@ impl Ledger {
             .map(|record| match record.status {
                 Status::Completed => record.last_token.map_or(0, |last| u128::from(last.since(record.arrived).0)),
                 Status::Unfinished => u128::from(self.as_of.since(record.arrived).0),
-                Status::Refused | Status::Cancelled => 0,
+                Status::Refused | Status::Cancelled | Status::Errored => 0,
             })
             .sum();
-        let nobody_left_early = self.records.iter().all(|record| record.status != Status::Cancelled);
-        if nobody_left_early {
-            assert_eq!(self.residence, stayed, "Little's law: the integral of N equals the sum of W");
-        }
+        let all = stayed + self.stayed_in_vain;
+        assert_eq!(self.residence, all, "Little's law: the integral of N equals the sum of W");
+        let early = |record: &Record| matches!(record.status, Status::Cancelled | Status::Errored);
+        let nobody_left_early = !self.records.iter().any(early);
         let completed = || self.records.iter().filter(|record| record.status == Status::Completed);
         if unfinished == 0 && nobody_left_early {
             let gaps: u64 = completed().map(|record| u64::from(record.output.0) - 1).sum();

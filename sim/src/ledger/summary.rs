@@ -1,7 +1,8 @@
 //! The figures of a run, by the definitions of the field. Unknown is `None`, never 0.
 
-use super::{Distribution, Ledger, Status, TierEvents};
+use super::{Distribution, FleetCounts, Ledger, Status, TierEvents, Workers};
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use kvcache::{Span, Time};
 use router::Reason;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -11,8 +12,26 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 pub struct Price {
     /// US dollars per hour of one instance.
     pub usd_per_hour: f64,
-    /// Instances that the endpoint occupies, used or not.
-    pub instances: u32,
+    /// Workers that fit one instance, at least 1: a worker is paid for whether it is used or not, and so is the room beside it.
+    pub workers_per_instance: u32,
+}
+
+/// What became of the fleet, from the first request sent to the last token.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct FleetSummary {
+    /// Workers that took requests, over time.
+    pub mean_workers: f64,
+    /// Workers that were paid for, over time.
+    pub mean_provisioned: f64,
+    /// The fewest that took requests at a time.
+    pub least_workers: u16,
+    /// The most.
+    pub most_workers: u16,
+    /// What happened.
+    #[serde(flatten)]
+    pub counts: FleetCounts,
+    /// From when (ms) so many took requests, and so many were paid for.
+    pub timeline: Vec<(f64, u16, u16)>,
 }
 
 /// Tokens and requests per second of makespan.
@@ -102,6 +121,8 @@ pub struct Summary {
     pub failed: u64,
     /// Of those, refused.
     pub refused: u64,
+    /// Of those, ended by the death of their worker.
+    pub errored: u64,
     /// Of those, unfinished or given up by their client.
     pub unfinished: u64,
     /// Time to first token, ms.
@@ -143,6 +164,8 @@ pub struct Summary {
     pub stall: Option<StallTimes>,
     /// What went wrong in the lower tiers; `None`: there are none.
     pub tier_events: Option<TierEvents>,
+    /// What became of the fleet; `None`: always the same workers were there.
+    pub fleet: Option<FleetSummary>,
     /// Passes of all engines.
     pub passes: u64,
     /// Preemptions on all workers.
@@ -163,19 +186,21 @@ impl Ledger {
         let lower = self.tiers.l1 || self.tiers.l2;
         let completed = done().count() as u64;
         let refused = self.records.iter().filter(|record| record.status == Status::Refused).count() as u64;
+        let errored = self.fleet.counts.errored;
         let makespan = self.makespan();
         Summary {
             requests: self.records.len() as u64,
             completed,
             failed: self.records.len() as u64 - completed,
             refused,
-            unfinished: self.records.len() as u64 - completed - refused,
+            errored,
+            unfinished: self.records.len() as u64 - completed - refused - errored,
             ttft: spans(super::Record::ttft),
             tpot: spans(super::Record::tpot),
             itl: Distribution::of_histogram(&self.gaps),
             e2el: spans(super::Record::e2el),
             throughput: throughput(completed, prompt_tokens, output_tokens, makespan),
-            cost: self.cost(price, prompt_tokens, output_tokens, makespan),
+            cost: self.cost(price, prompt_tokens, output_tokens),
             hit_rate: self.hit_rate(&tokens),
             imbalance: self.imbalance(),
             overlap_regret: self.overlap_regret(),
@@ -189,6 +214,7 @@ impl Ledger {
             bytes_moved: lower.then(|| self.bytes_moved()),
             stall: lower.then(|| self.stall()),
             tier_events: lower.then_some(self.events),
+            fleet: self.fleet_summary(),
             passes: self.passes,
             preemptions: self.preemptions,
         }
@@ -233,16 +259,44 @@ impl Ledger {
         StallTimes { lookup, load_l1, load_l2, store }
     }
 
-    fn makespan(&self) -> Option<Span> {
+    /// From the first request sent to the last token.
+    fn window(&self) -> Option<(Time, Time)> {
         let first = self.records.iter().map(|record| record.sent).min()?;
         let last: Time = self.records.iter().filter_map(|record| record.last_token).max()?;
-        Some(last.since(first))
+        Some((first, last))
+    }
+
+    fn makespan(&self) -> Option<Span> {
+        self.window().map(|(first, last)| last.since(first))
     }
 
     fn imbalance(&self) -> Option<f64> {
         let most = self.busy.iter().max()?.0 as f64;
         let all: u128 = self.busy.iter().map(|span| u128::from(span.0)).sum();
-        (all > 0).then(|| most * self.busy.len() as f64 / all as f64)
+        // Who was never there is not idle.
+        let workers = self.fleet.ever.iter().filter(|ever| **ever).count();
+        (all > 0).then(|| most * workers as f64 / all as f64)
+    }
+
+    fn fleet_summary(&self) -> Option<FleetSummary> {
+        let (first, last) = self.window()?;
+        let timeline = &self.fleet.timeline;
+        if timeline.len() == 1 && self.fleet.counts == FleetCounts::default() {
+            return None;
+        }
+        let span = last.since(first).0.max(1) as f64;
+        let mean = |of: fn(&Workers) -> u64| self.fleet.integral(first, last, of) as f64 / span;
+        let seen = || timeline.iter().filter(|workers| workers.at <= last);
+        Some(FleetSummary {
+            mean_workers: mean(|workers| u64::from(workers.up)),
+            mean_provisioned: mean(|workers| u64::from(workers.provisioned)),
+            least_workers: seen().map(|workers| workers.up).min().unwrap_or_default(),
+            most_workers: seen().map(|workers| workers.up).max().unwrap_or_default(),
+            counts: self.fleet.counts,
+            timeline: seen()
+                .map(|workers| (Span(workers.at.0).as_millis_f64(), workers.up, workers.provisioned))
+                .collect(),
+        })
     }
 
     fn overlap_regret(&self) -> Option<f64> {
@@ -262,9 +316,12 @@ impl Ledger {
         counts
     }
 
-    fn cost(&self, price: Option<Price>, prompts: u64, outputs: u64, makespan: Option<Span>) -> CostPer1k {
-        let (Some(price), Some(makespan)) = (price, makespan) else { return CostPer1k::default() };
-        let dollars = f64::from(price.instances) * price.usd_per_hour * makespan.as_secs_f64() / 3600.0;
+    fn cost(&self, price: Option<Price>, prompts: u64, outputs: u64) -> CostPer1k {
+        let (Some(price), Some((first, last))) = (price, self.window()) else { return CostPer1k::default() };
+        let instances =
+            |workers: &Workers| u64::from(u32::from(workers.provisioned).div_ceil(price.workers_per_instance));
+        let instance_hours = self.fleet.integral(first, last, instances) as f64 / 1e12 / 3600.0;
+        let dollars = instance_hours * price.usd_per_hour;
         let per_1k = |dollars: f64, tokens: u64| (tokens > 0).then(|| dollars / tokens as f64 * 1000.0);
         let busy = (self.prefill + self.decode) as f64;
         let share = |part: u128| if busy > 0.0 { part as f64 / busy } else { 0.0 };
@@ -298,6 +355,7 @@ impl Serialize for Summary {
         map.serialize_entry("completed", &self.completed)?;
         map.serialize_entry("failed", &self.failed)?;
         map.serialize_entry("refused", &self.refused)?;
+        map.serialize_entry("errored", &self.errored)?;
         map.serialize_entry("unfinished", &self.unfinished)?;
         for (names, of) in NAMES.iter().zip([&self.ttft, &self.tpot, &self.itl, &self.e2el]) {
             for (name, value) in names.iter().zip([of.mean, of.p50, of.p90, of.p95, of.p99]) {
@@ -321,6 +379,7 @@ impl Serialize for Summary {
         map.serialize_entry("bytes_moved", &self.bytes_moved)?;
         map.serialize_entry("stall_s", &self.stall)?;
         map.serialize_entry("tier_events", &self.tier_events)?;
+        map.serialize_entry("fleet", &self.fleet)?;
         map.serialize_entry("passes", &self.passes)?;
         map.serialize_entry("preemptions", &self.preemptions)?;
         map.end()

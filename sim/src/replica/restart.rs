@@ -10,7 +10,7 @@ use super::sequence::{Phase, SeqId};
 use super::tiers::Moves;
 use super::{Output, Replica};
 use alloc::vec::Vec;
-use kvcache::{Inquiry, Time, Tokens};
+use kvcache::{Inquiry, RequestId, Time, Tokens};
 
 impl Replica {
     /// The worker restarts, cold. The pass under way is lost, of a stretch the last one that was told of
@@ -21,6 +21,43 @@ impl Replica {
     /// # Panics
     /// Where `began` says that there is a pass and there is none, or the other way round.
     pub fn restart(&mut self, began: Option<Time>, now: Time) {
+        for id in self.lose_all(began) {
+            if !self.end_cancelled(id) {
+                self.wait_last(id);
+                self.ask_ahead(id, now);
+            }
+        }
+    }
+
+    /// The worker's process dies, and nobody is there until it is started again, cold: as [`Replica::restart`], but its
+    /// requests are gone. Gives them, in order of arrival; whoever was taken back by its client ends. O(live state).
+    ///
+    /// # Panics
+    /// As [`Replica::restart`].
+    pub fn die(&mut self, began: Option<Time>) -> Vec<RequestId> {
+        let mut gone = Vec::new();
+        for id in self.lose_all(began) {
+            if !self.end_cancelled(id) {
+                gone.push(self.sequences[id].request);
+                self.forget(id);
+            }
+        }
+        gone
+    }
+
+    /// A sequence that was taken back by its client ends; says whether it was.
+    fn end_cancelled(&mut self, id: SeqId) -> bool {
+        let sequence = &self.sequences[id];
+        let (cancelled, request) = (sequence.cancelled, sequence.request);
+        if cancelled {
+            self.forget(id);
+            self.outputs.push_back(Output::Cancelled { request });
+        }
+        cancelled
+    }
+
+    /// All that was computed and planned is gone. Gives all sequences, in order of arrival.
+    fn lose_all(&mut self, began: Option<Time>) -> Vec<SeqId> {
         assert_eq!(began.is_some(), self.flight.is_some(), "a pass under way has begun");
         // Whoever decodes emitted its latest token when the pass before ended: in a stretch, when this one began.
         let stretched = self.flight.as_ref().is_some_and(|flight| flight.passes > 1);
@@ -35,17 +72,7 @@ impl Replica {
         }
         self.forget_plans();
         self.cache.restart();
-        for id in here {
-            let sequence = &self.sequences[id];
-            if sequence.cancelled {
-                let request = sequence.request;
-                self.forget(id);
-                self.outputs.push_back(Output::Cancelled { request });
-            } else {
-                self.wait_last(id);
-                self.ask_ahead(id, now);
-            }
-        }
+        here
     }
 
     /// Passes before the one under way have ended.

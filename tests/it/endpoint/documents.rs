@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use driver::endpoint::{ApiVersion, Autoscaling, Code, Endpoint, L2Backend, RequestLimits, RoutingStrategy};
+use driver::endpoint::{ApiVersion, Code, Endpoint, L2Backend, RequestLimits, RoutingStrategy};
 
 use super::{BASE, BLOG, SAMPLE, accepted, codes, with};
 
@@ -69,7 +69,7 @@ fn defaults() {
                 {requestLimits: {}}}";
     let (some, _) = accepted(Endpoint::parse(&text.replace("spec: {}", spec), "e.yaml"));
     assert_eq!((some.l1, some.l2, some.routing), (true, None, Some(RoutingStrategy::PrefixAware)));
-    assert_eq!(some.autoscaling, Some(Autoscaling { min: 1, max: 5 }));
+    assert_eq!(some.autoscaling.map(|scaling| (scaling.min, scaling.max, scaling.triggers)), Some((1, 5, vec![])));
     let limits = RequestLimits { max_concurrent_requests: None, max_queue_size: None, overflow_status_code: 429 };
     assert_eq!(some.request_limits, Some(limits));
     let (off, _) = accepted(Endpoint::parse(

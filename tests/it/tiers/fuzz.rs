@@ -19,7 +19,7 @@ use sim::workload::{Pacing, Segment as Content, Workload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-struct Linear;
+pub(crate) struct Linear;
 
 impl CostModel for Linear {
     fn segment(&self, shape: &Shape) -> Segment {
@@ -28,16 +28,16 @@ impl CostModel for Linear {
     }
 }
 
-struct Chance(ChaCha8Rng);
+pub(crate) struct Chance(pub(crate) ChaCha8Rng);
 
 impl Chance {
-    fn below(&mut self, below: u32) -> u32 {
+    pub(crate) fn below(&mut self, below: u32) -> u32 {
         ((u64::from(self.0.next_u32()) * u64::from(below)) >> 32) as u32
     }
-    fn percent(&mut self, percent: u32) -> bool {
+    pub(crate) fn percent(&mut self, percent: u32) -> bool {
         self.below(100) < percent
     }
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u32) as usize]
     }
 }
@@ -58,9 +58,9 @@ struct Seen {
     lost: u64,
 }
 
-const CHUNK: u32 = 32;
+pub(crate) const CHUNK: u32 = 32;
 
-fn world(chance: &mut Chance) -> World {
+pub(crate) fn world(chance: &mut Chance) -> World {
     let longest = 700_u32;
     let mut world = World::new(1 + chance.below(3) as u16, longest.div_ceil(8) + chance.below(120));
     world.strategy = chance.of(&[Strategy::RoundRobin, Strategy::KvAware, Strategy::PrefixAware]);
@@ -170,6 +170,7 @@ impl History {
                     self.seen.restarts += 1;
                     self.seen.lost += u64::from(lost > Span::ZERO);
                 }
+                Event::Worker { .. } | Event::Lost { .. } => panic!("nobody dies for good here"),
             }
         }
     }
@@ -313,7 +314,7 @@ fn history(seed: u64, steps: u32) -> Seen {
 }
 
 /// How many times as many histories as usual.
-fn seeds() -> u64 {
+pub(crate) fn seeds() -> u64 {
     std::env::var("PODLAB_SEEDS").map_or(1, |seeds| seeds.parse().expect("PODLAB_SEEDS is a number"))
 }
 

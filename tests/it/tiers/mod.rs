@@ -1,8 +1,8 @@
 //! Lower tiers in the simulator: laws of whole runs, golden numbers, and what each setting does.
 
-mod world; // clusters with tiers
+pub(crate) mod world; // clusters with tiers
 mod trace; // the conversation trace with L1 and L2
-mod fuzz; // random clusters in which everything goes wrong
+pub(crate) mod fuzz; // random clusters in which everything goes wrong
 mod golden; // numbers to follow by hand, and AWS's beside ours
 mod slow; // a slow L2 hurts who always loads, and never who may choose
 mod transport; // the ways between the tiers alone

@@ -15,17 +15,17 @@ use sim::workload::Workload;
 
 /// A cluster in numbers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct World {
-    pub(super) workers: u16,
-    pub(super) strategy: Strategy,
-    pub(super) engine: EngineConfig,
-    pub(super) transport: TransportConfig,
+pub(crate) struct World {
+    pub(crate) workers: u16,
+    pub(crate) strategy: Strategy,
+    pub(crate) engine: EngineConfig,
+    pub(crate) transport: TransportConfig,
 }
 
 /// Bytes of a token's KV in the small worlds.
-pub(super) const TOKEN_BYTES: u64 = 1000;
+pub(crate) const TOKEN_BYTES: u64 = 1000;
 
-pub(super) fn tiers(host: Option<u64>, pool: bool) -> TierConfig {
+pub(crate) fn tiers(host: Option<u64>, pool: bool) -> TierConfig {
     TierConfig {
         chunk: Tokens(256),
         host: host.map(|tokens| HostConfig {
@@ -49,7 +49,7 @@ pub(super) fn tiers(host: Option<u64>, pool: bool) -> TierConfig {
     }
 }
 
-pub(super) fn pool(shards: u16, shard_tokens: u64) -> PoolAccess {
+pub(crate) fn pool(shards: u16, shard_tokens: u64) -> PoolAccess {
     PoolAccess {
         pool: PoolConfig::tiered_storage(TOKEN_BYTES, shards, shard_tokens * TOKEN_BYTES),
         bytes_per_s: 10e9,
@@ -62,7 +62,7 @@ pub(super) fn pool(shards: u16, shard_tokens: u64) -> PoolAccess {
 
 impl World {
     /// `workers` workers with `blocks` device blocks each, and nothing below.
-    pub(super) fn new(workers: u16, blocks: u32) -> Self {
+    pub(crate) fn new(workers: u16, blocks: u32) -> Self {
         Self {
             workers,
             strategy: Strategy::RoundRobin,
@@ -96,33 +96,33 @@ impl World {
         }
     }
 
-    pub(super) fn with(mut self, tiers: TierConfig, pool: Option<PoolAccess>) -> Self {
+    pub(crate) fn with(mut self, tiers: TierConfig, pool: Option<PoolAccess>) -> Self {
         self.engine.tiers = Some(tiers);
         self.transport.pool = pool;
         self
     }
 
-    pub(super) fn cluster(&self, model: impl CostModel + 'static) -> Cluster {
+    pub(crate) fn cluster(&self, model: impl CostModel + 'static) -> Cluster {
         let router = Router::new(RouterConfig::new(self.strategy, self.workers));
         Cluster::new(self.workers, self.engine, router, Box::new(model), Some(self.transport)).expect("valid settings")
     }
 
     /// Runs a workload, all laws asserted at the end.
-    pub(super) fn run(&self, model: impl CostModel + 'static, workload: &Workload) -> (Ledger, Cluster) {
+    pub(crate) fn run(&self, model: impl CostModel + 'static, workload: &Workload) -> (Ledger, Cluster) {
         let mut cluster = self.cluster(model);
         let ledger = self.run_on(&mut cluster, workload);
         (ledger, cluster)
     }
 
     /// The same on a cluster that was made before.
-    pub(super) fn run_on(&self, cluster: &mut Cluster, workload: &Workload) -> Ledger {
+    pub(crate) fn run_on(&self, cluster: &mut Cluster, workload: &Workload) -> Ledger {
         let ledger = Self::serve(cluster, workload);
         assert!(pins_nothing(cluster), "every lease is released, every put ended");
         ledger
     }
 
     /// The same where workers may die, and leave something behind in the pool.
-    pub(super) fn serve(cluster: &mut Cluster, workload: &Workload) -> Ledger {
+    pub(crate) fn serve(cluster: &mut Cluster, workload: &Workload) -> Ledger {
         let path = Path { latency: Span::ZERO, api: Api::Completions, names_session: true };
         let ledger = simulate(workload, cluster, path, |_: &Event| {}).expect("it ends in time");
         ledger.check();
@@ -132,13 +132,13 @@ impl World {
 }
 
 /// Whether nothing in the pool is leased or being put.
-pub(super) fn pins_nothing(cluster: &Cluster) -> bool {
+pub(crate) fn pins_nothing(cluster: &Cluster) -> bool {
     let pool = cluster.transport().and_then(|transport| transport.pool());
     pool.is_none_or(|pool| (0..pool.config().shards).all(|shard| pool.usage(shard).pinned == 0))
 }
 
 /// What a worker that died had leased, or begun to put, is over in time.
-pub(super) fn outlast_the_dead(cluster: &mut Cluster) {
+pub(crate) fn outlast_the_dead(cluster: &mut Cluster) {
     let now = cluster.now() + Span::from_secs(31);
     cluster.advance(now);
     if let Some(pool) = cluster.transport_mut().and_then(|transport| transport.pool_mut()) {

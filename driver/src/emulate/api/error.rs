@@ -72,6 +72,12 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "No worker is available.")
     }
 
+    /// The proxy before a worker turns a request away.
+    pub(super) fn overflow(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
+        Self::new(status, "The worker has as many requests as it may have. Please try again later.")
+    }
+
     fn kind(&self) -> &'static str {
         match self.status {
             StatusCode::NOT_FOUND => "NotFoundError",

@@ -66,6 +66,7 @@ pub(super) fn refusal(progress: &Progress) -> Option<ApiError> {
         End::Finished => return None,
         End::Stopped => ApiError::stopping(),
         End::Refused(Refusal::NoWorker) => ApiError::no_worker(),
+        End::Refused(Refusal::Overflow { status }) => ApiError::overflow(status),
         End::Refused(Refusal::Worker(Refused::TooLong { tokens, max_model_len })) => {
             too_long(u64::from(max_model_len.0), tokens)
         }

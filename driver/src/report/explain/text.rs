@@ -100,6 +100,7 @@ fn became(record: &Record) -> String {
         (Status::Refused, Some(refusal)) => format!("refused: {refusal}"),
         (Status::Refused, None) => "refused".to_owned(),
         (Status::Cancelled, _) => "cancelled".to_owned(),
+        (Status::Errored, _) => "ended with an error, as its worker died".to_owned(),
         (Status::Unfinished, _) => "unfinished".to_owned(),
     });
     parts.join("; ")

@@ -1,0 +1,7 @@
+//! Workers that come and go: crashes, scaling, limits, outages, slow nodes.
+
+mod by_hand; // moments worked out by hand
+mod fuzz; // random schedules over random clusters
+mod autoscaler; // Kubernetes' rules
+mod scaling; // fleets that follow their load
+mod schedule; // the lab's text, and the endpoint file's fields
