@@ -1,11 +1,12 @@
 //! `podlab simulate`.
 
+use super::seeds::Seeds;
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::threads::{cores, in_order};
-use super::{Format, SimulateArgs, print, warn};
+use super::{Format, LabArgs, SimulateArgs, print, warn};
 use crate::endpoint::{Code, Endpoint, EndpointError};
 use crate::experiment::slo::Slo;
-use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
+use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, check_numbers, tiers_of};
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
 use crate::lab::{Origin, unread};
@@ -35,7 +36,8 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     }
     let (endpoint, text) = read_endpoint(file, !args.replicas.is_empty())?;
     let lab = lab_text(&args.lab)?;
-    let axes = axes(&args.lab, &endpoint, file, lab.as_deref())?;
+    let given = LabArgs { lab: args.lab.lab.clone(), settings: args.extent.settings(&args.lab) };
+    let axes = axes(&given, &endpoint, file, lab.as_deref())?;
     let mut inputs = Inputs {
         endpoint: Some(Input::whole(file, &text)),
         lab: args.lab.lab.as_deref().zip(lab.as_deref()).map(|(path, text)| Input::whole(path, text)),
@@ -50,11 +52,18 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         caches: caches(&args.cache, &endpoint)?,
         replicas: if args.replicas.is_empty() { vec![replicas(&endpoint)?] } else { args.replicas.clone() },
         loads: loads((&args.rate, &args.concurrency, args.speedup), &args.workload, &source)?,
-        seeds: args.seed.clone(),
+        seeds: args.seed.iter().flat_map(Seeds::all).collect(),
         axes,
     };
     let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
-    experiment.check_numbers(&args.explain_request)?;
+    if !lasts(&matrix) {
+        check_numbers(&args.explain_request, experiment.source.requests())?;
+    } else if args.requests.is_some() && !experiment.source.is_trace() {
+        return Err(Failure::Usage(
+            "--requests says how many are sent, and run.duration (--duration) for how long; keep one of them"
+                .to_owned(),
+        ));
+    }
     for odd in odd(args, &experiment, &matrix) {
         warn(&format!("warning: {odd}"));
     }
@@ -71,10 +80,15 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     print(&match args.format {
         Format::Table if explains => report::explain::text(&outcomes),
         Format::Json if explains => report::explain::json(&outcomes),
-        Format::Table => report::table(&outcomes),
+        Format::Table => report::table(&outcomes) + &report::breakdown::shown(&outcomes, args.breakdown),
         Format::Json => report::json(&outcomes, process),
         Format::Csv => report::csv(&outcomes),
     })
+}
+
+/// Whether runs end at a time and not with their requests.
+fn lasts(matrix: &Matrix) -> bool {
+    matrix.axes.iter().any(|axis| axis.key == "run.duration" && axis.values.iter().any(|value| value != "none"))
 }
 
 /// What was asked for and makes no difference.
@@ -89,6 +103,10 @@ fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<Str
     let bursts = flags.map(|axis| axis.key.as_str()).find(|key| *key == "arrivals.burstiness");
     if let (Some(key), true) = (bursts, matrix.loads.iter().all(|load| load.rate().is_none())) {
         odd.push(format!("--set {key}: nothing in this run reads it; it is of arrivals that --rate draws"));
+    }
+    let ramp = matrix.axes.iter().any(|axis| axis.key == "run.ramp" && axis.origin == Origin::Flag);
+    if ramp && matrix.loads.iter().all(|load| load.concurrency().is_none()) {
+        odd.push("run.ramp: nothing in this run reads it; it is of users who start under --concurrency".to_owned());
     }
     odd
 }
@@ -133,7 +151,7 @@ pub(super) fn run_all(
     let run = |(case, assembled): &(Case, Assembled)| -> Result<(Outcome, Vec<String>), Failure> {
         let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
         let odd = odd_of(&outcome);
-        outcome.kept = options.slo.map(|slo| slo.kept(&outcome.records, outcome.summary.makespan_s));
+        outcome.kept = options.slo.map(|slo| slo.kept(outcome.measured(), outcome.summary.makespan_s));
         if !options.records {
             outcome.records = Vec::new();
         }
@@ -153,7 +171,9 @@ fn odd_of(outcome: &Outcome) -> Vec<String> {
         .map(|(count, example)| format!("{label}: {count} of {all} requests refused ({}): {example}", example.class()));
     let overloaded = outcome.backlog().map(|tail| format!("{label}: overloaded: {tail}"));
     let growth = outcome.growth.filter(|growth| growth.passes(NOTABLE)).map(|growth| format!("{label}: {growth}"));
-    refused.chain(overloaded).chain(growth).collect()
+    let nothing = (outcome.summary.requests == 0 && all > 0)
+        .then(|| format!("{label}: run.warmup leaves nothing to measure: all {all} requests were sent before the cut"));
+    refused.chain(nothing).chain(overloaded).chain(growth).collect()
 }
 
 /// Reads the endpoint file and says what is odd about it. Gives its text too. Where `replicas` are named elsewhere, the file's
@@ -193,7 +213,7 @@ fn check_lists(args: &SimulateArgs, strategies: &[Strategy]) -> Result<(), Failu
     distinct("--replicas", &args.replicas)?;
     distinct("--rate", &args.rate)?;
     distinct("--concurrency", &args.concurrency)?;
-    distinct("--seed", &args.seed)?;
+    distinct("--seed", &args.seed.iter().flat_map(Seeds::all).collect::<Vec<_>>())?;
     match twice(&args.explain_request) {
         Some(request) => Err(Failure::Usage(format!("--explain-request: {request} is given twice; keep one of them"))),
         None => Ok(()),

@@ -13,7 +13,7 @@ pub fn span(text: &str) -> Result<Span, String> {
         "us" | "µs" => number * 1e-6,
         "ms" => number * 1e-3,
         "s" => number,
-        "min" => number * 60.0,
+        "min" | "m" => number * 60.0,
         "h" => number * 3600.0,
         "" if number == 0.0 => 0.0,
         "" => return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms")),

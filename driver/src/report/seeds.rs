@@ -187,15 +187,21 @@ fn sentence(figure: &Figure, compared: &[Comparison], family: &[&Group<'_>]) -> 
 
 /// Runs by what they are but for their seed, in order; `None` where no group has two seeds.
 fn groups(outcomes: &[Outcome]) -> Option<Vec<Group<'_>>> {
+    let groups: Vec<Group<'_>> = same_but_for_seed(outcomes).into_iter().map(|runs| Group { runs }).collect();
+    groups.iter().any(|group| group.runs.len() > 1).then_some(groups)
+}
+
+/// Runs that differ in nothing but their seed, together; in order.
+pub(super) fn same_but_for_seed(outcomes: &[Outcome]) -> Vec<Vec<&Outcome>> {
     let same = |a: &Case, b: &Case| Case { seed: 0, ..a.clone() } == Case { seed: 0, ..b.clone() };
-    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut groups: Vec<Vec<&Outcome>> = Vec::new();
     for outcome in outcomes {
-        match groups.iter_mut().find(|group| same(&group.runs[0].case, &outcome.case)) {
-            Some(group) => group.runs.push(outcome),
-            None => groups.push(Group { runs: vec![outcome] }),
+        match groups.iter_mut().find(|runs| same(&runs[0].case, &outcome.case)) {
+            Some(runs) => runs.push(outcome),
+            None => groups.push(vec![outcome]),
         }
     }
-    groups.iter().any(|group| group.runs.len() > 1).then_some(groups)
+    groups
 }
 
 /// Groups that differ in nothing but their strategy.

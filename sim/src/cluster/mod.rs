@@ -20,6 +20,7 @@ mod moves; // what moves between tiers, and who stands still for it
 mod signals; // what the router hears, and when
 mod overlap; // what it could have known
 mod restart; // a worker's process dies
+mod held; // what requests hold of the devices
 
 use agenda::{Agenda, Due};
 pub use events::{Arrival, Event, Refusal};
@@ -41,6 +42,8 @@ struct Station {
     stalled: Option<(Stall, Time)>,
     /// Since when its pass, all computed, has waited for its loads or stores.
     late_since: Option<Time>,
+    /// What requests hold of its device.
+    level: held::Level,
 }
 
 /// The cluster.
@@ -58,6 +61,7 @@ pub struct Cluster {
     events: VecDeque<Event>,
     signals: Signals,
     audits: bool,
+    held: held::Watch,
 }
 
 impl core::fmt::Debug for Cluster {
@@ -96,6 +100,7 @@ impl Cluster {
                 free_since: Time::ZERO,
                 stalled: None,
                 late_since: None,
+                level: held::Level::default(),
             })
         };
         Ok(Self {
@@ -112,6 +117,7 @@ impl Cluster {
             events: VecDeque::new(),
             signals: Signals::default(),
             audits: false,
+            held: held::Watch::default(),
         })
     }
 
@@ -336,11 +342,8 @@ impl Cluster {
 
     /// The replica hears of all passes of the stretch under way that have started by now.
     fn catch_up_with(&mut self, worker: WorkerId) {
-        let station = &mut self.stations[worker.index()];
-        if let Some(stretch) = &station.stretch {
-            let started = stretch.passes_started(self.now);
-            station.replica.repeat(started - station.told);
-            station.told = started;
+        if let Some(stretch) = &self.stations[worker.index()].stretch {
+            self.tell_passes(worker, stretch.passes_started(self.now));
         }
     }
 
@@ -364,6 +367,7 @@ impl Cluster {
                 station.evicts = station.replica.repeats_evict(stretch.passes - 1);
                 station.plan += 1;
                 self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
+                self.look_at_held(worker);
             }
             self.collect(worker);
         }
@@ -371,10 +375,8 @@ impl Cluster {
     }
 
     fn end_pass(&mut self, worker: WorkerId) {
-        let station = &mut self.stations[worker.index()];
-        let passes = station.stretch.map_or(0, |stretch| stretch.passes);
-        station.replica.repeat(passes - station.told);
-        station.told = passes;
+        let passes = self.stations[worker.index()].stretch.map_or(0, |stretch| stretch.passes);
+        self.tell_passes(worker, passes);
         if self.transport.is_some() && self.is_late(worker) {
             return;
         }
@@ -392,6 +394,9 @@ impl Cluster {
     /// Passes on what a worker has to tell.
     fn collect(&mut self, worker: WorkerId) {
         let now = self.now;
+        if self.stations[worker.index()].stretch.is_none() {
+            self.look_at_held(worker);
+        }
         let Self { stations, router, events, transport, signals, .. } = self;
         let replica = &mut stations[worker.index()].replica;
         if let Some(transport) = transport {

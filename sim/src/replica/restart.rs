@@ -7,6 +7,7 @@
 use super::decoders::Decoders;
 use super::schedule::Batch;
 use super::sequence::{Phase, SeqId};
+use super::spent::Doing;
 use super::tiers::Moves;
 use super::{Output, Replica};
 use alloc::vec::Vec;
@@ -30,8 +31,10 @@ impl Replica {
             self.running.iter().chain(&self.moves.looking).chain(&self.moves.loading).copied().collect();
         here.extend(&self.waiting);
         here.sort_unstable_by_key(|id| self.sequences[*id].request);
+        self.queue_watch.tell(false, now);
         for id in &here {
             self.lose(*id, ended_at);
+            self.turn_to(*id, Doing::Queue, now);
         }
         self.forget_plans();
         self.cache.restart();

@@ -156,7 +156,7 @@ impl<'a> Cluster<'a> {
             ..Record::default()
         };
         let names = self.names[index].clone();
-        if !self.engines[worker.index()].submit(id, names, request.prompt, request.output) {
+        if !self.engines[worker.index()].submit(id, names, (request.prompt, request.output), now) {
             record.status = Status::Refused;
             let (tokens, max_model_len) =
                 (u64::from((request.prompt + request.output).0), self.scenario.engine.max_model_len);
@@ -230,6 +230,7 @@ fn note(records: &mut [Record], told: &Output) {
             }
         }
         Output::Preempted { request } => records[request.0 as usize].preemptions += 1,
+        Output::Split { request, spent } => records[request.0 as usize].spent = Some(spent),
         Output::FirstToken { request, computed, at } => {
             let record = &mut records[request.0 as usize];
             record.first_token = Some(at);
