@@ -68,8 +68,13 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         warn(&format!("warning: {odd}"));
     }
     let threads = args.threads.map_or_else(cores, usize::from);
-    let options =
-        RunOptions { records: args.out.is_some(), explain: &args.explain_request, threads, slo: args.slo.as_ref() };
+    let options = RunOptions {
+        records: args.out.is_some(),
+        explain: &args.explain_request,
+        threads,
+        slo: args.slo.as_ref(),
+        quiet: false,
+    };
     let outcomes = run_all(&experiment, &matrix, options)?;
     let process = Usage::since(began);
     if let Some(folder) = &out {
@@ -122,12 +127,14 @@ pub(super) struct RunOptions<'a> {
     pub(super) threads: usize,
     /// What was promised.
     pub(super) slo: Option<&'a Slo>,
+    /// Nothing is warned of: a demo tells in its own words.
+    pub(super) quiet: bool,
 }
 
 impl RunOptions<'_> {
-    /// Every request's story, on all cores.
-    pub(super) fn records() -> Self {
-        Self { records: true, explain: &[], threads: cores(), slo: None }
+    /// Those of the demo, on all cores.
+    pub(super) fn of_demo(records: bool) -> Self {
+        Self { records, explain: &[], threads: cores(), slo: None, quiet: true }
     }
 }
 
@@ -141,7 +148,7 @@ pub(super) fn run_all(
     let assembled: Vec<_> =
         cases.iter().map(|case| assemble(experiment, case, &matrix.axes)).collect::<Result<_, _>>()?;
     let mut said = Vec::new();
-    for warning in assembled.iter().flat_map(|assembled| &assembled.warnings) {
+    for warning in assembled.iter().filter(|_| !options.quiet).flat_map(|assembled| &assembled.warnings) {
         if !said.contains(&warning) {
             warn(&format!("warning: {warning}"));
             said.push(warning);
@@ -150,7 +157,7 @@ pub(super) fn run_all(
     let runs: Vec<_> = cases.into_iter().zip(assembled).collect();
     let run = |(case, assembled): &(Case, Assembled)| -> Result<(Outcome, Vec<String>), Failure> {
         let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
-        let odd = odd_of(&outcome);
+        let odd = if options.quiet { Vec::new() } else { odd_of(&outcome) };
         outcome.kept = options.slo.map(|slo| slo.kept(outcome.measured(), outcome.summary.makespan_s));
         if !options.records {
             outcome.records = Vec::new();

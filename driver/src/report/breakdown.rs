@@ -46,8 +46,12 @@ pub fn text(outcomes: &[Outcome]) -> String {
     text.push_str("hit: at least 80 % of the prompt was found in some tier; miss: less than 20 %; partial: between.\n");
     for (index, row) in rows.iter().take(SENTENCES).enumerate() {
         let names: Vec<&str> = what.iter().map(|(_, values)| values[index].as_str()).collect();
-        let head = if rows.len() > 1 { format!("{}: ", names.join(" ")) } else { String::new() };
-        text.push_str(&wrapped("", &format!("{head}{}", slowest(row)), COLUMNS));
+        let sentence = slowest(row);
+        let sentence = match sentence.strip_prefix("the") {
+            Some(rest) if rows.len() == 1 => format!("The{rest}"),
+            _ => format!("{}: {sentence}", names.join(" ")),
+        };
+        text.push_str(&wrapped("", &sentence, COLUMNS));
     }
     if rows.len() > SENTENCES {
         text.push_str(&format!("{} more: see slowest_tenth of -o json.\n", rows.len() - SENTENCES));
@@ -151,6 +155,12 @@ fn table(
         table.add_row(what.iter().map(|(_, values)| Cell::new(&values[index])).chain(cells));
     }
     finished(table)
+}
+
+/// Who the slowest tenth of these runs is, which differ in their seed only: the end of a sentence.
+#[must_use]
+pub fn slowest_of(runs: &[&Outcome]) -> String {
+    slowest(&Row(runs.to_vec()))
 }
 
 /// Who the slowest tenth is, and what they spent their time on.

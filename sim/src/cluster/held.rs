@@ -55,7 +55,8 @@ impl Cluster {
         // Pass number x of a stretch starts after x times the first one's duration and x (x - 1) / 2 times the growth.
         let passes = told * begun.blocks + begun.passes;
         let pairs = told * told.saturating_sub(1) / 2 * begun.blocks + told * begun.passes + begun.pairs;
-        let starts = u128::from(stretch.first.0) * u128::from(passes) + u128::from(stretch.growth.0) * u128::from(pairs);
+        let starts =
+            u128::from(stretch.first.0) * u128::from(passes) + u128::from(stretch.growth.0) * u128::from(pairs);
         let since_begun = u128::from(last.0) * u128::from(begun.blocks) - starts;
         let last = stretch.started + last;
         station.told = upto;

@@ -106,7 +106,8 @@ impl Decoders {
             let count = whole + u64::from(place < rest);
             let pairs = count * count.saturating_sub(1) / 2;
             let sum = count * place + block * pairs;
-            let sum_of_squares = place * (sum + block * pairs) + block * block * (pairs * (2 * count).saturating_sub(1) / 3);
+            let sum_of_squares =
+                place * (sum + block * pairs) + block * block * (pairs * (2 * count).saturating_sub(1) / 3);
             begun.blocks += blocks * count;
             begun.passes += blocks * sum;
             begun.pairs += blocks * ((sum_of_squares - sum) / 2);
