@@ -177,7 +177,8 @@ fn slowest(row: &Row<'_>) -> String {
             let count = row.sum(|run| of(run).requests);
             let shares = shares(row, &of)?;
             let percent = count as f64 / requests as f64 * 100.0;
-            Some(format!("{percent:.0} % {name} (TTFT: {})", in_words(&shares)))
+            // What would be told as none is not told.
+            (percent >= 0.5).then(|| format!("{percent:.0} % {name} (TTFT: {})", in_words(&shares)))
         })
         .collect();
     format!("the slowest tenth, from {} ms on, is {}.", number(Some(from.round())), told.join(", "))

@@ -25,20 +25,33 @@ struct Figure {
     name: &'static str,
     head: &'static str,
     of: fn(&Outcome) -> Option<f64>,
-    /// In a table it stands so many times as large: a rate as a percentage.
-    times: f64,
+    /// How a table tells it.
+    shown: fn(f64) -> String,
     /// Whether a table tells its interval.
     spread: bool,
 }
 
 /// One whose interval is told.
 const fn figure(key: &'static str, name: &'static str, head: &'static str, of: fn(&Outcome) -> Option<f64>) -> Figure {
-    Figure { key, name, head, of, times: 1.0, spread: true }
+    Figure { key, name, head, of, shown, spread: true }
 }
 
 /// A rate, or what else needs no interval.
-const fn plain(key: &'static str, head: &'static str, times: f64, of: fn(&Outcome) -> Option<f64>) -> Figure {
-    Figure { key, name: key, head, of, times, spread: false }
+const fn plain(
+    key: &'static str,
+    head: &'static str,
+    shown: fn(f64) -> String,
+    of: fn(&Outcome) -> Option<f64>,
+) -> Figure {
+    Figure { key, name: key, head, of, shown, spread: false }
+}
+
+fn percent(rate: f64) -> String {
+    format!("{:.1}", rate * 100.0)
+}
+
+fn dollars(dollars: f64) -> String {
+    format!("{dollars:.4}")
 }
 
 const TTFT: Figure = figure("mean_ttft_ms", "mean TTFT", "TTFT\nmean", |run| run.summary.ttft.mean);
@@ -50,21 +63,24 @@ const FIGURES: [Figure; 5] = [
     P90,
     figure("mean_tpot_ms", "mean TPOT", "TPOT\nmean", |run| run.summary.tpot.mean),
     OUTPUT,
-    Figure { times: 100.0, ..figure("hit_rate", "hit", "hit\n%", |run| run.summary.hit_rate.total) },
+    Figure {
+        shown: |rate| shown(100.0 * rate),
+        ..figure("hit_rate", "hit", "hit\n%", |run| run.summary.hit_rate.total)
+    },
 ];
 
 /// What a demo shows of its runs.
 const SHOWN: [Figure; 10] = [
-    TTFT,
+    Figure { spread: false, ..TTFT },
     figure("p50_ttft_ms", "P50 TTFT", "\nP50", |run| run.summary.ttft.p50),
     P90,
-    OUTPUT,
-    plain("output_only", "$/1K\nout", 1.0, |run| run.summary.cost.output_only),
-    plain("hit_rate", "hit\n%", 100.0, |run| run.summary.hit_rate.total),
-    plain("l1", "L1\n%", 100.0, |run| run.summary.hit_rate.l1),
-    plain("l2", "L2\n%", 100.0, |run| run.summary.hit_rate.l2),
-    plain("kv_wait", "wait\nKV", 1.0, |run| run.summary.breakdown.parts.kv_wait.mean_ms),
-    plain("compute", "\ncompute", 1.0, |run| run.summary.breakdown.parts.compute.mean_ms),
+    Figure { spread: false, ..OUTPUT },
+    plain("output_only", "$/1K\nout", dollars, |run| run.summary.cost.output_only),
+    plain("hit_rate", "hit\n%", percent, |run| run.summary.hit_rate.total),
+    plain("l1", "L1\n%", percent, |run| run.summary.hit_rate.l1),
+    plain("l2", "L2\n%", percent, |run| run.summary.hit_rate.l2),
+    plain("kv_wait", "wait\nKV", shown, |run| run.summary.breakdown.parts.kv_wait.mean_ms),
+    plain("compute", "\ncompute", shown, |run| run.summary.breakdown.parts.compute.mean_ms),
 ];
 
 /// Those that strategies are compared by: less is better.
@@ -245,7 +261,7 @@ fn table_of_means(groups: &[Group<'_>], figures: &[Figure]) -> String {
     let mut table = compact(heads.chain(names.map(right)));
     for (index, group) in groups.iter().enumerate() {
         let cells = figures.iter().flat_map(|figure| {
-            let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| shown(figure.times * value));
+            let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), figure.shown);
             let mean = group.mean(figure);
             std::iter::once(cell(mean.map(|mean| mean.mean)))
                 .chain(figure.spread.then(|| cell(mean.map(|mean| mean.half_width))))
@@ -260,8 +276,6 @@ fn table_of_means(groups: &[Group<'_>], figures: &[Figure]) -> String {
 /// A figure to three digits: more would claim too much.
 fn shown(value: f64) -> String {
     match value.abs() {
-        0.0 => "0".to_owned(),
-        size if size < 0.1 => format!("{value:.4}"),
         0.0..9.995 => format!("{value:.2}"),
         9.995..99.95 => format!("{value:.1}"),
         size => {

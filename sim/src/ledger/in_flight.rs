@@ -15,12 +15,15 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn pass_time(&mut self, span: Span) {
-        self.integral += u128::from(self.tokens) * u128::from(span.0);
+        if span > Span::ZERO {
+            // Who is refused at once is in flight for no time.
+            self.integral += u128::from(self.tokens) * u128::from(span.0);
+            self.peak = self.peak.max(self.tokens);
+        }
     }
 
     pub(super) fn come(&mut self, tokens: Tokens) {
         self.tokens += u64::from(tokens.0);
-        self.peak = self.peak.max(self.tokens);
     }
 
     pub(super) fn go(&mut self, tokens: Tokens) {
@@ -28,7 +31,7 @@ impl Asked {
     }
 
     pub(super) fn open_window(&mut self) {
-        (self.integral, self.peak) = (0, self.tokens);
+        (self.integral, self.peak) = (0, 0);
     }
 }
 

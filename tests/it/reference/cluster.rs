@@ -17,6 +17,8 @@ pub(super) struct Outcome {
     pub(super) gaps: Histogram,
     pub(super) passes: u64,
     pub(super) preemptions: u64,
+    /// What requests held of the devices, block-picoseconds, and the most of one device.
+    pub(super) held: (u128, u64),
     pub(super) workers: Vec<OfWorker>,
 }
 
@@ -210,6 +212,8 @@ impl<'a> Cluster<'a> {
             }
             sat_out += engine.sat_out;
             outcome.passes += engine.ran.len() as u64;
+            outcome.held.0 += engine.held;
+            outcome.held.1 = outcome.held.1.max(engine.most_held);
             let Engine { ran, told, lost, cache, .. } = engine;
             outcome.workers.push(OfWorker { ran, told, evicted: cache.evicted, lost });
         }

@@ -87,6 +87,9 @@ pub(super) struct Engine {
     short: bool,
     /// The latest plan left the queue standing for lack of room.
     lacks_room: bool,
+    /// Blocks that requests held, over time, block-picoseconds; and the most at a moment.
+    pub(super) held: u128,
+    pub(super) most_held: u64,
 }
 
 impl Engine {
@@ -109,6 +112,8 @@ impl Engine {
             told_upto: Time::ZERO,
             short: false,
             lacks_room: false,
+            held: 0,
+            most_held: 0,
         }
     }
 
@@ -147,6 +152,9 @@ impl Engine {
     fn spend(&mut self, now: Time) {
         let span = now.since(self.told_upto);
         self.told_upto = now;
+        let held = u64::from(self.config.cache.capacity.0 - self.cache.available());
+        self.held += u128::from(held) * u128::from(span.0);
+        self.most_held = self.most_held.max(held);
         for id in self.waiting.iter().chain(&self.running).copied() {
             let computed = self.flight.iter().flat_map(|pass| &pass.parts).any(|part| part.sequence == id);
             let spent = &mut self.sequences[id].spent;

@@ -138,13 +138,13 @@ fn in_the_middle_of_a_reply() {
                 Output::Finished { request, at: at(again + 7040 + 5 * 1010) },
             ]
         };
-        assert_eq!(outputs(&events), [before, after(10_530, 10_030)].concat());
+        assert_eq!(outputs(&events), [&before[..], &after(10_530, 10_030)].concat());
         let (ran, lost) = engine_time(&events);
         let passes: u64 = ran.iter().map(|(_, passes)| *passes).sum();
         assert_eq!((passes, lost), (1 + 3 + 1 + 5, vec![Span::from_micros(500)]));
         // What comes out at that very moment has come out, and nothing else is under way.
         let events = one_request(asynchronous, repeats, 10, 10_030);
-        assert_eq!(outputs(&events), [before, after(10_030, 10_030)].concat());
+        assert_eq!(outputs(&events), [&before[..], &after(10_030, 10_030)].concat());
         assert_eq!(engine_time(&events).1, [Span::ZERO]);
     }
 }

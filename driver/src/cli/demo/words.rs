@@ -70,7 +70,10 @@ fn buys(context: &Context, outcomes: &[Outcome]) -> Vec<String> {
         vec![format!("Prefix caching alone (L0, round robin), against none: {}.", against(&bare, &turns))];
     for strategy in &STRATEGIES[1..] {
         let routed = of(outcomes, Tiers::L0, *strategy);
-        sentences.push(format!("{strategy}, against round robin with L0: {}.", against(&turns, &routed)));
+        // A strategy that mostly does something else is told to.
+        let note = routed.first().and_then(|run| report::notes::of_routing(run));
+        let note = note.map_or_else(String::new, |note| format!(" In the first seed {note}."));
+        sentences.push(format!("{strategy}, against round robin with L0: {}.{note}", against(&turns, &routed)));
     }
     sentences.push(working_set(context, outcomes));
     sentences.push(tier("L1", Tiers::L0, Tiers::L0L1, outcomes, |run| run.hit_rate.l1));
@@ -97,9 +100,16 @@ fn working_set(context: &Context, outcomes: &[Outcome]) -> String {
     } else {
         "do not fit into the GPUs of all workers"
     };
+    // Of the last run, which has all tiers.
+    let host = outcomes.last().and_then(|run| run.resolved.pointer("/engine/tiers/l1/tokens")?.as_u64());
+    let host = match host {
+        Some(host) if host < one => format!(" L1 of a worker holds {}, less than its GPUs.", millions(host)),
+        Some(host) => format!(" L1 of a worker holds {}.", millions(host)),
+        None => String::new(),
+    };
     let asked = outcomes.first().and_then(|run| run.summary.kv_in_flight.asked_peak).unwrap_or_default();
     format!(
-        "All documents are {} tokens: they {fit} ({} and {}). Prompts and replies in flight come to {:.0} % of all, each by itself.",
+        "All documents are {} tokens: they {fit} ({} and {}).{host} Prompts and replies in flight come to {:.0} % of all, each by itself.",
         millions(documents),
         millions(one),
         millions(pool),
@@ -113,23 +123,50 @@ fn millions(tokens: u64) -> String {
 
 /// What a tier adds to those above it, under each strategy.
 fn tier(name: &str, without: Tiers, with: Tiers, outcomes: &[Outcome], gives: fn(&Summary) -> Option<f64>) -> String {
-    let mut gave_any = false;
-    let told: Vec<String> = STRATEGIES
-        .iter()
-        .map(|strategy| {
-            let (before, after) = (of(outcomes, without, *strategy), of(outcomes, with, *strategy));
-            let given = mean(&after, gives).unwrap_or_default();
-            gave_any |= given >= 0.005;
-            let (p50, p90) = (change(&before, &after, |run| run.ttft.p50), change(&before, &after, |run| run.ttft.p90));
-            format!("{strategy}: {:.1} % of prompt tokens, P50 {}, P90 {}", given * 100.0, shown(p50), shown(p90))
-        })
-        .collect();
-    let verdict = if gave_any {
-        "what it gives was not on the worker's GPUs"
+    let (mut told, mut better) = (Vec::new(), Vec::new());
+    for strategy in STRATEGIES {
+        let (before, after) = (of(outcomes, without, strategy), of(outcomes, with, strategy));
+        let given = mean(&after, gives).unwrap_or_default();
+        let changes = [change(&before, &after, |run| run.ttft.p50), change(&before, &after, |run| run.ttft.p90)];
+        if is_better(&changes) {
+            better.push(strategy.as_str());
+        }
+        let [p50, p90] = changes.map(shown);
+        let why = if given >= NOTABLE { format!(" ({})", spends(&before, &after)) } else { String::new() };
+        told.push(format!(
+            "{strategy} finds {:.1} % of its prompt tokens there{why}, P50 {p50}, P90 {p90}",
+            given * 100.0
+        ));
+    }
+    let verdict = if better.is_empty() {
+        "lowers P50 or P90 under no strategy without raising the other".to_owned()
     } else {
-        "it gives next to nothing: what is asked for again is on the GPUs already, or in no tier"
+        format!("lowers P50 or P90, and raises neither, under {}", better.join(", "))
     };
-    format!("{name} on top, against {} ({verdict}): {}.", without.as_str(), told.join("; "))
+    format!("{name} on top of {} {verdict}: {}.", without.as_str(), told.join("; "))
+}
+
+/// Less than this of all prompt tokens explains nothing.
+const NOTABLE: f64 = 0.005;
+
+/// Whether one figure fell for sure, and none rose for sure.
+fn is_better(changes: &[Option<Change>]) -> bool {
+    let told = || changes.iter().flatten();
+    told().any(|change| change.percent < -change.half_width) && !told().any(|change| change.percent > change.half_width)
+}
+
+/// What a mean TTFT spends less, or more, time on.
+fn spends(before: &[&Outcome], after: &[&Outcome]) -> String {
+    let change = |part: fn(&Summary) -> Option<f64>| {
+        let (before, after) = (mean(before, part).unwrap_or_default(), mean(after, part).unwrap_or_default());
+        format!("{:+.0} ms", after - before)
+    };
+    format!(
+        "of the mean TTFT: computing {}, tiers {}, waiting for a turn {}",
+        change(|run| run.breakdown.parts.compute.mean_ms),
+        change(|run| run.breakdown.parts.tiers.mean_ms),
+        change(|run| run.breakdown.parts.budget_wait.mean_ms),
+    )
 }
 
 fn mean(runs: &[&Outcome], of: impl Fn(&Summary) -> Option<f64>) -> Option<f64> {
