@@ -1,8 +1,9 @@
 //! Virtual time: a workload through a cluster, as fast as it goes.
 
 use crate::cluster::{Arrival, Cluster, Event};
+use crate::extent::{Extent, Starting};
 use crate::fleet::Fleet;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, TierEvents};
 use crate::transport::{Moved, Transport};
 use crate::workload::{Pacing, Workload};
 use alloc::collections::BTreeSet;
@@ -50,19 +51,20 @@ pub fn simulate(
     path: Path,
     look: impl FnMut(&Event),
 ) -> Result<Ledger, BeyondHorizon> {
-    simulate_fleet(workload, cluster, None, path, look)
+    simulate_within(workload, cluster, None, path, Extent::default(), look)
 }
 
-/// The same, of a cluster whose workers come and go as `fleet` has it. What is planned for after the last request has ended
-/// does not happen.
+/// The same, of an extent, and of a cluster whose workers come and go as `fleet` has it. What is planned for after the last
+/// request has ended does not happen.
 ///
 /// # Errors
 /// As [`simulate`].
-pub fn simulate_fleet(
+pub fn simulate_within(
     workload: &Workload,
     cluster: &mut Cluster,
     fleet: Option<&mut Fleet>,
     path: Path,
+    extent: Extent,
     mut look: impl FnMut(&Event),
 ) -> Result<Ledger, BeyondHorizon> {
     let last = workload.requests().last().map_or(Time::ZERO, |request| request.at);
@@ -80,16 +82,21 @@ pub fn simulate_fleet(
         chain: ChainBuilder::new(),
         sent: 0,
         moved: Moved::default(),
+        before: (Moved::default(), TierEvents::default()),
+        until: extent.until,
         due: BTreeSet::new(),
     };
+    run.ledger.set_warmup(extent.warmup);
     run.ledger.set_tiers(cluster.lower_tiers());
     match workload.pacing() {
         Pacing::Open => run.open(cluster, &mut look)?,
-        Pacing::Closed { concurrency } => run.closed(cluster, concurrency, &mut look)?,
+        Pacing::Closed { concurrency } => run.closed(cluster, Starting::new(concurrency, extent.ramp), &mut look)?,
     }
     run.ledger.close(cluster.now());
-    run.ledger.set_moved(run.moved);
-    run.ledger.set_tier_events(cluster.tier_events());
+    let (moved, events) = run.before;
+    run.ledger.set_moved(run.moved - moved);
+    run.ledger.set_tier_events(cluster.tier_events() - events);
+    run.ledger.set_held(cluster.held());
     Ok(run.ledger)
 }
 
@@ -101,6 +108,8 @@ struct Run<'a> {
     chain: ChainBuilder,
     sent: usize,
     moved: Moved,                 // when the latest request ended
+    before: (Moved, TierEvents),  // when the first measured request arrived
+    until: Option<Time>,          // nobody sends from then on, under closed pacing
     due: BTreeSet<(Time, usize)>, // requests on their way to the router, under closed pacing
 }
 
@@ -126,14 +135,18 @@ impl Run<'_> {
     fn closed(
         &mut self,
         cluster: &mut Cluster,
-        concurrency: u32,
+        mut starting: Starting,
         look: &mut impl FnMut(&Event),
     ) -> Result<(), BeyondHorizon> {
-        for _ in 0..concurrency {
-            self.send_next(Time::ZERO);
-        }
         loop {
-            let (arrival, due) = (self.due.first().copied(), self.next_due(cluster));
+            let due = self.next_due(cluster);
+            // Whoever starts does so before anything that happens at that moment.
+            let next = |run: &Self| run.due.first().map(|(at, _)| *at).into_iter().chain(due).min();
+            while let Some(at) = starting.next().filter(|at| next(self).is_none_or(|next| *at <= next)) {
+                starting.advance();
+                self.send_next(at);
+            }
+            let arrival = self.due.first().copied();
             within_horizon(cluster.now())?;
             match (arrival, due) {
                 (Some((at, index)), due) if due.is_none_or(|due| at < due) => {
@@ -153,7 +166,8 @@ impl Run<'_> {
 
     /// Under closed pacing: whoever's turn it is sends now.
     fn send_next(&mut self, now: Time) {
-        if self.sent < self.workload.requests().len() {
+        let late = self.until.is_some_and(|until| now >= until);
+        if !late && self.sent < self.workload.requests().len() {
             self.due.insert((now + self.path.latency, self.sent));
             self.sent += 1;
         }
@@ -162,7 +176,10 @@ impl Run<'_> {
     fn deliver(&mut self, index: usize, sent: Time, cluster: &mut Cluster) {
         let request = &self.workload.requests()[index];
         let id = RequestId(self.ledger.records().len() as u64);
-        self.ledger.arrived(id, sent, cluster.now(), request.prompt, request.output);
+        if self.ledger.arrived(id, sent, cluster.now(), request.prompt, request.output) && id.0 > 0 {
+            self.before = (cluster.transport().map(Transport::moved).unwrap_or_default(), cluster.tier_events());
+            cluster.forget_held();
+        }
         if let Some(crew) = &mut self.crew {
             crew.sent.push(index as u32);
         }

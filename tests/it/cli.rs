@@ -5,6 +5,7 @@ use std::process::Command;
 
 mod serve; // what a served endpoint's tiers do, from outside
 mod threads; // runs of a matrix on several
+mod demo; // what the demo says, and where TTFT goes
 mod workloads; // generated ones
 
 const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";

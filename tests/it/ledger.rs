@@ -126,6 +126,7 @@ fn four_requests_on_two_workers() {
     check_json(
         &summary,
         &[
+            ("warmup_requests", 0.0),
             ("requests", 4.0),
             ("completed", 3.0),
             ("failed", 1.0),
@@ -183,10 +184,40 @@ fn four_requests_on_two_workers() {
     );
     // Little's law by hand: 43.8 + 15.0 + 63.2 request-ms from arrival at the router to the last token.
     assert_eq!(ledger.residence(), u128::from(Span::from_millis(122).0));
+    check_where_time_goes(&summary);
     check_cost_adds_up(&summary, dollars);
     let free = ledger.summary(None);
     assert_eq!(free.cost, sim::ledger::CostPer1k::default(), "without a price, no cost is known");
     assert_eq!(Summary { cost: free.cost, ..summary }, free, "nothing else depends on the price");
+}
+
+/// Of the four requests on two workers.
+fn check_where_time_goes(summary: &Summary) {
+    // Request 2 comes while a pass runs, and waits for its end: 26.0 .. 35.1. All else is the way and prefill.
+    let parts = summary.breakdown.parts;
+    let means = parts.map(|part| part.mean_ms.expect("three were served"));
+    for ((name, mean), expected) in means.named().into_iter().zip([5.0, 0.0, 0.0, 9.1 / 3.0, 0.0, 48.7 / 3.0]) {
+        near(name, mean, expected);
+    }
+    let classes = summary.breakdown.classes;
+    // It finds 64 of its 100 tokens, the others none.
+    assert_eq!((classes.hit.requests, classes.partial.requests, classes.miss.requests), (0, 1, 2));
+    let slowest = summary.breakdown.slowest;
+    assert_eq!((slowest.requests, slowest.classes.partial.requests), (1, 1));
+    near("its wait", slowest.classes.partial.shares.expect("it is there").budget_wait, 9.1 / 27.8);
+    // Blocks of 16 tokens on worker 0: 7 from 5.0 on, 10 from 35.1 on, when four are shared, 7 from 48.8 to 89.2; on worker 1
+    // 4 from 5.0 to 20.0. Of 64 each. Asked for, of 2,048 tokens: 103 and 51 from 5.0 on, 103 and 105 from 26.0 on.
+    let kv = summary.kv_in_flight;
+    assert_eq!(kv.pool_tokens, Some(2048));
+    for (name, value, expected) in [
+        ("held", kv.held_mean, (7.0 * 30.1 + 10.0 * 13.7 + 7.0 * 40.4 + 4.0 * 15.0) / (84.2 * 128.0)),
+        ("most held", kv.held_peak, 11.0 / 128.0),
+        ("most held of one", kv.held_peak_worker, 10.0 / 64.0),
+        ("asked", kv.asked_mean, (103.0 * 43.8 + 51.0 * 15.0 + 105.0 * 63.2) / (84.2 * 2048.0)),
+        ("most asked", kv.asked_peak, 208.0 / 2048.0),
+    ] {
+        near(name, value.expect("it ran"), expected);
+    }
 }
 
 #[test]
@@ -205,6 +236,7 @@ fn replies_of_one_token_have_no_time_per_output_token() {
 #[test]
 fn nothing_completed_is_unknown_everywhere() {
     let figures = [
+        ("warmup_requests", 0.0),
         ("requests", 1.0),
         ("completed", 0.0),
         ("failed", 1.0),
@@ -450,7 +482,10 @@ fn check_cost_adds_up(summary: &Summary, dollars: f64) {
 fn check_json(summary: &Summary, figures: &[(&str, f64)], unknown: &[&str]) {
     let json = serde_json::to_value(summary).expect("figures are representable");
     let mut left: BTreeMap<String, Value> = BTreeMap::new();
-    for (key, value) in json.as_object().expect("it is an object") {
+    // Where TTFT goes is asked for part by part.
+    let apart = ["ttft_parts", "ttft_by_class", "slowest_tenth", "kv_in_flight"];
+    let figures_here = json.as_object().expect("it is an object").iter();
+    for (key, value) in figures_here.filter(|(key, _)| !apart.contains(&key.as_str())) {
         match value.as_object() {
             Some(nested) => left.extend(nested.iter().map(|(name, value)| (format!("{key}.{name}"), value.clone()))),
             None => left.extend([(key.clone(), value.clone())]),

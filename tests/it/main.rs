@@ -11,6 +11,7 @@ mod ledger; // every figure, worked out by hand
 mod link; // a shared link against a naive fluid, and against theory
 mod seeds; // what several seeds say together
 mod slo; // what users are promised
+mod breakdown; // where TTFT goes, and which part of a run is measured
 mod import; // logs as traces
 mod trace; // reading traces
 mod tiers; // lower tiers: runs, laws, golden numbers

@@ -1,4 +1,4 @@
-//! `podlab demo`: the main job on a built-in endpoint, in words and two tables.
+//! `podlab demo`: the main job on a built-in endpoint, in words and tables. What it says is worked out from its runs.
 
 use super::simulate::{RunOptions, run_all};
 use super::{DemoArgs, Format, print};
@@ -11,144 +11,111 @@ use crate::report;
 use router::Strategy;
 use std::time::Instant;
 
+mod words; // what the runs say
+
 const ENDPOINT: &str = include_str!("../../examples/aws-blog-70b.yaml");
 const FILE: &str = "driver/examples/aws-blog-70b.yaml";
 
-/// Requests of each run, and how many are in flight at once.
-const REQUESTS: u32 = 700;
-const IN_FLIGHT: u32 = 100;
+/// Seeds of each case: what is said of a P90 is said of these.
+const SEEDS: u64 = 10;
+const WORKERS: u16 = 7;
 
-/// Tokens of the system prompt that all requests share in the second part: the first block of every request in
+/// HyperPod's strategies.
+const STRATEGIES: [Strategy; 4] = [Strategy::RoundRobin, Strategy::PrefixAware, Strategy::KvAware, Strategy::Session];
+
+/// Document Q&A of one length of context. Popularity, the new part of a prompt, replies and requests in flight are those of a
+/// fit to the gains that AWS published (`facts/aws-inverse.md`, fit E): one of many.
+struct Context {
+    name: &'static str,
+    document: u32,
+    question: u32,
+    documents: u32,
+    requests: u32,
+    in_flight: u32,
+}
+
+const ANSWER: &str = "1000";
+const SKEW: &str = "0.73";
+
+const SHORT: Context =
+    Context { name: "8K", document: 7168, question: 1024, documents: 68, requests: 2100, in_flight: 700 };
+const LONG: Context =
+    Context { name: "64K", document: 57_344, question: 8192, documents: 45, requests: 1400, in_flight: 100 };
+
+/// Tokens of the system prompt that all requests share in the third part: the first block of every request in
 /// Mooncake's conversation trace is such a one.
 const SYSTEM_PROMPT: &str = "512";
+/// Requests there.
+const REQUESTS: u32 = 700;
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let began = Instant::now();
-    let apart = part(&[Tiers::None, Tiers::L0], "0")?;
-    let shared = part(&[Tiers::L0], SYSTEM_PROMPT)?;
+    let contexts = [of_context(&SHORT)?, of_context(&LONG)?];
+    let behind_one = behind_one_prompt()?;
     let process = Usage::since(began);
     match args.format {
-        Format::Table => print(&tell(&apart, &shared, process)),
-        Format::Json => print(&report::json(&[apart, shared].concat(), process)),
-        Format::Csv => print(&report::csv(&[apart, shared].concat())),
+        Format::Table => print(&words::tell(&contexts, &behind_one, process)),
+        Format::Json => print(&report::json(&all(contexts, behind_one), process)),
+        Format::Csv => print(&report::csv(&all(contexts, behind_one))),
     }
 }
 
-fn part(caches: &[Tiers], instruction: &str) -> Result<Vec<Outcome>, Failure> {
-    let (endpoint, _) = Endpoint::parse(ENDPOINT, FILE).map_err(|error| Failure::Invalid(error.to_string()))?;
-    let source = Source::DocumentQa { requests: REQUESTS };
-    let experiment = Experiment { endpoint, file: FILE.to_owned(), workload: "docqa".to_owned(), source };
-    let matrix = |caches: &[Tiers], strategies: &[Strategy]| Matrix {
-        strategies: strategies.to_vec(),
-        caches: caches.to_vec(),
-        replicas: vec![7],
-        loads: vec![Load::Concurrency(IN_FLIGHT)],
-        seeds: vec![0],
-        axes: vec![Axis {
-            key: "docqa.instruction_tokens".to_owned(),
-            values: vec![instruction.to_owned()],
-            origin: Origin::BuiltIn,
-        }],
-    };
-    let mut outcomes = Vec::new();
-    if caches.contains(&Tiers::None) {
-        outcomes.extend(run_all(&experiment, &matrix(&[Tiers::None], &[Strategy::RoundRobin]), RunOptions::records())?);
-    }
-    let all = [Strategy::RoundRobin, Strategy::PrefixAware, Strategy::KvAware, Strategy::Session];
-    outcomes.extend(run_all(&experiment, &matrix(&[Tiers::L0], &all), RunOptions::records())?);
+fn all([short, long]: [Vec<Outcome>; 2], behind_one: Vec<Outcome>) -> Vec<Outcome> {
+    [short, long, behind_one].concat()
+}
+
+/// No optimisation, then each strategy with each tier.
+fn of_context(context: &Context) -> Result<Vec<Outcome>, Failure> {
+    let (document, question) = (context.document.to_string(), context.question.to_string());
+    let documents = context.documents.to_string();
+    let settings = [
+        ("docqa.documents", documents.as_str()),
+        ("docqa.document_tokens", document.as_str()),
+        ("docqa.question_tokens", question.as_str()),
+        ("docqa.answer_tokens", ANSWER),
+        ("docqa.skew", SKEW),
+    ];
+    let mut outcomes =
+        runs(context.requests, context.in_flight, &settings, &[Tiers::None], &[Strategy::RoundRobin], false)?;
+    let tiers = [Tiers::L0, Tiers::L0L1, Tiers::L0L1L2];
+    outcomes.extend(runs(context.requests, context.in_flight, &settings, &tiers, &STRATEGIES, false)?);
     Ok(outcomes)
 }
 
-fn tell(apart: &[Outcome], shared: &[Outcome], process: Usage) -> String {
-    let mut text = format!(
-        "The case of AWS's blog, simulated: Llama-3.1-70B on 7 x ml.p5.48xlarge behind HyperPod's router.\n\
-         Document Q&A: 35 documents of 8,192 tokens, {REQUESTS} questions, {IN_FLIGHT} always in flight. No AWS, no GPU:\n\
-         every time below comes from a model of the hardware (published figures and efficiencies).\n\n\
-         1. Documents that share nothing\n\n"
-    );
-    text.push_str(&report::table(apart));
-    text.push('\n');
-    text.push_str(&lines(&buys(apart)));
-    text.push_str(&format!("\n2. The same, behind one system prompt of {SYSTEM_PROMPT} tokens\n\n"));
-    text.push_str(&report::table(shared));
-    text.push('\n');
-    text.push_str(&lines(&collapse(apart, shared)));
-    text.push_str(&format!(
-        "\n{} runs in {:.2} s. Your own: podlab simulate ENDPOINT.yaml --strategy roundrobin,prefixaware,kvaware\n\
-         The file behind this demo: {FILE}\n",
-        apart.len() + shared.len(),
-        process.wall_seconds
-    ));
-    text
-}
-
-/// Points of a list, at most 100 columns wide.
-fn lines(sentences: &[String]) -> String {
-    sentences.iter().map(|sentence| report::wrapped("  * ", sentence, 100)).collect()
-}
-
-fn of(outcomes: &[Outcome], cache: Tiers, strategy: Strategy) -> Option<&Outcome> {
-    outcomes.iter().find(|outcome| outcome.case.cache == cache && outcome.case.strategy == strategy)
-}
-
-/// What each step buys, against no cache at all.
-fn buys(outcomes: &[Outcome]) -> Vec<String> {
-    let Some(bare) = of(outcomes, Tiers::None, Strategy::RoundRobin) else { return Vec::new() };
-    let mut sentences = Vec::new();
-    if let Some(cached) = of(outcomes, Tiers::L0, Strategy::RoundRobin) {
-        sentences.push(format!("Prefix caching alone (L0, round robin): {}.", against(bare, cached)));
-        for strategy in [Strategy::PrefixAware, Strategy::KvAware, Strategy::Session] {
-            if let Some(routed) = of(outcomes, Tiers::L0, strategy) {
-                sentences.push(format!("{strategy} on top of it: {}.", against(cached, routed)));
-            }
-        }
+/// The same documents apart, and behind one system prompt.
+fn behind_one_prompt() -> Result<Vec<Outcome>, Failure> {
+    let both = [Strategy::RoundRobin, Strategy::PrefixAware];
+    let mut outcomes = Vec::new();
+    for instruction in ["0", SYSTEM_PROMPT] {
+        let settings = [("docqa.instruction_tokens", instruction)];
+        outcomes.extend(runs(REQUESTS, 100, &settings, &[Tiers::L0], &both, true)?);
     }
-    sentences
+    Ok(outcomes)
 }
 
-/// How `after` compares with `before`.
-fn against(before: &Outcome, after: &Outcome) -> String {
-    let (a, b) = (&before.summary, &after.summary);
-    let hits = b.hit_rate.total.map_or("unknown".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
-    format!(
-        "TTFT P50 {}, P90 {}; output throughput {}; cost per output token {}; hit rate {hits}",
-        change(a.ttft.p50, b.ttft.p50),
-        change(a.ttft.p90, b.ttft.p90),
-        change(a.throughput.output, b.throughput.output),
-        change(a.cost.output_only, b.cost.output_only),
-    )
-}
-
-fn change(before: Option<f64>, after: Option<f64>) -> String {
-    match (before, after) {
-        (Some(before), Some(after)) if before > 0.0 => {
-            let percent = ((after / before - 1.0) * 100.0).round();
-            if percent == 0.0 { "unchanged".to_owned() } else { format!("{percent:+} %") }
-        }
-        _ => "unknown".to_owned(),
-    }
-}
-
-/// What a shared system prompt does to HyperPod's default strategy.
-fn collapse(apart: &[Outcome], shared: &[Outcome]) -> Vec<String> {
-    let default = Strategy::PrefixAware;
-    let (Some(before), Some(after)) = (of(apart, Tiers::L0, default), of(shared, Tiers::L0, default)) else {
-        return Vec::new();
+fn runs(
+    requests: u32,
+    in_flight: u32,
+    settings: &[(&str, &str)],
+    caches: &[Tiers],
+    strategies: &[Strategy],
+    records: bool,
+) -> Result<Vec<Outcome>, Failure> {
+    let (endpoint, _) = Endpoint::parse(ENDPOINT, FILE).map_err(|error| Failure::Invalid(error.to_string()))?;
+    let source = Source::DocumentQa { requests };
+    let experiment = Experiment { endpoint, file: FILE.to_owned(), workload: "docqa".to_owned(), source };
+    let axis = |(key, value): &(&str, &str)| Axis {
+        key: (*key).to_owned(),
+        values: vec![(*value).to_owned()],
+        origin: Origin::BuiltIn,
     };
-    let busiest = |outcome: &Outcome| outcome.requests_by_worker().into_iter().max().unwrap_or_default();
-    let mut sentences = vec![format!(
-        "prefixaware, HyperPod's default, sends {} of {REQUESTS} requests to ONE worker of 7; without the system prompt its busiest worker gets {}.",
-        busiest(after),
-        busiest(before),
-    )];
-    sentences.push(
-        "It follows the longest prefix it has sent anywhere, reads no load and forgets nothing: once every prompt begins \
-         with the same 128 characters, the first worker to see them has a prefix of all. The same happens to Mooncake's \
-         conversation trace, where all 12,031 requests share their first 512 tokens."
-            .to_owned(),
-    );
-    if let Some(fair) = of(shared, Tiers::L0, Strategy::RoundRobin) {
-        sentences.push(format!("Against round robin that is: {}.", against(fair, after)));
-    }
-    sentences
+    let matrix = Matrix {
+        strategies: strategies.to_vec(),
+        caches: caches.to_vec(),
+        replicas: vec![WORKERS],
+        loads: vec![Load::Concurrency(in_flight)],
+        seeds: (1..=SEEDS).collect(),
+        axes: settings.iter().map(axis).collect(),
+    };
+    run_all(&experiment, &matrix, RunOptions::of_demo(records))
 }

@@ -3,6 +3,8 @@
 use crate::experiment::slo::Slo;
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use extent::ExtentArgs;
+use seeds::Seeds;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +13,8 @@ use strategies::{Named, Names};
 mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
 mod simulate; // virtual time
+mod seeds; // seeds, and ranges of them
+mod extent; // how a run begins, how long it is, what of it is measured
 mod settings; // where settings come from, and which are to blame
 mod threads; // runs on all cores, told in order
 mod workload; // what would be sent
@@ -127,9 +131,11 @@ struct SimulateArgs {
     /// How many requests [default: 700, or the whole trace]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
     requests: Option<u32>,
-    /// Seeds of all randomness, one run each
-    #[arg(long, value_delimiter = ',', default_value = "0", value_name = "S,..")]
-    seed: Vec<u64>,
+    #[command(flatten)]
+    extent: ExtentArgs,
+    /// Seeds of all randomness, one run each; 1..10 stands for ten
+    #[arg(long, value_delimiter = ',', default_value = "0", value_parser = Seeds::parse, value_name = "S,..|1..10")]
+    seed: Vec<Seeds>,
     /// What users are promised: says which runs keep it, and how many requests per second get it (goodput)
     #[arg(long, value_parser = Slo::parse, value_name = "p90_ttft<2s,..")]
     slo: Option<Slo>,
@@ -139,6 +145,9 @@ struct SimulateArgs {
     /// Write run.json, requests.jsonl and summary.json of each run into a new folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Show where TTFT goes: its parts, hits and misses apart, KV in flight (of a single run it is always shown)
+    #[arg(long)]
+    breakdown: bool,
     /// Say why these requests went where they did, and print nothing else; requests are numbered from 0, as in
     /// requests.jsonl. With -o json one object, {"explanations": [..]}, each with its run
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "ID[,ID]")]

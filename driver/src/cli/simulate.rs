@@ -1,11 +1,12 @@
 //! `podlab simulate`.
 
+use super::seeds::Seeds;
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::threads::{cores, in_order};
-use super::{Format, SimulateArgs, print, warn};
+use super::{Format, LabArgs, SimulateArgs, print, warn};
 use crate::endpoint::{Code, Endpoint, EndpointError};
 use crate::experiment::slo::Slo;
-use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
+use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, check_numbers, tiers_of};
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
 use crate::lab::{Origin, unread};
@@ -35,7 +36,8 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     }
     let (endpoint, text) = read_endpoint(file, !args.replicas.is_empty())?;
     let lab = lab_text(&args.lab)?;
-    let axes = axes(&args.lab, &endpoint, file, lab.as_deref())?;
+    let given = LabArgs { lab: args.lab.lab.clone(), settings: args.extent.settings(&args.lab) };
+    let axes = axes(&given, &endpoint, file, lab.as_deref())?;
     let mut inputs = Inputs {
         endpoint: Some(Input::whole(file, &text)),
         lab: args.lab.lab.as_deref().zip(lab.as_deref()).map(|(path, text)| Input::whole(path, text)),
@@ -50,17 +52,29 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         caches: caches(&args.cache, &endpoint)?,
         replicas: if args.replicas.is_empty() { vec![replicas(&endpoint)?] } else { args.replicas.clone() },
         loads: loads((&args.rate, &args.concurrency, args.speedup), &args.workload, &source)?,
-        seeds: args.seed.clone(),
+        seeds: args.seed.iter().flat_map(Seeds::all).collect(),
         axes,
     };
     let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
-    experiment.check_numbers(&args.explain_request)?;
+    if !lasts(&matrix) {
+        check_numbers(&args.explain_request, experiment.source.requests())?;
+    } else if args.requests.is_some() && !experiment.source.is_trace() {
+        return Err(Failure::Usage(
+            "--requests says how many are sent, and run.duration (--duration) for how long; keep one of them"
+                .to_owned(),
+        ));
+    }
     for odd in odd(args, &experiment, &matrix) {
         warn(&format!("warning: {odd}"));
     }
     let threads = args.threads.map_or_else(cores, usize::from);
-    let options =
-        RunOptions { records: args.out.is_some(), explain: &args.explain_request, threads, slo: args.slo.as_ref() };
+    let options = RunOptions {
+        records: args.out.is_some(),
+        explain: &args.explain_request,
+        threads,
+        slo: args.slo.as_ref(),
+        quiet: false,
+    };
     let outcomes = run_all(&experiment, &matrix, options)?;
     let process = Usage::since(began);
     if let Some(folder) = &out {
@@ -71,10 +85,15 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     print(&match args.format {
         Format::Table if explains => report::explain::text(&outcomes),
         Format::Json if explains => report::explain::json(&outcomes),
-        Format::Table => report::table(&outcomes),
+        Format::Table => report::table(&outcomes) + &report::breakdown::shown(&outcomes, args.breakdown),
         Format::Json => report::json(&outcomes, process),
         Format::Csv => report::csv(&outcomes),
     })
+}
+
+/// Whether runs end at a time and not with their requests.
+fn lasts(matrix: &Matrix) -> bool {
+    matrix.axes.iter().any(|axis| axis.key == "run.duration" && axis.values.iter().any(|value| value != "none"))
 }
 
 /// What was asked for and makes no difference.
@@ -90,6 +109,10 @@ fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<Str
     if let (Some(key), true) = (bursts, matrix.loads.iter().all(|load| load.rate().is_none())) {
         odd.push(format!("--set {key}: nothing in this run reads it; it is of arrivals that --rate draws"));
     }
+    let ramp = matrix.axes.iter().any(|axis| axis.key == "run.ramp" && axis.origin == Origin::Flag);
+    if ramp && matrix.loads.iter().all(|load| load.concurrency().is_none()) {
+        odd.push("run.ramp: nothing in this run reads it; it is of users who start under --concurrency".to_owned());
+    }
     odd
 }
 
@@ -104,12 +127,14 @@ pub(super) struct RunOptions<'a> {
     pub(super) threads: usize,
     /// What was promised.
     pub(super) slo: Option<&'a Slo>,
+    /// Nothing is warned of: a demo tells in its own words.
+    pub(super) quiet: bool,
 }
 
 impl RunOptions<'_> {
-    /// Every request's story, on all cores.
-    pub(super) fn records() -> Self {
-        Self { records: true, explain: &[], threads: cores(), slo: None }
+    /// Those of the demo, on all cores.
+    pub(super) fn of_demo(records: bool) -> Self {
+        Self { records, explain: &[], threads: cores(), slo: None, quiet: true }
     }
 }
 
@@ -123,7 +148,7 @@ pub(super) fn run_all(
     let assembled: Vec<_> =
         cases.iter().map(|case| assemble(experiment, case, &matrix.axes)).collect::<Result<_, _>>()?;
     let mut said = Vec::new();
-    for warning in assembled.iter().flat_map(|assembled| &assembled.warnings) {
+    for warning in assembled.iter().filter(|_| !options.quiet).flat_map(|assembled| &assembled.warnings) {
         if !said.contains(&warning) {
             warn(&format!("warning: {warning}"));
             said.push(warning);
@@ -132,8 +157,8 @@ pub(super) fn run_all(
     let runs: Vec<_> = cases.into_iter().zip(assembled).collect();
     let run = |(case, assembled): &(Case, Assembled)| -> Result<(Outcome, Vec<String>), Failure> {
         let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
-        let odd = odd_of(&outcome);
-        outcome.kept = options.slo.map(|slo| slo.kept(&outcome.records, outcome.summary.makespan_s));
+        let odd = if options.quiet { Vec::new() } else { odd_of(&outcome) };
+        outcome.kept = options.slo.map(|slo| slo.kept(outcome.measured(), outcome.summary.makespan_s));
         if !options.records {
             outcome.records = Vec::new();
         }
@@ -153,7 +178,9 @@ fn odd_of(outcome: &Outcome) -> Vec<String> {
         .map(|(count, example)| format!("{label}: {count} of {all} requests refused ({}): {example}", example.class()));
     let overloaded = outcome.backlog().map(|tail| format!("{label}: overloaded: {tail}"));
     let growth = outcome.growth.filter(|growth| growth.passes(NOTABLE)).map(|growth| format!("{label}: {growth}"));
-    refused.chain(overloaded).chain(growth).collect()
+    let nothing = (outcome.summary.requests == 0 && all > 0)
+        .then(|| format!("{label}: run.warmup leaves nothing to measure: all {all} requests were sent before the cut"));
+    refused.chain(nothing).chain(overloaded).chain(growth).collect()
 }
 
 /// Reads the endpoint file and says what is odd about it. Gives its text too. Where `replicas` are named elsewhere, the file's
@@ -193,7 +220,7 @@ fn check_lists(args: &SimulateArgs, strategies: &[Strategy]) -> Result<(), Failu
     distinct("--replicas", &args.replicas)?;
     distinct("--rate", &args.rate)?;
     distinct("--concurrency", &args.concurrency)?;
-    distinct("--seed", &args.seed)?;
+    distinct("--seed", &args.seed.iter().flat_map(Seeds::all).collect::<Vec<_>>())?;
     match twice(&args.explain_request) {
         Some(request) => Err(Failure::Usage(format!("--explain-request: {request} is given twice; keep one of them"))),
         None => Ok(()),

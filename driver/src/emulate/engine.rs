@@ -256,7 +256,7 @@ impl Engine {
             }
             Output::Finished { request, .. } => self.conclude(request, End::Finished),
             Output::Cancelled { request } => self.conclude(request, End::Stopped),
-            Output::Preempted { .. } => {}
+            Output::Preempted { .. } | Output::Split { .. } => {}
         }
     }
 

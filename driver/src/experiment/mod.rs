@@ -10,10 +10,11 @@ use sim::cluster::{Cluster, Event, Refusal, RequestLimits};
 use sim::cost::deployment::Deployment;
 use sim::cost::forecast::forecast;
 use sim::fleet::{Fleet, FleetConfig};
-use sim::ledger::{Price, Record, Summary};
+use sim::ledger::{Ledger, Price, Record, Summary};
 use sim::replica::{EngineConfig, Replica};
-use sim::simulate::{Path, simulate_fleet};
+use sim::simulate::{BeyondHorizon, Path, simulate_within};
 use sim::transport::TransportConfig;
+use sim::workload::Workload;
 
 mod assemble; // from files to the settings of a cluster
 mod tiers; // ... of what lies below the device
@@ -96,6 +97,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The requests that its figures are of.
+    #[must_use]
+    pub fn measured(&self) -> &[Record] {
+        &self.records[self.summary.left_out as usize..]
+    }
+
     /// Requests that each worker was sent.
     #[must_use]
     pub fn requests_by_worker(&self) -> Vec<u64> {
@@ -200,16 +207,8 @@ impl Experiment {
     /// # Panics
     /// As [`Experiment::run`].
     pub fn run_and_explain(&self, case: Case, assembled: &Assembled, requests: &[u64]) -> Result<Outcome, Failure> {
-        self.check_numbers(requests)?;
-        let workload = self.source.workload(&assembled.lab, case.load, case.seed);
-        let mut cluster = assembled.cluster();
-        let mut asked = explanation::Asked::about(requests);
-        let mut fleet = (!assembled.fleet.is_static()).then(|| Fleet::new(assembled.fleet.clone()));
-        let look = |event: &Event| asked.look(event);
-        let ledger =
-            simulate_fleet(&workload, &mut cluster, fleet.as_mut(), assembled.path, look).map_err(|error| {
-                Failure::Usage(format!("{error}: use a higher --rate, --concurrency or --speedup, or fewer --requests"))
-            })?;
+        let Sent { workload, cluster, asked, ledger } = self.send(&case, assembled, requests)?;
+        check_numbers(requests, ledger.records().len() as u64)?;
         ledger.check();
         cluster.check();
         let mut summary = ledger.summary(Some(assembled.price));
@@ -231,19 +230,57 @@ impl Experiment {
         })
     }
 
-    /// Refuses numbers that no request of a run has.
-    ///
-    /// # Errors
-    /// [`Failure::Usage`], with the numbers there are.
-    pub fn check_numbers(&self, requests: &[u64]) -> Result<(), Failure> {
-        let count = self.source.requests();
-        match requests.iter().find(|request| **request >= count) {
-            None => Ok(()),
-            Some(request) => Err(Failure::Usage(format!(
-                "--explain-request {request}: a run has {count} requests, numbered from 0 to {}",
-                count.saturating_sub(1)
-            ))),
+    /// Sends the requests of a case. Of a run that is to last so long, there must have been enough of them: who sends when
+    /// another request ends cannot know how many that will be.
+    fn send<'a>(&self, case: &Case, assembled: &Assembled, requests: &'a [u64]) -> Result<Sent<'a>, Failure> {
+        let beyond = |error: BeyondHorizon| {
+            Failure::Usage(format!("{error}: use a higher --rate, --concurrency or --speedup, or fewer --requests"))
+        };
+        let mut longer = None;
+        loop {
+            let source = longer.as_ref().unwrap_or(&self.source);
+            let workload = source.workload(&assembled.lab, case.load, case.seed);
+            let mut cluster = assembled.cluster();
+            let mut asked = explanation::Asked::about(requests);
+            let extent = assembled.lab.run.extent(workload.requests().len() as u64);
+            let look = |event: &Event| asked.look(event);
+            let mut fleet = (!assembled.fleet.is_static()).then(|| Fleet::new(assembled.fleet.clone()));
+            let ledger = simulate_within(&workload, &mut cluster, fleet.as_mut(), assembled.path, extent, look);
+            let ledger = ledger.map_err(beyond)?;
+            let closed = case.load.concurrency().is_some() && !source.is_trace();
+            let all_sent = ledger.records().len() == workload.requests().len();
+            if extent.until.is_none() || !closed || !all_sent {
+                return Ok(Sent { workload, cluster, asked, ledger });
+            }
+            longer = Some(source.doubled().ok_or_else(|| {
+                Failure::Usage(format!(
+                    "run.duration: more than {} requests would be sent by then; use a shorter one",
+                    source.requests()
+                ))
+            })?);
         }
+    }
+}
+
+/// What a run leaves behind.
+struct Sent<'a> {
+    workload: Workload,
+    cluster: Cluster,
+    asked: explanation::Asked<'a>,
+    ledger: Ledger,
+}
+
+/// Refuses numbers that no request of a run of `count` has.
+///
+/// # Errors
+/// [`Failure::Usage`], with the numbers there are.
+pub fn check_numbers(requests: &[u64], count: u64) -> Result<(), Failure> {
+    match requests.iter().find(|request| **request >= count) {
+        None => Ok(()),
+        Some(request) => Err(Failure::Usage(format!(
+            "--explain-request {request}: a run has {count} requests, numbered from 0 to {}",
+            count.saturating_sub(1)
+        ))),
     }
 }
 

@@ -29,6 +29,9 @@ const POISSON: f64 = 1.0;
 /// Documents whose unequal shares are worked out.
 const MOST_SKEWED: u32 = 1_000_000;
 
+/// The most requests of a generated workload.
+const MOST_REQUESTS: u32 = 20_000_000;
+
 /// Requests of a generated workload where none are asked for.
 const REQUESTS: u32 = 700;
 
@@ -187,9 +190,42 @@ impl Source {
         }
     }
 
-    /// The requests, sent as `load` says.
+    /// The same, generated with so many requests. A trace has those it has.
+    #[must_use]
+    pub fn with_requests(&self, requests: u32) -> Self {
+        match self {
+            Self::DocumentQa { .. } => Self::DocumentQa { requests },
+            Self::Chat { .. } => Self::Chat { requests },
+            Self::SharedSystem { .. } => Self::SharedSystem { requests },
+            Self::Mixed { .. } => Self::Mixed { requests },
+            Self::Trace(trace) => Self::Trace(trace.clone()),
+        }
+    }
+
+    /// The same with twice as many requests; `None`: that would be too many.
+    #[must_use]
+    pub fn doubled(&self) -> Option<Self> {
+        let requests =
+            u32::try_from(self.requests()).ok()?.checked_mul(2).filter(|requests| *requests <= MOST_REQUESTS);
+        requests.map(|requests| self.with_requests(requests))
+    }
+
+    /// The requests, sent as `load` says: where the clock decides, up to the end of the run.
     #[must_use]
     pub fn workload(&self, lab: &Lab, load: Load, seed: u64) -> Workload {
+        let workload = self.generate(lab, load, seed);
+        let (Some(duration), None) = (lab.run.duration, load.concurrency()) else { return workload };
+        let reaches = |workload: &Workload| workload.requests().last().is_some_and(|last| last.at.0 >= duration.0);
+        match self.doubled().filter(|_| !self.is_trace() && !reaches(&workload)) {
+            Some(longer) => longer.workload(lab, load, seed),
+            None => {
+                let count = workload.requests().partition_point(|request| request.at.0 < duration.0);
+                workload.first(count)
+            }
+        }
+    }
+
+    fn generate(&self, lab: &Lab, load: Load, seed: u64) -> Workload {
         let streams = Streams::new(seed);
         match *self {
             Self::DocumentQa { requests } => {

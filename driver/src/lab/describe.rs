@@ -39,6 +39,7 @@ impl Lab {
             chat: _,
             shared_system: _,
             mixed: _,
+            run,
             usd_per_hour,
         } = self;
         let tokens = |tokens: &Option<Tokens>| tokens.map(|tokens| tokens.0);
@@ -62,6 +63,7 @@ impl Lab {
         let mut parts = vec![device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), describe_router(router)];
         parts.extend(fleet::describe(self));
         parts.extend(workloads::describe(self));
+        parts.push(super::run::describe(run));
         parts.push(json!({ "price.usd_per_hour": usd_per_hour }));
         Value::Object(parts.into_iter().flat_map(section).collect())
     }

@@ -19,6 +19,7 @@ mod router; // how workers are chosen
 mod fleet; // workers that come and go
 mod schedule; // ... when
 mod workloads; // what is sent
+pub mod run; // how a run begins, how long it is, what of it is measured
 mod origin; // where a value came from
 mod describe; // a lab as a lab file would say it
 mod unread; // settings that make no difference
@@ -87,6 +88,8 @@ pub struct Lab {
     pub shared_system: SharedSystem,
     /// The workload `mixed`.
     pub mixed: Mixed,
+    /// How a run begins, how long it is, which part of it is measured.
+    pub run: run::RunLab,
     /// Price of one instance.
     pub usd_per_hour: Option<f64>,
 }
@@ -120,6 +123,7 @@ impl Default for Lab {
             chat: workloads::CHAT,
             shared_system: workloads::SHARED_SYSTEM,
             mixed: workloads::MIXED,
+            run: run::RunLab::default(),
             usd_per_hour: None,
         }
     }

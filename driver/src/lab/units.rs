@@ -24,7 +24,7 @@ pub fn span_up_to(text: &str, most: Span) -> Result<Span, String> {
         "us" | "µs" => 1_000_000,
         "ms" => 1_000_000_000,
         "s" => SECOND,
-        "min" => 60 * SECOND,
+        "min" | "m" => 60 * SECOND,
         "h" => 3600 * SECOND,
         "" if number == 0.0 => SECOND,
         "" => return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms")),

@@ -54,7 +54,7 @@ fn write_one(folder: &Path, outcome: &Outcome, inputs: &Inputs, process: Usage) 
     write_json(&folder.join("summary.json"), &Run::of(outcome))?;
     let mut requests = BufWriter::new(fs::File::create(folder.join("requests.jsonl"))?);
     for (number, record) in outcome.records.iter().enumerate() {
-        serde_json::to_writer(&mut requests, &Line::of(number as u64, record, outcome.case.cache))?;
+        serde_json::to_writer(&mut requests, &Line::of(number as u64, record, outcome))?;
         requests.write_all(b"\n")?;
     }
     requests.flush()

@@ -1,10 +1,10 @@
 //! A request's story as a line of JSON.
 
-use crate::experiment::Tiers;
+use crate::experiment::{Outcome, Tiers};
 use kvcache::{Span, Time, Tokens};
 use router::Reason;
 use serde::Serialize;
-use sim::ledger::{Record, Status};
+use sim::ledger::{ByPart, Class, Record, Status};
 
 /// A line of `requests.jsonl`. Moments are milliseconds from the start of the run; unknown is null.
 #[derive(Serialize)]
@@ -14,15 +14,26 @@ pub(super) struct Line {
     worker: Option<u16>,
     reason: Option<&'static str>,
     fallback: Option<&'static str>,
+    /// Whether the figures of the run are of it, too.
+    measured: bool,
     sent_ms: f64,
     admitted_ms: Option<f64>,
     first_token_ms: Option<f64>,
     last_token_ms: Option<f64>,
     ttft_ms: Option<f64>,
+    /// What TTFT was spent on: the six add up to it.
+    ttft_api_ms: Option<f64>,
+    ttft_line_ms: Option<f64>,
+    ttft_kv_wait_ms: Option<f64>,
+    ttft_budget_wait_ms: Option<f64>,
+    ttft_tiers_ms: Option<f64>,
+    ttft_compute_ms: Option<f64>,
     tpot_ms: Option<f64>,
     e2el_ms: Option<f64>,
     prompt_tokens: u32,
     output_tokens: u32,
+    /// hit, partial or miss, by how much of the prompt was found.
+    class: Option<&'static str>,
     /// In any tier; the next three say in which.
     cached_tokens: Option<u32>,
     cached_l0_tokens: Option<u32>,
@@ -40,7 +51,9 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn of(request: u64, record: &Record, tiers: Tiers) -> Self {
+    pub(super) fn of(request: u64, record: &Record, outcome: &Outcome) -> Self {
+        let tiers = outcome.case.cache;
+        let part = |of: fn(ByPart<Span>) -> Span| record.parts().map(|parts| of(parts).as_millis_f64());
         let there = |is: bool, tokens: Option<Tokens>| tokens.filter(|_| is).map(|tokens| tokens.0);
         let tokens = |tokens: Option<Tokens>| tokens.map(|tokens| tokens.0);
         let moment = |time: Time| Span(time.0).as_millis_f64();
@@ -56,15 +69,23 @@ impl Line {
             worker: record.worker.map(|worker| worker.0),
             reason: record.reason.as_ref().map(Reason::as_str),
             fallback: record.reason.as_ref().and_then(Reason::fallback),
+            measured: request >= outcome.summary.left_out,
             sent_ms: moment(record.sent),
             admitted_ms: record.admitted.map(moment),
             first_token_ms: record.first_token.map(moment),
             last_token_ms: record.last_token.map(moment),
             ttft_ms: record.ttft().map(Span::as_millis_f64),
+            ttft_api_ms: part(|parts| parts.api),
+            ttft_line_ms: part(|parts| parts.line),
+            ttft_kv_wait_ms: part(|parts| parts.kv_wait),
+            ttft_budget_wait_ms: part(|parts| parts.budget_wait),
+            ttft_tiers_ms: part(|parts| parts.tiers),
+            ttft_compute_ms: part(|parts| parts.compute),
             tpot_ms: record.tpot().map(Span::as_millis_f64),
             e2el_ms: record.e2el().map(Span::as_millis_f64),
             prompt_tokens: record.prompt.0,
             output_tokens: record.output.0,
+            class: record.class().map(Class::as_str),
             cached_tokens: tokens(record.found()),
             cached_l0_tokens: there(tiers != Tiers::None, record.cached),
             cached_l1_tokens: there(tiers.l1(), record.from_l1),

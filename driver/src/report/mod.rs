@@ -9,8 +9,9 @@ pub mod folder; // a run as a folder
 mod line; // a request as a line of it
 mod partial; // ... that appears whole or not at all
 mod provenance; // what a run needs to be run again
-mod notes; // what the table's figures do not tell
+pub(crate) mod notes; // what the table's figures do not tell
 mod table; // for people
+pub mod breakdown; // where TTFT goes
 pub mod seeds; // what several seeds say together
 pub mod explain; // why requests went where they did
 pub mod describe; // what a workload is

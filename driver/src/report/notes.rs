@@ -30,7 +30,7 @@ pub(super) fn notes(outcomes: &[Outcome]) -> String {
 }
 
 /// A strategy that is followed for less than half of the requests is hardly that strategy.
-fn of_routing(outcome: &Outcome) -> Option<String> {
+pub(crate) fn of_routing(outcome: &Outcome) -> Option<String> {
     let (summary, strategy) = (&outcome.summary, outcome.case.strategy);
     let all: u64 = summary.routing.values().sum();
     let mut causes: Vec<(&str, u64)> = summary.fallbacks.iter().map(|(cause, count)| (*cause, *count)).collect();

@@ -9,6 +9,7 @@ use super::wrapped;
 use crate::experiment::{Case, Outcome};
 use comfy_table::{Cell, CellAlignment};
 use serde::Serialize;
+use sim::ledger::Summary;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Seeds below which nothing is compared: of two the interval is thirteen times what they differ by.
@@ -24,18 +25,69 @@ struct Figure {
     name: &'static str,
     head: &'static str,
     of: fn(&Outcome) -> Option<f64>,
+    /// How a table tells it.
+    shown: fn(f64) -> String,
+    /// Whether a table tells its interval.
+    spread: bool,
 }
 
+/// One whose interval is told.
+const fn figure(key: &'static str, name: &'static str, head: &'static str, of: fn(&Outcome) -> Option<f64>) -> Figure {
+    Figure { key, name, head, of, shown, spread: true }
+}
+
+/// A rate, or what else needs no interval.
+const fn plain(
+    key: &'static str,
+    head: &'static str,
+    shown: fn(f64) -> String,
+    of: fn(&Outcome) -> Option<f64>,
+) -> Figure {
+    Figure { key, name: key, head, of, shown, spread: false }
+}
+
+fn percent(rate: f64) -> String {
+    format!("{:.1}", rate * 100.0)
+}
+
+fn dollars(dollars: f64) -> String {
+    format!("{dollars:.4}")
+}
+
+const TTFT: Figure = figure("mean_ttft_ms", "mean TTFT", "TTFT\nmean", |run| run.summary.ttft.mean);
+const P90: Figure = figure("p90_ttft_ms", "P90 TTFT", "\nP90", |run| run.summary.ttft.p90);
+const OUTPUT: Figure = figure("output_throughput", "output", "out\ntok/s", |run| run.summary.throughput.output);
+
 const FIGURES: [Figure; 5] = [
-    Figure { key: "mean_ttft_ms", name: "mean TTFT", head: "TTFT\nmean", of: |run| run.summary.ttft.mean },
-    Figure { key: "p90_ttft_ms", name: "P90 TTFT", head: "\nP90", of: |run| run.summary.ttft.p90 },
-    Figure { key: "mean_tpot_ms", name: "mean TPOT", head: "TPOT\nmean", of: |run| run.summary.tpot.mean },
-    Figure { key: "output_throughput", name: "output", head: "out\ntok/s", of: |run| run.summary.throughput.output },
-    Figure { key: "hit_rate", name: "hit", head: "hit\n%", of: |run| run.summary.hit_rate.total },
+    TTFT,
+    P90,
+    figure("mean_tpot_ms", "mean TPOT", "TPOT\nmean", |run| run.summary.tpot.mean),
+    OUTPUT,
+    Figure {
+        shown: |rate| shown(100.0 * rate),
+        ..figure("hit_rate", "hit", "hit\n%", |run| run.summary.hit_rate.total)
+    },
+];
+
+/// What a demo shows of its runs.
+const SHOWN: [Figure; 10] = [
+    Figure { spread: false, ..TTFT },
+    figure("p50_ttft_ms", "P50 TTFT", "\nP50", |run| run.summary.ttft.p50),
+    P90,
+    Figure { spread: false, ..OUTPUT },
+    plain("output_only", "$/1K\nout", dollars, |run| run.summary.cost.output_only),
+    plain("hit_rate", "hit\n%", percent, |run| run.summary.hit_rate.total),
+    plain("l1", "L1\n%", percent, |run| run.summary.hit_rate.l1),
+    plain("l2", "L2\n%", percent, |run| run.summary.hit_rate.l2),
+    plain("kv_wait", "wait\nKV", shown, |run| run.summary.breakdown.parts.kv_wait.mean_ms),
+    plain("compute", "\ncompute", shown, |run| run.summary.breakdown.parts.compute.mean_ms),
 ];
 
 /// Those that strategies are compared by: less is better.
 const COMPARED: [&Figure; 2] = [&FIGURES[0], &FIGURES[1]];
+
+/// Seeds that a claim about a P90 should rest on.
+const ENOUGH_FOR_P90: usize = 10;
 
 /// A mean, and half of its interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -49,6 +101,31 @@ pub struct Mean {
 /// Runs that differ in nothing but their seed.
 struct Group<'a> {
     runs: Vec<&'a Outcome>,
+}
+
+/// A change of a figure, in per cent of what it was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// Of the means.
+    pub percent: f64,
+    /// Half of the 95 % interval of that, seed by seed; of this comparison by itself.
+    pub half_width: f64,
+}
+
+/// How a figure changes between runs of the same seeds, in the same order. `None` where a run has none, or there is one seed.
+#[must_use]
+pub fn change(before: &[&Outcome], after: &[&Outcome], of: impl Fn(&Summary) -> Option<f64>) -> Option<Change> {
+    let values = |runs: &[&Outcome]| runs.iter().map(|run| of(&run.summary)).collect::<Option<Vec<f64>>>();
+    let (before, after) = (values(before)?, values(after)?);
+    if before.len() < 2 || before.len() != after.len() {
+        return None;
+    }
+    let base = before.iter().sum::<f64>() / before.len() as f64;
+    let differences: Vec<f64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+    let difference = differences.iter().sum::<f64>() / differences.len() as f64;
+    let percent = |value: f64| value / base * 100.0;
+    let half = half_width(&differences, 1.0 - LEVEL);
+    (base > 0.0).then(|| Change { percent: percent(difference), half_width: percent(half) })
 }
 
 /// How a strategy compares with the one that was best.
@@ -116,30 +193,19 @@ fn of_case(run: &Outcome, more: &[&str]) -> serde_json::Map<String, serde_json::
     more.iter().chain(&SAME).map(|key| ((*key).to_owned(), run[*key].clone())).collect()
 }
 
-/// A table of means, and in words which strategies are told apart. Nothing where there is one seed.
+/// A table of means, and in words which strategies are told apart. Of one seed: that it tells none apart.
 #[must_use]
 pub fn text(outcomes: &[Outcome]) -> String {
-    let Some(groups) = groups(outcomes) else { return String::new() };
+    let Some(groups) = groups(outcomes) else { return of_one_seed(outcomes) };
     if groups.iter().all(|group| group.mean(&FIGURES[0]).is_some_and(|mean| mean.half_width == 0.0)) {
         return "\nSeeds change nothing in these runs: each was made several times, which tells nothing of chance.\n"
             .to_owned();
     }
-    let what = varying_but_for_seeds(&groups);
-    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    let heads = what.iter().map(|(name, _)| Cell::new(format!("\n{name}")));
-    let figures = FIGURES.iter().flat_map(|figure| [figure.head.to_owned(), "\n±".to_owned()]);
-    let mut table = compact(heads.chain(figures.map(right)));
-    for (index, group) in groups.iter().enumerate() {
-        let cells = FIGURES.iter().flat_map(|figure| {
-            let times = if figure.key == "hit_rate" { 100.0 } else { 1.0 };
-            let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| shown(times * value));
-            let mean = group.mean(figure);
-            [cell(mean.map(|mean| mean.mean)), cell(mean.map(|mean| mean.half_width))]
-        });
-        table.add_row(what.iter().map(|(_, values)| Cell::new(&values[index])).chain(cells.map(right)));
-    }
     let seeds = groups[0].runs.len();
-    let mut text = format!("\nMeans of {seeds} seeds; ±: half of the 95 % interval of the mean\n{}", finished(table));
+    let mut text = format!(
+        "\nMeans of {seeds} seeds; ±: half of the 95 % interval of the mean\n{}",
+        table_of_means(&groups, &FIGURES)
+    );
     for family in families(&groups) {
         let name = family_name(&family, &groups);
         for figure in COMPARED {
@@ -149,7 +215,62 @@ pub fn text(outcomes: &[Outcome]) -> String {
             }
         }
     }
+    if families(&groups).iter().any(|family| family.len() > 1) {
+        if seeds < ENOUGH {
+            text.push_str(&format!("{seeds} seeds: no claim is made about which strategy is better; --seed 1..10\n"));
+        } else if seeds < ENOUGH_FOR_P90 {
+            text.push_str(&format!("{seeds} seeds are few for a P90; --seed 1..10 gives narrower intervals.\n"));
+        }
+    }
     text
+}
+
+/// What one seed cannot tell, where somebody might think it does.
+fn of_one_seed(outcomes: &[Outcome]) -> String {
+    let groups: Vec<Group<'_>> = same_but_for_seed(outcomes).into_iter().map(|runs| Group { runs }).collect();
+    let mut text = String::new();
+    if families(&groups).iter().any(|family| family.len() > 1) {
+        text.push_str(
+            "One seed: no claim is made about which strategy is better; --seed 1..10 compares them seed by seed.\n",
+        );
+    }
+    if outcomes.iter().any(|outcome| outcome.kept.is_some()) {
+        text.push_str(
+            "One seed: whether a promise is kept by chance it cannot tell; --seed 1..10 tells how often it is.\n",
+        );
+    }
+    text
+}
+
+/// A row of means for each case, as a demo shows them.
+#[must_use]
+pub fn means(outcomes: &[Outcome]) -> String {
+    let groups = same_but_for_seed(outcomes).into_iter().map(|runs| Group { runs }).collect::<Vec<_>>();
+    table_of_means(&groups, &SHOWN)
+}
+
+fn table_of_means(groups: &[Group<'_>], figures: &[Figure]) -> String {
+    let what = varying_but_for_seeds(groups);
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    let heads = what.iter().map(|(name, _)| Cell::new(format!("\n{name}")));
+    let names = figures
+        .iter()
+        .flat_map(|figure| std::iter::once(figure.head.to_owned()).chain(figure.spread.then(|| "\n±".to_owned())));
+    let promised = groups.iter().any(|group| group.runs[0].kept.is_some());
+    let names = names.chain(promised.then(|| "SLO\nkept".to_owned()));
+    let mut table = compact(heads.chain(names.map(right)));
+    for (index, group) in groups.iter().enumerate() {
+        let cells = figures.iter().flat_map(|figure| {
+            let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), figure.shown);
+            let mean = group.mean(figure);
+            std::iter::once(cell(mean.map(|mean| mean.mean)))
+                .chain(figure.spread.then(|| cell(mean.map(|mean| mean.half_width))))
+        });
+        let kept = || group.runs.iter().filter(|run| run.kept.as_ref().is_some_and(|kept| kept.holds)).count();
+        let cells = cells.chain(promised.then(|| format!("{}/{}", kept(), group.runs.len())));
+        table.add_row(what.iter().map(|(_, values)| Cell::new(&values[index])).chain(cells.map(right)));
+    }
+    finished(table)
 }
 
 /// A figure to three digits: more would claim too much.
@@ -187,15 +308,21 @@ fn sentence(figure: &Figure, compared: &[Comparison], family: &[&Group<'_>]) -> 
 
 /// Runs by what they are but for their seed, in order; `None` where no group has two seeds.
 fn groups(outcomes: &[Outcome]) -> Option<Vec<Group<'_>>> {
+    let groups: Vec<Group<'_>> = same_but_for_seed(outcomes).into_iter().map(|runs| Group { runs }).collect();
+    groups.iter().any(|group| group.runs.len() > 1).then_some(groups)
+}
+
+/// Runs that differ in nothing but their seed, together; in order.
+pub(super) fn same_but_for_seed(outcomes: &[Outcome]) -> Vec<Vec<&Outcome>> {
     let same = |a: &Case, b: &Case| Case { seed: 0, ..a.clone() } == Case { seed: 0, ..b.clone() };
-    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut groups: Vec<Vec<&Outcome>> = Vec::new();
     for outcome in outcomes {
-        match groups.iter_mut().find(|group| same(&group.runs[0].case, &outcome.case)) {
-            Some(group) => group.runs.push(outcome),
-            None => groups.push(Group { runs: vec![outcome] }),
+        match groups.iter_mut().find(|runs| same(&runs[0].case, &outcome.case)) {
+            Some(runs) => runs.push(outcome),
+            None => groups.push(vec![outcome]),
         }
     }
-    groups.iter().any(|group| group.runs.len() > 1).then_some(groups)
+    groups
 }
 
 /// Groups that differ in nothing but their strategy.

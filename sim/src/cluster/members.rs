@@ -103,7 +103,7 @@ impl Cluster {
             Presence::Draining => true,
             Presence::Down | Presence::Absent => panic!("{worker} is not there"),
         };
-        let (lost, mut gone) = self.lose_process(worker, |replica, began, _| replica.die(began));
+        let (lost, mut gone) = self.lose_process(worker, Replica::die);
         let station = &mut self.stations[worker.index()];
         gone.extend(station.line.drain(..).map(|waiting| waiting.request));
         station.inside = 0;
@@ -174,7 +174,7 @@ impl Cluster {
         let idle = station.replica.live() == 0 && station.line.is_empty();
         if station.presence == Presence::Draining && idle {
             // Nothing is lost with it but what is cached.
-            let (_, gone) = self.lose_process(worker, |replica, began, _| replica.die(began));
+            let (_, gone) = self.lose_process(worker, Replica::die);
             debug_assert!(gone.is_empty(), "an idle worker has no request");
             self.leave(worker);
         }

@@ -22,6 +22,7 @@ mod overlap; // what it could have known
 mod restart; // a worker's process dies and is back at once
 mod members; // workers that come and go
 mod limits; // how many requests a worker lets in
+mod held; // what requests hold of the devices
 
 use agenda::{Agenda, Due};
 pub use events::{Arrival, Event, Refusal};
@@ -55,6 +56,8 @@ struct Station {
     /// Requests that its engine has, and those that wait before it, where that is limited.
     inside: u32,
     line: VecDeque<InLine>,
+    /// What requests hold of its device.
+    level: held::Level,
 }
 
 /// The cluster.
@@ -75,6 +78,7 @@ pub struct Cluster {
     events: VecDeque<Event>,
     signals: Signals,
     audits: bool,
+    held: held::Watch,
 }
 
 impl core::fmt::Debug for Cluster {
@@ -118,6 +122,7 @@ impl Cluster {
                 stuck: Vec::new(),
                 inside: 0,
                 line: VecDeque::new(),
+                level: held::Level::default(),
             })
         };
         Ok(Self {
@@ -137,6 +142,7 @@ impl Cluster {
             events: VecDeque::new(),
             signals: Signals::default(),
             audits: false,
+            held: held::Watch::default(),
         })
     }
 
@@ -372,11 +378,8 @@ impl Cluster {
 
     /// The replica hears of all passes of the stretch under way that have started by now.
     fn catch_up_with(&mut self, worker: WorkerId) {
-        let station = &mut self.stations[worker.index()];
-        if let Some(stretch) = &station.stretch {
-            let started = stretch.passes_started(self.now);
-            station.replica.repeat(started - station.told);
-            station.told = started;
+        if let Some(stretch) = &self.stations[worker.index()].stretch {
+            self.tell_passes(worker, stretch.passes_started(self.now));
         }
     }
 
@@ -403,6 +406,7 @@ impl Cluster {
                 station.evicts = station.replica.repeats_evict(stretch.passes - 1);
                 station.plan += 1;
                 self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
+                self.look_at_held(worker);
             }
             self.collect(worker);
         }
@@ -410,10 +414,8 @@ impl Cluster {
     }
 
     fn end_pass(&mut self, worker: WorkerId) {
-        let station = &mut self.stations[worker.index()];
-        let passes = station.stretch.map_or(0, |stretch| stretch.passes);
-        station.replica.repeat(passes - station.told);
-        station.told = passes;
+        let passes = self.stations[worker.index()].stretch.map_or(0, |stretch| stretch.passes);
+        self.tell_passes(worker, passes);
         if self.transport.is_some() && self.is_late(worker) {
             return;
         }
@@ -431,6 +433,9 @@ impl Cluster {
     /// Passes on what a worker has to tell.
     fn collect(&mut self, worker: WorkerId) {
         let now = self.now;
+        if self.stations[worker.index()].stretch.is_none() {
+            self.look_at_held(worker);
+        }
         let mut left = 0;
         let Self { stations, router, events, transport, signals, .. } = self;
         let replica = &mut stations[worker.index()].replica;

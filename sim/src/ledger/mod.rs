@@ -1,11 +1,11 @@
 //! What became of every request, and what that says of the run.
 //!
-//! Laws, asserted by [`Ledger::check`]: every request sent has completed, was refused, or is unfinished, and is counted
+//! Laws, asserted by [`Ledger::check`]: the parts of every TTFT sum to it, in integers; every request sent has completed, was refused, or is unfinished, and is counted
 //! once; every token of a completed request came out, after a gap that was counted, or first; Little's law holds exactly, since both sides are integers: the integral of the number of requests in the
 //! system equals the sum of the times they spent there.
 
 use crate::cluster::{Change, Event, Overlap, Refusal};
-use crate::replica::{Output, Stall};
+use crate::replica::{Output, Spent, Stall};
 use crate::transport::Moved;
 use alloc::vec::Vec;
 use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
@@ -15,12 +15,21 @@ mod histogram; // gaps between tokens, in buckets
 mod quantile; // percentiles of raw samples
 mod fleet; // who came and went
 mod summary; // the figures of a run
+mod window; // which part of it they are of
+mod breakdown; // where TTFT goes
+mod in_flight; // KV tokens against the pool
 
 use fleet::FleetBooks;
 pub use fleet::{FleetCounts, Workers};
+use in_flight::Asked;
+use window::{Tally, Window};
+
+pub use breakdown::{Breakdown, ByClass, ByPart, Class, OfClass, OfSlowest, PartFigures, SlowestTenth};
 pub use histogram::Histogram;
+pub use in_flight::{Held, KvInFlight};
 pub use quantile::{Distribution, quantile};
 pub use summary::{BytesMoved, CostPer1k, HitRate, Price, StallTimes, Summary, Throughput, TokensByTier};
+pub use window::Warmup;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +82,10 @@ pub struct Record {
     pub admitted: Option<Time>,
     /// When its first token came out.
     pub first_token: Option<Time>,
+    /// How long it was kept from the engine that gave its first token: in line at a worker's proxy, at a worker that died.
+    pub outside: Span,
+    /// What it spent its time on in that engine, from its arrival there to its first token.
+    pub spent: Option<Spent>,
     /// When its last token came out.
     pub last_token: Option<Time>,
     /// How often it gave up its blocks, or lost them.
@@ -96,6 +109,12 @@ impl Record {
     #[must_use]
     pub fn ttft(&self) -> Option<Span> {
         Some(self.first_token?.since(self.sent))
+    }
+
+    /// Its latency on the way: the part of its TTFT that no worker has a hand in.
+    #[must_use]
+    pub fn api(&self) -> Span {
+        self.arrived.since(self.sent)
     }
 
     /// End-to-end latency.
@@ -140,6 +159,22 @@ pub struct TierEvents {
     pub breaker_opened: u64,
 }
 
+impl core::ops::Sub for TierEvents {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            short_loads: self.short_loads - before.short_loads,
+            declined_tokens: self.declined_tokens - before.declined_tokens,
+            l1_skipped_tokens: self.l1_skipped_tokens - before.l1_skipped_tokens,
+            l2_discarded_puts: self.l2_discarded_puts - before.l2_discarded_puts,
+            l2_skipped_tokens: self.l2_skipped_tokens - before.l2_skipped_tokens,
+            l2_expired_leases: self.l2_expired_leases - before.l2_expired_leases,
+            breaker_opened: self.breaker_opened - before.breaker_opened,
+        }
+    }
+}
+
 /// The books of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -148,17 +183,13 @@ pub struct Ledger {
     moved: Moved,
     events: TierEvents,
     fleet: FleetBooks,
-    /// Time that engines with work stood still, by cause, all engines together.
-    stalls: [u128; 4],
-    /// Gaps between consecutive tokens of a request, of all requests together.
-    gaps: Histogram,
-    /// Time each worker's engine was occupied, be it for nothing.
-    busy: Vec<Span>,
-    // All workers together, in picoseconds: a few of them soon pass what a span holds.
-    prefill: u128,
-    decode: u128,
-    passes: u64,
-    preemptions: u64,
+    warmup: Warmup,
+    window: Option<Window>,
+    /// Before the window.
+    earlier: Tally,
+    tally: Tally,
+    asked: Asked,
+    held: Option<Held>,
     in_system: u64,
     residence: u128,      // integral of `in_system`, request-picoseconds
     stayed_in_vain: u128, // how long those were here who ended without their last token
@@ -171,7 +202,7 @@ impl Ledger {
     pub fn new(workers: u16, requests: usize) -> Self {
         Self {
             records: Vec::with_capacity(requests),
-            busy: alloc::vec![Span::ZERO; usize::from(workers)],
+            tally: Tally::new(usize::from(workers)),
             fleet: FleetBooks::new(workers, workers),
             ..Self::default()
         }
@@ -180,20 +211,26 @@ impl Ledger {
     /// The same books, of a fleet of which only the first `present` workers are there at the start.
     #[must_use]
     pub fn with_present(mut self, present: u16) -> Self {
-        self.fleet = FleetBooks::new(self.busy.len() as u16, present);
+        self.fleet = FleetBooks::new(self.tally.busy.len() as u16, present);
         self
     }
 
-    /// A request reached the router. Requests are numbered in this order, from 0.
-    pub fn arrived(&mut self, request: RequestId, sent: Time, arrived: Time, prompt: Tokens, output: Tokens) {
+    /// A request reached the router. Requests are numbered in this order, from 0. Says whether it is the first that is
+    /// measured.
+    pub fn arrived(&mut self, request: RequestId, sent: Time, arrived: Time, prompt: Tokens, output: Tokens) -> bool {
         assert_eq!(request.0, self.records.len() as u64, "requests are numbered in order of arrival");
         self.pass_time(arrived);
+        let opens = self.open_window(sent, arrived);
         self.in_system += 1;
+        self.asked.come(prompt + output);
         self.records.push(Record { sent, arrived, prompt, output, ..Record::default() });
+        opens
     }
 
     fn pass_time(&mut self, now: Time) {
-        self.residence += u128::from(self.in_system) * u128::from(now.since(self.as_of).0);
+        let span = now.since(self.as_of);
+        self.residence += u128::from(self.in_system) * u128::from(span.0);
+        self.asked.pass_time(span);
         self.as_of = now;
     }
 
@@ -203,10 +240,12 @@ impl Ledger {
         let record = self.of_mut(request);
         assert_eq!(record.status, Status::Unfinished, "a request ends once");
         record.status = status;
+        let tokens = record.prompt + record.output;
         let stayed = now.since(record.arrived);
         if status != Status::Completed {
             self.stayed_in_vain += u128::from(stayed.0);
         }
+        self.asked.go(tokens);
     }
 
     fn of_mut(&mut self, request: RequestId) -> &mut Record {
@@ -230,16 +269,17 @@ impl Ledger {
             Event::Ran { worker, stretch, .. } => {
                 // Waiting for loads and stores is part of the gap before a token, but keeps no engine busy.
                 let occupied = stretch.lasts(stretch.passes) - stretch.idle;
-                self.busy[worker.index()] += occupied;
-                self.prefill += u128::from(stretch.prefill.0);
-                self.decode += u128::from((occupied - stretch.prefill).0);
-                self.passes += stretch.passes;
+                let tally = &mut self.tally;
+                tally.busy[worker.index()] += occupied;
+                tally.prefill += u128::from(stretch.prefill.0);
+                tally.decode += u128::from((occupied - stretch.prefill).0);
+                tally.passes += stretch.passes;
                 if stretch.waited == Span::ZERO {
-                    self.gaps.add_series(stretch.first, stretch.growth, stretch.passes, stretch.steady);
+                    tally.gaps.add_series(stretch.first, stretch.growth, stretch.passes, stretch.steady);
                 } else {
-                    self.gaps.add(stretch.waited + stretch.first, stretch.steady);
+                    tally.gaps.add(stretch.waited + stretch.first, stretch.steady);
                     let rest = stretch.passes - 1;
-                    self.gaps.add_series(stretch.first + stretch.growth, stretch.growth, rest, stretch.steady);
+                    tally.gaps.add_series(stretch.first + stretch.growth, stretch.growth, rest, stretch.steady);
                 }
             }
             Event::Stalled { cause, span, .. } => {
@@ -249,13 +289,13 @@ impl Ledger {
                     Stall::LoadPool => 2,
                     Stall::Store => 3,
                 };
-                self.stalls[slot] += u128::from(span.0);
+                self.tally.stalls[slot] += u128::from(span.0);
             }
             // Nothing came of it: it is neither the prompts' time nor the replies', and no pass.
-            Event::Restarted { worker, lost, .. } => self.busy[worker.index()] += *lost,
+            Event::Restarted { worker, lost, .. } => self.tally.busy[worker.index()] += *lost,
             Event::Worker { worker, change, at } => {
                 if let Change::Died { lost } = change {
-                    self.busy[worker.index()] += *lost;
+                    self.tally.busy[worker.index()] += *lost;
                 }
                 self.fleet.enter(*worker, *change, *at);
             }
@@ -281,14 +321,18 @@ impl Ledger {
             }
             Output::Preempted { request } => {
                 self.of_mut(request).preemptions += 1;
-                self.preemptions += 1;
+                self.tally.preemptions += 1;
+            }
+            Output::Split { request, spent, since } => {
+                let record = self.of_mut(request);
+                (record.spent, record.outside) = (Some(spent), since.since(record.arrived));
             }
             Output::FirstToken { request, computed, at } => {
                 let record = self.of_mut(request);
                 record.first_token = Some(at);
                 record.computed = (record.admissions == 1).then_some(computed);
             }
-            Output::Resumed { before, at, .. } => self.gaps.add(at.since(before), 1),
+            Output::Resumed { before, at, .. } => self.tally.gaps.add(at.since(before), 1),
             Output::Tokens { .. } => {}
             Output::Finished { request, at } => {
                 self.of_mut(request).last_token = Some(at);
@@ -341,10 +385,10 @@ impl Ledger {
         &self.records
     }
 
-    /// Gaps between consecutive tokens of a request.
+    /// Gaps between consecutive tokens of a request, since the window opened.
     #[must_use]
     pub const fn gaps(&self) -> &Histogram {
-        &self.gaps
+        &self.tally.gaps
     }
 
     /// The integral of the number of requests in the system, in request-picoseconds, from their arrival at the router.
@@ -359,16 +403,16 @@ impl Ledger {
         self.in_system
     }
 
-    /// Passes that all workers ran.
+    /// Passes that all workers ran since the window opened.
     #[must_use]
     pub const fn passes(&self) -> u64 {
-        self.passes
+        self.tally.passes
     }
 
-    /// Preemptions on all workers.
+    /// Preemptions on all workers since the window opened.
     #[must_use]
     pub const fn preemptions(&self) -> u64 {
-        self.preemptions
+        self.tally.preemptions
     }
 
     /// Asserts the laws of the module. O(requests).
@@ -394,11 +438,20 @@ impl Ledger {
         let completed = || self.records.iter().filter(|record| record.status == Status::Completed);
         if unfinished == 0 && nobody_left_early {
             let gaps: u64 = completed().map(|record| u64::from(record.output.0) - 1).sum();
-            assert_eq!(self.gaps.count(), gaps, "every token after the first follows a gap");
+            let counted = self.earlier.gaps.count() + self.tally.gaps.count();
+            assert_eq!(counted, gaps, "every token after the first follows a gap");
             let between =
                 |record: &Record| record.last_token.zip(record.first_token).map(|(last, first)| last.since(first));
             let spans: u128 = completed().filter_map(between).map(|span| u128::from(span.0)).sum();
-            assert_eq!(self.gaps.sum(), spans, "gaps fill the time from the first token to the last");
+            assert_eq!(
+                self.earlier.gaps.sum() + self.tally.gaps.sum(),
+                spans,
+                "gaps fill the time from the first token to the last"
+            );
+        }
+        for record in self.records.iter().filter(|record| record.first_token.is_some()) {
+            let parts = record.spent.map(|spent| record.api() + record.outside + spent.total());
+            assert_eq!(parts, record.ttft(), "the parts of a TTFT are all of it: {record:?}");
         }
         for record in completed() {
             let order =

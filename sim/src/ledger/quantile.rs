@@ -26,7 +26,7 @@ pub fn quantile(sorted: &[u64], q: f64) -> Option<f64> {
 }
 
 /// The estimator: of `count` samples, of which `at` tells the one of a rank.
-pub(super) fn interpolated(count: u64, q: f64, at: impl Fn(u64) -> f64) -> Option<f64> {
+pub(super) fn interpolated(count: u64, q: f64, mut at: impl FnMut(u64) -> f64) -> Option<f64> {
     let last = count.checked_sub(1)?;
     let rank = q * last as f64;
     let below = libm::floor(rank) as u64;

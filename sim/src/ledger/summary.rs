@@ -1,6 +1,7 @@
 //! The figures of a run, by the definitions of the field. Unknown is `None`, never 0.
 
-use super::{Distribution, FleetCounts, Ledger, Status, TierEvents, Workers};
+use super::window::Tally;
+use super::{Breakdown, Distribution, FleetCounts, KvInFlight, Ledger, Status, TierEvents, Workers};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use kvcache::{Span, Time};
@@ -113,7 +114,9 @@ pub struct StallTimes {
 /// The figures of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// Requests sent.
+    /// Requests sent before the cut: they are in no figure.
+    pub left_out: u64,
+    /// Requests sent, here and below from the cut on.
     pub requests: u64,
     /// Requests whose last token came out.
     pub completed: u64,
@@ -148,7 +151,7 @@ pub struct Summary {
     pub routing: BTreeMap<&'static str, u64>,
     /// How many the strategy did not send by what it is named for, by cause ([`Reason::fallback`]).
     pub fallbacks: BTreeMap<&'static str, u64>,
-    /// From the first request sent to the last token, seconds.
+    /// From the first request's first byte to the last token, seconds.
     pub makespan_s: Option<f64>,
     /// Prompt tokens of completed requests.
     pub prompt_tokens: u64,
@@ -170,13 +173,18 @@ pub struct Summary {
     pub passes: u64,
     /// Preemptions on all workers.
     pub preemptions: u64,
+    /// Where TTFT goes.
+    pub breakdown: Breakdown,
+    /// KV tokens in flight, against the pool.
+    pub kv_in_flight: KvInFlight,
 }
 
 impl Ledger {
     /// The figures. O(n log n).
     #[must_use]
     pub fn summary(&self, price: Option<Price>) -> Summary {
-        let done = || self.records.iter().filter(|record| record.status == Status::Completed);
+        let measured = self.measured();
+        let done = || measured.iter().filter(|record| record.status == Status::Completed);
         let spans =
             |of: fn(&super::Record) -> Option<Span>| Distribution::of(done().filter_map(of).map(|s| s.0).collect());
         let tokens = |of: fn(&super::Record) -> u32| done().map(|record| u64::from(of(record))).sum::<u64>();
@@ -185,19 +193,20 @@ impl Ledger {
         let cached_tokens = tokens.l0 + tokens.l1 + tokens.l2;
         let lower = self.tiers.l1 || self.tiers.l2;
         let completed = done().count() as u64;
-        let refused = self.records.iter().filter(|record| record.status == Status::Refused).count() as u64;
-        let errored = self.fleet.counts.errored;
+        let of = |status: Status| measured.iter().filter(|record| record.status == status).count() as u64;
+        let (refused, errored) = (of(Status::Refused), of(Status::Errored));
         let makespan = self.makespan();
         Summary {
-            requests: self.records.len() as u64,
+            left_out: self.left_out() as u64,
+            requests: measured.len() as u64,
             completed,
-            failed: self.records.len() as u64 - completed,
+            failed: measured.len() as u64 - completed,
             refused,
             errored,
-            unfinished: self.records.len() as u64 - completed - refused - errored,
+            unfinished: measured.len() as u64 - completed - refused - errored,
             ttft: spans(super::Record::ttft),
             tpot: spans(super::Record::tpot),
-            itl: Distribution::of_histogram(&self.gaps),
+            itl: Distribution::of_histogram(self.gaps()),
             e2el: spans(super::Record::e2el),
             throughput: throughput(completed, prompt_tokens, output_tokens, makespan),
             cost: self.cost(price, prompt_tokens, output_tokens),
@@ -215,14 +224,16 @@ impl Ledger {
             stall: lower.then(|| self.stall()),
             tier_events: lower.then_some(self.events),
             fleet: self.fleet_summary(),
-            passes: self.passes,
-            preemptions: self.preemptions,
+            passes: self.passes(),
+            preemptions: self.preemptions(),
+            breakdown: self.breakdown(),
+            kv_in_flight: self.kv_in_flight(),
         }
     }
 
     fn tokens(&self) -> TokensByTier {
         let mut tokens = TokensByTier::default();
-        for record in &self.records {
+        for record in self.measured() {
             let (Some(l0), Some(l1), Some(l2)) = (record.cached, record.from_l1, record.from_l2) else { continue };
             tokens.l0 += u64::from(l0.0);
             tokens.l1 += u64::from(l1.0);
@@ -255,31 +266,32 @@ impl Ledger {
     }
 
     fn stall(&self) -> StallTimes {
-        let [lookup, load_l1, load_l2, store] = self.stalls.map(|span| span as f64 / 1e12);
+        let [lookup, load_l1, load_l2, store] = self.tally.stalls.map(|span| span as f64 / 1e12);
         StallTimes { lookup, load_l1, load_l2, store }
     }
 
     /// From the first request sent to the last token.
-    fn window(&self) -> Option<(Time, Time)> {
-        let first = self.records.iter().map(|record| record.sent).min()?;
-        let last: Time = self.records.iter().filter_map(|record| record.last_token).max()?;
+    fn from_to(&self) -> Option<(Time, Time)> {
+        let first = self.measured().iter().map(|record| record.sent).min()?;
+        let last: Time = self.measured().iter().filter_map(|record| record.last_token).max()?;
         Some((first, last))
     }
 
     fn makespan(&self) -> Option<Span> {
-        self.window().map(|(first, last)| last.since(first))
+        self.from_to().map(|(first, last)| last.since(first))
     }
 
     fn imbalance(&self) -> Option<f64> {
-        let most = self.busy.iter().max()?.0 as f64;
-        let all: u128 = self.busy.iter().map(|span| u128::from(span.0)).sum();
+        let busy = &self.tally.busy;
+        let most = busy.iter().max()?.0 as f64;
+        let all: u128 = busy.iter().map(|span| u128::from(span.0)).sum();
         // Who was never there is not idle.
         let workers = self.fleet.ever.iter().filter(|ever| **ever).count();
         (all > 0).then(|| most * workers as f64 / all as f64)
     }
 
     fn fleet_summary(&self) -> Option<FleetSummary> {
-        let (first, last) = self.window()?;
+        let (first, last) = self.from_to()?;
         let timeline = &self.fleet.timeline;
         if timeline.len() == 1 && self.fleet.counts == FleetCounts::default() {
             return None;
@@ -301,7 +313,7 @@ impl Ledger {
 
     fn overlap_regret(&self) -> Option<f64> {
         let (mut regret, mut prompts) = (0, 0);
-        for record in &self.records {
+        for record in self.measured() {
             regret += u64::from(record.regret?.0);
             prompts += u64::from(record.prompt.0);
         }
@@ -310,26 +322,27 @@ impl Ledger {
 
     fn count_reasons(&self, name: impl Fn(&Reason) -> Option<&'static str>) -> BTreeMap<&'static str, u64> {
         let mut counts = BTreeMap::new();
-        for name in self.records.iter().filter_map(|record| name(record.reason.as_ref()?)) {
+        for name in self.measured().iter().filter_map(|record| name(record.reason.as_ref()?)) {
             *counts.entry(name).or_default() += 1;
         }
         counts
     }
 
     fn cost(&self, price: Option<Price>, prompts: u64, outputs: u64) -> CostPer1k {
-        let (Some(price), Some((first, last))) = (price, self.window()) else { return CostPer1k::default() };
+        let (Some(price), Some((first, last))) = (price, self.from_to()) else { return CostPer1k::default() };
         let instances =
             |workers: &Workers| u64::from(u32::from(workers.provisioned).div_ceil(price.workers_per_instance));
         let instance_hours = self.fleet.integral(first, last, instances) as f64 / 1e12 / 3600.0;
         let dollars = instance_hours * price.usd_per_hour;
         let per_1k = |dollars: f64, tokens: u64| (tokens > 0).then(|| dollars / tokens as f64 * 1000.0);
-        let busy = (self.prefill + self.decode) as f64;
+        let Tally { prefill, decode, .. } = self.tally;
+        let busy = (prefill + decode) as f64;
         let share = |part: u128| if busy > 0.0 { part as f64 / busy } else { 0.0 };
         CostPer1k {
             total: per_1k(dollars, prompts + outputs),
             output_only: per_1k(dollars, outputs),
-            input: per_1k(dollars * share(self.prefill), prompts),
-            output: per_1k(dollars * share(self.decode), outputs),
+            input: per_1k(dollars * share(prefill), prompts),
+            output: per_1k(dollars * share(decode), outputs),
         }
     }
 }
@@ -351,6 +364,7 @@ const NAMES: [[&str; 5]; 4] = [
 impl Serialize for Summary {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("warmup_requests", &self.left_out)?;
         map.serialize_entry("requests", &self.requests)?;
         map.serialize_entry("completed", &self.completed)?;
         map.serialize_entry("failed", &self.failed)?;
@@ -382,6 +396,10 @@ impl Serialize for Summary {
         map.serialize_entry("fleet", &self.fleet)?;
         map.serialize_entry("passes", &self.passes)?;
         map.serialize_entry("preemptions", &self.preemptions)?;
+        map.serialize_entry("ttft_parts", &self.breakdown.parts)?;
+        map.serialize_entry("ttft_by_class", &self.breakdown.classes)?;
+        map.serialize_entry("slowest_tenth", &self.breakdown.slowest)?;
+        map.serialize_entry("kv_in_flight", &self.kv_in_flight)?;
         map.end()
     }
 }

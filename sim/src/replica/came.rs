@@ -2,6 +2,7 @@
 
 use super::schedule::Chunk;
 use super::sequence::{Phase, SeqId};
+use super::spent::Doing;
 use super::{Output, Replica};
 use kvcache::{Done, Failed, Inquiry, LoadEnd, OpId, RequestId, StoreMode, Time, Tokens, Woken};
 
@@ -14,13 +15,14 @@ impl Replica {
             Woken::Room(end) => {
                 self.load_of_the_preempted(&end, now);
                 self.forget_load(op);
-                self.look_again(|_| true);
+                self.look_again(|_| true, now);
             }
             Woken::Answered { op, upto, .. } => {
                 let Some(place) = self.moves.asked.iter().position(|(asked, _)| *asked == op) else { return true };
                 let (_, id) = self.moves.asked.swap_remove(place);
                 if self.sequences[id].inquiry.answer(op, upto) {
-                    self.look_again(|looking| looking == id);
+                    self.look_again(|looking| looking == id, now);
+                    self.turn_by_phase(id, now);
                 }
             }
             Woken::Loaded(end) => self.load_lands(end, now),
@@ -29,19 +31,23 @@ impl Replica {
         true
     }
 
+    fn whose_load(&self, op: OpId) -> Option<SeqId> {
+        self.moves.loads.iter().find(|load| load.op == op).map(|load| load.id)
+    }
+
     fn forget_load(&mut self, op: OpId) {
         self.moves.awaited.retain(|other| *other != op);
         self.moves.loads.retain(|load| load.op != op);
     }
 
     /// Who waited for an answer comes back to the queue.
-    pub(super) fn look_again(&mut self, whom: impl Fn(SeqId) -> bool) {
+    pub(super) fn look_again(&mut self, whom: impl Fn(SeqId) -> bool, now: Time) {
         let mut place = 0;
         while place < self.moves.looking.len() {
             let id = self.moves.looking[place];
             if whom(id) {
                 self.moves.looking.remove(place);
-                self.come_back(id);
+                self.come_back(id, now);
             } else {
                 place += 1;
             }
@@ -50,8 +56,9 @@ impl Replica {
 
     /// Who stepped aside waits again, where it would be if it had not. Were it anywhere else, two who take each other's
     /// blocks at the head of the queue ([`Replica::make_room_among_waiting`]) could do so for ever.
-    fn come_back(&mut self, id: SeqId) {
+    fn come_back(&mut self, id: SeqId, now: Time) {
         self.sequences[id].phase = Phase::Waiting;
+        self.turn_to(id, Doing::Queue, now);
         let turn = self.sequences[id].turn;
         let place = self.waiting.partition_point(|other| self.sequences[*other].turn < turn);
         self.waiting.insert(place, id);
@@ -59,6 +66,9 @@ impl Replica {
 
     fn load_lands(&mut self, end: LoadEnd, now: Time) {
         self.moves.awaited.retain(|op| *op != end.op);
+        if let Some(id) = self.whose_load(end.op) {
+            self.load_has_come(id, now);
+        }
         if self.flight.is_some() {
             self.moves.landed.push(end);
         } else {
@@ -69,7 +79,7 @@ impl Replica {
     /// A load ended whose sequence has let go of its blocks. Where that was preempted by the plan of the next pass while this
     /// one still needs the load, its token comes out all the same, if all has come that it rests upon.
     fn load_of_the_preempted(&mut self, end: &LoadEnd, now: Time) {
-        let Some(id) = self.moves.loads.iter().find(|load| load.op == end.op).map(|load| load.id) else { return };
+        let Some(id) = self.whose_load(end.op) else { return };
         let sequence = &mut self.sequences[id];
         let Some(flight) = &mut self.flight else { return };
         let is_its = |chunk: &Chunk| chunk.sequence == id && chunk.is_of(sequence);
@@ -85,6 +95,7 @@ impl Replica {
             flight.withdrawn = true;
             sequence.emitted = sequence.emitted_before;
             sequence.inquiry = Inquiry::Closed;
+            self.turn_by_phase(id, now);
         }
     }
 
@@ -98,11 +109,11 @@ impl Replica {
     }
 
     fn load_ended(&mut self, end: LoadEnd, now: Time) {
-        let Some(id) = self.moves.loads.iter().find(|load| load.op == end.op).map(|load| load.id) else { return };
+        let Some(id) = self.whose_load(end.op) else { return };
         let at_rest = self.flight.as_ref().is_none_or(|flight| flight.done);
         assert!(at_rest, "nothing changes the cache inside a stretch: what repeats has been planned with it");
         self.forget_load(end.op);
-        self.look_again(|_| true);
+        self.look_again(|_| true, now);
         if self.sequences[id].load != Some(end.op) {
             return; // it let go of its blocks after the load had ended
         }
@@ -115,12 +126,12 @@ impl Replica {
         self.cache.commit_loaded(hold, self.sequences[id].chain(self.config.cache.block), end.got);
         if let Some(place) = self.moves.loading.iter().position(|other| *other == id) {
             self.moves.loading.remove(place);
-            self.come_back(id);
+            self.come_back(id, now);
             if !whole {
                 self.let_go(id);
             }
         } else if !whole {
-            self.take_back(id);
+            self.take_back(id, now);
         }
     }
 
@@ -152,7 +163,7 @@ impl Replica {
     }
 
     /// A sequence that was planned with more than came goes back to the head of the queue, out of every plan.
-    fn take_back(&mut self, id: SeqId) {
+    fn take_back(&mut self, id: SeqId, now: Time) {
         self.withdraw(id);
         let decoded = matches!(self.sequences[id].phase, Phase::Decode(_));
         self.stop_decoding(id);
@@ -177,6 +188,7 @@ impl Replica {
             return;
         }
         sequence.phase = Phase::Waiting;
+        self.turn_to(id, Doing::Queue, now);
         self.wait_first(id);
     }
 

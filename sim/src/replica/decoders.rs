@@ -17,6 +17,17 @@ pub(super) struct Joined {
     pub(super) until: u64,
 }
 
+/// Blocks that requests began in a stretch of passes, which are numbered from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// How many.
+    pub blocks: u64,
+    /// The numbers of the passes that they were begun in, summed.
+    pub passes: u64,
+    /// The same of x (x - 1) / 2, x being the number of the pass.
+    pub pairs: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Decoders {
     /// How many there are.
@@ -76,6 +87,32 @@ impl Decoders {
             .map(|j| u64::from(self.residues[((block - (self.passes + j) % block) % block) as usize]))
             .sum();
         self.count * (passes / block) + rest
+    }
+
+    /// The same, and in which of them. O(min(passes, block size)).
+    pub(super) fn begun(&self, passes: u64) -> Begun {
+        let block = self.residues.len() as u64;
+        let (whole, rest) = (passes / block, passes % block);
+        let mut begun = Begun::default();
+        // Who begins a block in a pass is one residue below who does in the one before.
+        let mut residue = ((block - self.passes % block) % block) as usize;
+        for place in 0..passes.min(block) {
+            let blocks = u64::from(self.residues[residue]);
+            residue = if residue == 0 { self.residues.len() - 1 } else { residue - 1 };
+            if blocks == 0 {
+                continue;
+            }
+            // In passes place, place + block, ...: so many of them.
+            let count = whole + u64::from(place < rest);
+            let pairs = count * count.saturating_sub(1) / 2;
+            let sum = count * place + block * pairs;
+            let sum_of_squares =
+                place * (sum + block * pairs) + block * block * (pairs * (2 * count).saturating_sub(1) / 3);
+            begun.blocks += blocks * count;
+            begun.passes += blocks * sum;
+            begun.pairs += blocks * ((sum_of_squares - sum) / 2);
+        }
+        begun
     }
 
     /// The most passes, up to `most`, whose new blocks fit into `available`.

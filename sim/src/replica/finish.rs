@@ -2,6 +2,7 @@
 
 use super::schedule::Batch;
 use super::sequence::{Phase, SeqId};
+use super::spent::Doing;
 use super::{Output, Replica};
 use kvcache::{RequestId, Time};
 
@@ -53,12 +54,17 @@ impl Replica {
             self.take_ops(chunk.sequence);
         }
         if !chunk.last || self.sequences[chunk.sequence].cancelled {
+            self.turn_by_phase(chunk.sequence, now);
             return;
         }
         // Only under async scheduling can a sequence have lost its blocks meanwhile; its token came out all the same.
+        self.turn_to(chunk.sequence, Doing::Over, now);
         let sequence = &mut self.sequences[chunk.sequence];
         let request = sequence.request;
         let first = chunk.upto == sequence.prompt;
+        if first {
+            self.outputs.push_back(Output::Split { request, spent: sequence.watch.spent, since: sequence.watch.began });
+        }
         let before = core::mem::replace(&mut sequence.last_token, now);
         self.outputs.push_back(if first {
             Output::FirstToken { request, computed: chunk.fresh, at: now }

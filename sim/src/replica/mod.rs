@@ -41,11 +41,15 @@ mod sequence; // one request
 mod tiers; // loads and stores: who waits for what
 mod came; // what becomes of them when it has come
 mod restart; // all of it gone
+mod spent; // what a request spends its time on before its first token
 
 pub use config::{EngineConfig, InvalidEngine, Refused};
+pub use decoders::Begun;
 use decoders::Decoders;
 use schedule::Batch;
 use sequence::{Phase, SeqId, Sequences};
+pub use spent::Spent;
+use spent::{QueueWatch, Watch};
 use tiers::Moves;
 pub use tiers::{Asked, Stall};
 
@@ -98,6 +102,15 @@ pub enum Output {
     Preempted {
         /// Which.
         request: RequestId,
+    },
+    /// What it has spent its time on; its first token comes out next.
+    Split {
+        /// Which.
+        request: RequestId,
+        /// From its arrival at this engine to its first token.
+        spent: Spent,
+        /// When it arrived there.
+        since: Time,
     },
     /// Its first token came out.
     FirstToken {
@@ -162,6 +175,7 @@ pub struct Replica {
     ended_at: Time,
     outputs: VecDeque<Output>,
     moves: Moves,
+    queue_watch: QueueWatch,
 }
 
 impl Replica {
@@ -209,6 +223,7 @@ impl Replica {
             ended_at: Time::ZERO,
             outputs: VecDeque::new(),
             moves: Moves::new(&config),
+            queue_watch: QueueWatch::default(),
         })
     }
 
@@ -238,7 +253,8 @@ impl Replica {
     ) -> Result<(), Refused> {
         self.config.would_serve(prompt, output)?;
         assert_eq!(pieces.last().map(|piece| piece.end), Some(prompt + output), "pieces name prompt and reply");
-        let id = self.sequences.add(request, pieces, prompt, output);
+        let watch = Watch::start(self.queue_watch.lacked_by(now), now);
+        let id = self.sequences.add(request, pieces, prompt, output, watch);
         self.wait_last(id);
         self.ask_ahead(id, now);
         Ok(())
@@ -275,22 +291,23 @@ impl Replica {
         };
         let (shape, steady) = (flight.shape, flight.steady);
         self.flight = Some(flight);
+        self.compute_flight(now);
         if self.config.async_scheduling {
             self.next = self.schedule(now);
         }
         Some(Pass { shape, steady, repeats: self.repeats() })
     }
 
-    /// The pass in flight ran `times` times more.
+    /// The pass in flight ran `times` times more. Tells which blocks requests began in those.
     ///
     /// # Panics
     /// Where that is more than [`Pass::repeats`] allowed.
-    pub fn repeat(&mut self, times: u64) {
+    pub fn repeat(&mut self, times: u64) -> Begun {
         if times == 0 {
-            return;
+            return Begun::default();
         }
-        let begun = Blocks(self.decoders.blocks_begun(times) as u32);
-        self.cache.reserve(begun).expect("the stretch was planned to fit");
+        let begun = self.decoders.begun(times);
+        self.cache.reserve(Blocks(begun.blocks as u32)).expect("the stretch was planned to fit");
         self.decoders.advance(times);
         assert!(self.decoders.passes <= self.decoders.next_end, "nobody ends inside a stretch");
         let grown = times * self.decoders.count;
@@ -300,6 +317,7 @@ impl Replica {
             next.shape.context += grown;
         }
         self.mark_endings();
+        begun
     }
 
     /// Whether `times` more passes would evict blocks, which an index elsewhere should hear of.

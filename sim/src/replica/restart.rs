@@ -7,6 +7,7 @@
 use super::decoders::Decoders;
 use super::schedule::Batch;
 use super::sequence::{Phase, SeqId};
+use super::spent::Doing;
 use super::tiers::Moves;
 use super::{Output, Replica};
 use alloc::vec::Vec;
@@ -21,7 +22,7 @@ impl Replica {
     /// # Panics
     /// Where `began` says that there is a pass and there is none, or the other way round.
     pub fn restart(&mut self, began: Option<Time>, now: Time) {
-        for id in self.lose_all(began) {
+        for id in self.lose_all(began, now) {
             if !self.end_cancelled(id) {
                 self.wait_last(id);
                 self.ask_ahead(id, now);
@@ -34,9 +35,9 @@ impl Replica {
     ///
     /// # Panics
     /// As [`Replica::restart`].
-    pub fn die(&mut self, began: Option<Time>) -> Vec<RequestId> {
+    pub fn die(&mut self, began: Option<Time>, now: Time) -> Vec<RequestId> {
         let mut gone = Vec::new();
-        for id in self.lose_all(began) {
+        for id in self.lose_all(began, now) {
             if !self.end_cancelled(id) {
                 gone.push(self.sequences[id].request);
                 self.forget(id);
@@ -57,7 +58,7 @@ impl Replica {
     }
 
     /// All that was computed and planned is gone. Gives all sequences, in order of arrival.
-    fn lose_all(&mut self, began: Option<Time>) -> Vec<SeqId> {
+    fn lose_all(&mut self, began: Option<Time>, now: Time) -> Vec<SeqId> {
         assert_eq!(began.is_some(), self.flight.is_some(), "a pass under way has begun");
         // Whoever decodes emitted its latest token when the pass before ended: in a stretch, when this one began.
         let stretched = self.flight.as_ref().is_some_and(|flight| flight.passes > 1);
@@ -67,8 +68,10 @@ impl Replica {
             self.running.iter().chain(&self.moves.looking).chain(&self.moves.loading).copied().collect();
         here.extend(&self.waiting);
         here.sort_unstable_by_key(|id| self.sequences[*id].request);
+        self.queue_watch.tell(false, now);
         for id in &here {
             self.lose(*id, ended_at);
+            self.turn_to(*id, Doing::Queue, now);
         }
         self.forget_plans();
         self.cache.restart();

@@ -4,6 +4,7 @@
 //! one has run. What a pass really brought is told by [`Replica::ended`].
 
 use super::sequence::{Phase, SeqId, Sequence};
+use super::spent::Doing;
 use super::{Output, Replica, Work};
 use crate::cost::Shape;
 use alloc::boxed::Box;
@@ -71,6 +72,7 @@ impl Replica {
     /// Plans the next pass, under async scheduling while another is in flight.
     pub(super) fn schedule(&mut self, now: Time) -> Option<Box<Batch>> {
         if self.running.is_empty() && self.waiting.is_empty() {
+            self.queue_watch.tell(false, now);
             return None;
         }
         self.number += 1;
@@ -86,6 +88,7 @@ impl Replica {
         if batch.preempted.is_empty() && !self.blocked {
             self.admit(&mut batch, budget, now);
         }
+        self.queue_watch.tell(self.blocked || !batch.preempted.is_empty(), now);
         batch.steady = self.decoders.count;
         batch.shape.decoders += self.decoders.count;
         batch.shape.context += self.decoders.context;
@@ -225,13 +228,17 @@ impl Replica {
 
     fn admit_head(&mut self, batch: &mut Batch, id: SeqId, budget: Tokens, now: Time) -> Admitted {
         if self.sequences[id].hold.is_some() {
-            return self.admit_loaded(batch, id, budget);
+            return self.admit_loaded(batch, id, budget, now);
         }
         let offer = match self.look_up(id, now) {
             Looked::Ready(offer) => offer,
-            Looked::Waiting if self.moves.mode == LoadMode::Blocking => return Admitted::MustWait,
-            Looked::Waiting => return self.step_aside(id),
+            Looked::Waiting if self.moves.mode == LoadMode::Blocking => {
+                self.turn_to(id, Doing::Tiers, now);
+                return Admitted::MustWait;
+            }
+            Looked::Waiting => return self.step_aside(id, now),
         };
+        self.turn_to(id, Doing::Queue, now);
         if offer.loads() && self.moves.mode == LoadMode::Overlapped {
             return self.admit_to_load(id, &offer, now);
         }
@@ -257,21 +264,22 @@ impl Replica {
         if let Some(op) = self.sequences[id].load {
             batch.loads.push((op, id));
         }
-        self.join(batch, id, new)
+        self.join(batch, id, new, now)
     }
 
     /// The head of the queue takes part in passes from this one on.
-    fn join(&mut self, batch: &mut Batch, id: SeqId, new: Tokens) -> Admitted {
+    fn join(&mut self, batch: &mut Batch, id: SeqId, new: Tokens, now: Time) -> Admitted {
         self.waiting.pop_front();
         self.running.push(id);
         self.prefilling.push(id);
         self.sequences[id].phase = Phase::Prefill;
+        self.turn_to(id, Doing::Turn, now);
         self.add_chunk(batch, id, new);
         Admitted::Joined(new)
     }
 
     /// The head of the queue comes back with blocks in hand: what it was waiting for is on the device.
-    fn admit_loaded(&mut self, batch: &mut Batch, id: SeqId, budget: Tokens) -> Admitted {
+    fn admit_loaded(&mut self, batch: &mut Batch, id: SeqId, budget: Tokens, now: Time) -> Admitted {
         let cached = self.sequences[id].computed;
         let Some(new) = self.first_chunk(id, cached, budget) else { return Admitted::MustWait };
         let must_fit = if self.config.reserve_full_isl { self.sequences[id].total() } else { cached + new };
@@ -279,7 +287,7 @@ impl Replica {
             return Admitted::NoRoom;
         }
         self.cache.reserve(self.blocks_between(cached, cached + new)).expect("room was checked");
-        self.join(batch, id, new)
+        self.join(batch, id, new, now)
     }
 
     /// Takes all blocks from the sequence admitted last, of those that are not about to end, and lets it wait again.
@@ -296,6 +304,10 @@ impl Replica {
         sequence.phase = Phase::Waiting;
         sequence.computed = Tokens::ZERO;
         let request = sequence.request;
+        // Under async scheduling a pass may run that computes it still; its end sees to it.
+        if sequence.watch.doing != Doing::Compute {
+            self.turn_to(id, Doing::Queue, now);
+        }
         self.wait_first(id);
         self.blocked = false;
         batch.preempted.push(id);
@@ -330,7 +342,7 @@ impl Replica {
         self.cache.release(hold, sequence.computed);
         if loading {
             // Whoever waited for the same load may have to fetch it for itself.
-            self.look_again(|_| true);
+            self.look_again(|_| true, now);
         }
         self.take_ops(id);
     }

@@ -1,6 +1,7 @@
 //! One request on a worker.
 
 use super::decoders::Joined;
+use super::spent::Watch;
 use alloc::vec::Vec;
 use kvcache::{Chain, HoldId, Inquiry, OpId, Piece, RequestId, Time, Tokens, Wanted};
 
@@ -56,6 +57,8 @@ pub(super) struct Sequence {
     pub(super) emitted_before: Tokens,
     /// Tokens computed since it was admitted last.
     pub(super) fresh: Tokens,
+    /// What it does until its first token.
+    pub(super) watch: Watch,
 }
 
 impl Sequence {
@@ -82,7 +85,14 @@ pub(super) struct Sequences {
 }
 
 impl Sequences {
-    pub(super) fn add(&mut self, request: RequestId, pieces: &[Piece], prompt: Tokens, output: Tokens) -> SeqId {
+    pub(super) fn add(
+        &mut self,
+        request: RequestId,
+        pieces: &[Piece],
+        prompt: Tokens,
+        output: Tokens,
+        watch: Watch,
+    ) -> SeqId {
         let id = self.vacant.pop().unwrap_or(SeqId(self.slots.len() as u32));
         let mut buffer =
             self.slots.get_mut(id.0 as usize).map_or_else(Vec::new, |slot| core::mem::take(&mut slot.pieces));
@@ -107,6 +117,7 @@ impl Sequences {
             load: None,
             emitted_before: Tokens::ZERO,
             fresh: Tokens::ZERO,
+            watch,
         };
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
             *slot = sequence;

@@ -12,6 +12,7 @@
 
 use super::schedule::{Admitted, Batch};
 use super::sequence::{Phase, SeqId};
+use super::spent::Doing;
 use super::{EngineConfig, Output, Replica};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -142,12 +143,17 @@ impl Replica {
     pub fn held_up(&mut self, now: Time) -> Option<Stall> {
         self.flight.as_mut().expect("a pass is in flight").done = true;
         if !self.moves.awaited.is_empty() {
+            self.hold_up_flight(false, now);
             return Some(self.stall_for(self.moves.awaited.iter().copied()));
         }
         if self.moves.store == StoreMode::Blocking {
             self.store_flight(now);
         }
-        self.waits_for_copies().then_some(Stall::Store)
+        if !self.waits_for_copies() {
+            return None;
+        }
+        self.hold_up_flight(true, now);
+        Some(Stall::Store)
     }
 
     /// What the pass in flight computed goes on its way to the lower tiers.
@@ -185,6 +191,7 @@ impl Replica {
             return None;
         }
         if self.next.is_none() && self.lacks_answers(now) {
+            self.queue_watch.tell(false, now);
             return None;
         }
         let batch = self.next.take().or_else(|| self.schedule(now))?;
@@ -192,6 +199,7 @@ impl Replica {
             self.cache.start_load(op, now);
             self.moves.awaited.push(op);
             self.moves.loads.push(Loading { op, id });
+            self.turn_to(id, Doing::Tiers, now);
         }
         if let Some((_, id)) = batch.loads.first().copied() {
             self.take_ops_of_loads(id);
@@ -245,7 +253,7 @@ impl Replica {
         let sequence = &sequences[id];
         let mut inquiry = sequence.inquiry;
         let looked = cache.look_up(sequence.wanted(config.cache.block, others), &mut inquiry, now);
-        self.note(id, inquiry);
+        self.note(id, inquiry, now);
         looked
     }
 
@@ -259,15 +267,18 @@ impl Replica {
         let sequence = &sequences[id];
         let mut inquiry = sequence.inquiry;
         cache.ask_ahead(sequence.wanted(config.cache.block, others), &mut inquiry, now);
-        self.note(id, inquiry);
+        self.note(id, inquiry, now);
     }
 
-    fn note(&mut self, id: SeqId, inquiry: Inquiry) {
+    fn note(&mut self, id: SeqId, inquiry: Inquiry, now: Time) {
         let before = core::mem::replace(&mut self.sequences[id].inquiry, inquiry);
         if let Inquiry::Asked { op, .. } = inquiry
             && before != inquiry
         {
             self.moves.asked.push((op, id));
+            if self.moves.asks_in_turn {
+                self.turn_to(id, Doing::Tiers, now);
+            }
         }
         self.take_ops(id);
     }
@@ -288,8 +299,9 @@ impl Replica {
     }
 
     /// The head of the queue lets others pass until what it waits for is known.
-    pub(super) fn step_aside(&mut self, id: SeqId) -> Admitted {
+    pub(super) fn step_aside(&mut self, id: SeqId, now: Time) -> Admitted {
         self.waiting.pop_front();
+        self.turn_to(id, Doing::Tiers, now);
         self.sequences[id].phase = Phase::Looking;
         self.moves.looking.push(id);
         Admitted::SteppedAside
@@ -317,6 +329,7 @@ impl Replica {
         }
         self.hold_offer(id, offer, offer.cached(), now);
         self.waiting.pop_front();
+        self.turn_to(id, Doing::Tiers, now);
         self.sequences[id].phase = Phase::Loading;
         self.moves.loading.push(id);
         let op = self.sequences[id].load.expect("an offer that loads plans a load");

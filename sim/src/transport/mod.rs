@@ -76,6 +76,19 @@ pub struct Moved {
     pub pool: u128,
 }
 
+impl core::ops::Sub for Moved {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            host_to_device: self.host_to_device - before.host_to_device,
+            device_to_host: self.device_to_host - before.device_to_host,
+            nic: self.nic - before.nic,
+            pool: self.pool - before.pool,
+        }
+    }
+}
+
 /// All ways of a cluster.
 #[derive(Debug)]
 pub struct Transport {

@@ -8,9 +8,10 @@ use kvcache::{Span, Time, Tokens, WorkerId};
 use router::{Api, Strategy};
 use sim::cluster::{Change, Cluster, Event, Refusal, RequestLimits};
 use sim::cost::{CostModel, Segment, Shape};
+use sim::extent::Extent;
 use sim::fleet::{Fleet, FleetConfig, Planned, What};
 use sim::ledger::{Ledger, Price, Record, Status, Workers};
-use sim::simulate::{Path, simulate_fleet};
+use sim::simulate::{Path, simulate_within};
 use sim::workload::{Pacing, Segment as Content, Workload};
 
 struct TenMicros;
@@ -70,7 +71,7 @@ impl Run {
         let mut fleet = Fleet::new(config);
         let mut changes = Vec::new();
         let path = Path { latency: Span::ZERO, api: Api::Completions, names_session: false };
-        let ledger = simulate_fleet(workload, &mut cluster, Some(&mut fleet), path, |event| {
+        let ledger = simulate_within(workload, &mut cluster, Some(&mut fleet), path, Extent::default(), |event| {
             if let Event::Worker { worker, change, at } = event {
                 changes.push((at.0 / 1_000_000, worker.0, *change));
             }
@@ -148,6 +149,7 @@ fn what_dies_unnoticed_goes_on_being_sent_to() {
     assert_eq!([0, 1, 2].map(|request| run.record(request).worker), [Some(WorkerId(1)); 3]);
     // Worker 1 is idle from 8 ms on; at 10 ms it gets both, 1,200 tokens in one pass of 13 ms.
     assert_eq!([0, 1, 2].map(|request| run.first(request)), [Some(23_000), Some(8_000), Some(23_000)]);
+    assert_eq!([0, 1, 2].map(|request| run.record(request).outside), [10_000, 0, 5_000].map(micros));
 }
 
 #[test]
@@ -247,6 +249,8 @@ fn whoever_is_too_many_waits_in_line_or_is_turned_away() {
     assert_eq!(run.statuses(), [Status::Completed, Status::Completed, Status::Refused, Status::Completed]);
     assert_eq!(run.record(2).refusal, Some(Refusal::Overflow { status: 503 }));
     assert_eq!([0, 1, 3].map(|request| run.first(request)), [Some(7_000), Some(14_000), Some(21_000)]);
+    let outside = [0, 1, 3].map(|request| run.record(request).outside);
+    assert_eq!(outside, [0, 7_000 - 100, 14_000 - 7_500].map(micros), "that is where the time has gone");
 }
 
 #[test]

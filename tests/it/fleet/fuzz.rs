@@ -8,9 +8,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use router::Api;
 use sim::cluster::{Change, Cluster, Event, Presence, RequestLimits};
+use sim::extent::Extent;
 use sim::fleet::{AutoscalerConfig, Fleet, FleetConfig, Metric, Planned, Trigger, What};
 use sim::ledger::{Ledger, Status};
-use sim::simulate::{Path, simulate_fleet};
+use sim::simulate::{Path, simulate_within};
 use sim::transport::Reach;
 use sim::workload::{Pacing, Segment as Content, Workload};
 
@@ -164,7 +165,9 @@ fn history(seed: u64) -> Seen {
         let mut heard = Told { up, seen: Seen::default() };
         let mut fleet = Fleet::new(config);
         let path = Path { latency: Span::from_micros(100), api: Api::Completions, names_session: false };
-        let ledger = simulate_fleet(&workload, &mut cluster, Some(&mut fleet), path, |event| heard.hear(event));
+        let ledger = simulate_within(&workload, &mut cluster, Some(&mut fleet), path, Extent::default(), |event| {
+            heard.hear(event)
+        });
         let ledger = ledger.expect("it ends in time");
         check_end(&ledger, &cluster);
         assert_eq!(ledger.records().len(), 120, "all are sent");

@@ -17,6 +17,8 @@ pub(super) struct Outcome {
     pub(super) gaps: Histogram,
     pub(super) passes: u64,
     pub(super) preemptions: u64,
+    /// What requests held of the devices, block-picoseconds, and the most of one device.
+    pub(super) held: (u128, u64),
     pub(super) workers: Vec<OfWorker>,
 }
 
@@ -156,7 +158,7 @@ impl<'a> Cluster<'a> {
             ..Record::default()
         };
         let names = self.names[index].clone();
-        if !self.engines[worker.index()].submit(id, names, request.prompt, request.output) {
+        if !self.engines[worker.index()].submit(id, names, (request.prompt, request.output), now) {
             record.status = Status::Refused;
             let (tokens, max_model_len) =
                 (u64::from((request.prompt + request.output).0), self.scenario.engine.max_model_len);
@@ -210,6 +212,8 @@ impl<'a> Cluster<'a> {
             }
             sat_out += engine.sat_out;
             outcome.passes += engine.ran.len() as u64;
+            outcome.held.0 += engine.held;
+            outcome.held.1 = outcome.held.1.max(engine.most_held);
             let Engine { ran, told, lost, cache, .. } = engine;
             outcome.workers.push(OfWorker { ran, told, evicted: cache.evicted, lost });
         }
@@ -230,6 +234,10 @@ fn note(records: &mut [Record], told: &Output) {
             }
         }
         Output::Preempted { request } => records[request.0 as usize].preemptions += 1,
+        Output::Split { request, spent, since } => {
+            let record = &mut records[request.0 as usize];
+            (record.spent, record.outside) = (Some(spent), since.since(record.arrived));
+        }
         Output::FirstToken { request, computed, at } => {
             let record = &mut records[request.0 as usize];
             record.first_token = Some(at);

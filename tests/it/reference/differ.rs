@@ -83,6 +83,7 @@ fn outcome(ledger: &Ledger, cluster: &Cluster, events: &[Event]) -> Outcome {
         gaps: ledger.gaps().clone(),
         passes: ledger.passes(),
         preemptions: ledger.preemptions(),
+        held: (cluster.held().integral, cluster.held().peak_worker),
         workers: of_workers(cluster, events),
     }
 }
@@ -164,6 +165,7 @@ fn same(fast: &Outcome, slow: &Outcome) {
     }
     same_list("record", &fast.records, &slow.records);
     assert!(fast.gaps == slow.gaps, "gaps between tokens differ");
+    assert_eq!(fast.held, slow.held, "what requests held");
     assert!(fast == slow, "fast {:?} is not slow {:?}", summary(fast), summary(slow));
 }
 

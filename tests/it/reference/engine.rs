@@ -3,7 +3,7 @@
 use super::cache::{Cache, Held, Name};
 use kvcache::{RequestId, Span, Time, Tokens};
 use sim::cost::{CostModel, Shape};
-use sim::replica::{EngineConfig, Output, Work};
+use sim::replica::{EngineConfig, Output, Spent, Work};
 use std::collections::VecDeque;
 
 /// A pass that was run.
@@ -33,6 +33,9 @@ struct Sequence {
     sampled: Option<u64>,
     /// How often it was admitted.
     life: u32,
+    /// What it spent its time on until its first token.
+    spent: Spent,
+    arrived: Time,
 }
 
 impl Sequence {
@@ -79,6 +82,15 @@ pub(super) struct Engine {
     pub(super) lost: Span,
     /// Times that a decoder found no budget.
     pub(super) sat_out: u64,
+    /// Up to when it is told what time was spent on.
+    told_upto: Time,
+    /// The head of the queue found no room, and nothing has been released or become visible since.
+    short: bool,
+    /// The latest plan left the queue standing for lack of room.
+    lacks_room: bool,
+    /// Blocks that requests held, over time, block-picoseconds; and the most at a moment.
+    pub(super) held: u128,
+    pub(super) most_held: u64,
 }
 
 impl Engine {
@@ -98,11 +110,23 @@ impl Engine {
             gaps: Vec::new(),
             lost: Span::ZERO,
             sat_out: 0,
+            told_upto: Time::ZERO,
+            short: false,
+            lacks_room: false,
+            held: 0,
+            most_held: 0,
         }
     }
 
     /// Says whether it will ever serve the request.
-    pub(super) fn submit(&mut self, request: RequestId, names: Vec<Name>, prompt: Tokens, output: Tokens) -> bool {
+    pub(super) fn submit(
+        &mut self,
+        request: RequestId,
+        names: Vec<Name>,
+        (prompt, output): (Tokens, Tokens),
+        now: Time,
+    ) -> bool {
+        self.spend(now);
         if prompt.0 == 0 || output.0 == 0 || prompt.0 + output.0 > self.config.max_model_len.0 {
             return false;
         }
@@ -120,12 +144,35 @@ impl Engine {
             last_token: Time::ZERO,
             sampled: None,
             life: 0,
+            spent: Spent::default(),
+            arrived: now,
         });
         true
     }
 
+    /// Time passes up to `now`: whoever waits for a first token spends it on something.
+    fn spend(&mut self, now: Time) {
+        let span = now.since(self.told_upto);
+        self.told_upto = now;
+        let held = u64::from(self.config.cache.capacity.0 - self.cache.available());
+        self.held += u128::from(held) * u128::from(span.0);
+        self.most_held = self.most_held.max(held);
+        for id in self.waiting.iter().chain(&self.running).copied() {
+            let computed = self.flight.iter().flat_map(|pass| &pass.parts).any(|part| part.sequence == id);
+            let spent = &mut self.sequences[id].spent;
+            if computed {
+                spent.compute += span;
+            } else if self.lacks_room && self.waiting.contains(&id) {
+                spent.kv_wait += span;
+            } else {
+                spent.budget_wait += span;
+            }
+        }
+    }
+
     /// Starts a pass where none runs and there is something to compute.
     pub(super) fn start(&mut self, model: &dyn CostModel, now: Time) {
+        self.spend(now);
         if self.flight.is_some() {
             return;
         }
@@ -146,8 +193,9 @@ impl Engine {
             let mut budget = self.config.max_num_batched_tokens.0;
             let preempted = self.serve_running(&mut pass, &mut budget);
             if !preempted {
-                self.admit(&mut pass, &mut budget, now);
+                self.short |= self.admit(&mut pass, &mut budget, now);
             }
+            self.lacks_room = preempted || self.short;
             if !pass.parts.is_empty() {
                 self.count(&pass);
                 return Some(pass);
@@ -218,6 +266,7 @@ impl Engine {
         self.sequences[id].computed = 0;
         self.sequences[id].sampled = None;
         self.waiting.push_front(id);
+        self.short = false;
         self.told.push(Output::Preempted { request: self.sequences[id].request });
         id
     }
@@ -233,10 +282,11 @@ impl Engine {
         self.cache.release(&mut self.sequences[id].held);
     }
 
-    fn admit(&mut self, pass: &mut Pass, budget: &mut u32, now: Time) {
+    /// Says whether the head of the queue finds no room.
+    fn admit(&mut self, pass: &mut Pass, budget: &mut u32, now: Time) -> bool {
         let block = self.config.cache.block.0;
         while *budget > 0 && self.running.len() < self.config.max_num_seqs as usize {
-            let Some(id) = self.waiting.front().copied() else { return };
+            let Some(id) = self.waiting.front().copied() else { return false };
             let sequence = &self.sequences[id];
             let total = sequence.total();
             let matched = self.cache.find(&sequence.names[..((total - 1) / block) as usize]);
@@ -244,13 +294,13 @@ impl Engine {
             let cached = matched.len() as u32 * block;
             let rest = total - cached;
             if !self.config.chunked_prefill && rest > *budget {
-                return;
+                return false;
             }
             let new = rest.min(self.most_of_a_chunk()).min(*budget);
             let must_fit = if self.config.reserve_full_isl { total } else { cached + new };
             let lacking = self.blocks(must_fit) - matched.len() as u32;
             if lacking > self.cache.available() - self.cache.idle_among(matched) {
-                return;
+                return true;
             }
             let mut held = self.cache.begin(matched);
             self.cache.take(&mut held, self.blocks(cached + new) - matched.len() as u32);
@@ -263,6 +313,7 @@ impl Engine {
             pass.parts.push(self.part(id, pass, cached, new));
             *budget -= new;
         }
+        false
     }
 
     /// What is planned counts as done by later plans.
@@ -313,12 +364,14 @@ impl Engine {
 
     /// The pass in flight ended. Gives the number of requests that ended with it.
     pub(super) fn end(&mut self, now: Time) -> usize {
+        self.spend(now);
         let pass = self.flight.take().expect("a pass ends once");
         self.ends = None;
         for part in &pass.parts {
             let still_here = self.running.contains(&part.sequence) && self.sequences[part.sequence].life == part.life;
             if still_here && !part.decodes {
                 self.commit(part.sequence, part.from + part.new);
+                self.short = false;
             }
             if part.samples {
                 self.emit(part.sequence, part.from + part.new - part.found, now);
@@ -326,6 +379,7 @@ impl Engine {
         }
         let ended: Vec<usize> = self.running.iter().copied().filter(|id| self.is_complete(*id)).collect();
         for id in &ended {
+            self.short = false;
             self.let_go(*id);
             self.told.push(Output::Finished { request: self.sequences[*id].request, at: now });
         }
@@ -340,6 +394,7 @@ impl Engine {
     fn emit(&mut self, id: usize, computed: u32, now: Time) {
         let sequence = &mut self.sequences[id];
         if sequence.emitted == 0 {
+            self.told.push(Output::Split { request: sequence.request, spent: sequence.spent, since: sequence.arrived });
             self.told.push(Output::FirstToken { request: sequence.request, computed: Tokens(computed), at: now });
         } else {
             self.gaps.push(now.since(sequence.last_token));
@@ -350,6 +405,8 @@ impl Engine {
 
     /// The process dies: what is planned or under way comes to nothing, and everybody waits again, first come first served.
     pub(super) fn restart(&mut self, now: Time) {
+        self.spend(now);
+        (self.short, self.lacks_room) = (false, false);
         if self.flight.take().is_some() {
             let ran = self.ran.pop().expect("the one under way was begun last");
             self.lost += now.since(ran.started);

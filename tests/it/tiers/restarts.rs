@@ -11,7 +11,7 @@ use sim::cluster::{Arrival, Cluster, Event};
 use sim::cost::{CostModel, Segment, Shape};
 use sim::executor::Stretch;
 use sim::ledger::Ledger;
-use sim::replica::{Output, Replica, Stall};
+use sim::replica::{Output, Replica, Spent, Stall};
 use sim::transport::PoolAccess;
 use sim::workload::{Pacing, Segment as Content, Workload};
 
@@ -101,11 +101,14 @@ fn in_the_middle_of_a_prompt() {
         // 4 of 7 ms are lost; then 7 ms, and 1.01 ms twice.
         let events = one_request(asynchronous, repeats, 3, 4000);
         let admitted = |micros| Output::Admitted { request, cached: Tokens(0), at: at(micros) };
+        // What was lost was computed, too.
+        let spent = Spent { compute: Span::from_millis(4 + 7), ..Spent::default() };
         let first = Output::FirstToken { request, computed: Tokens(600), at: at(11_000) };
         let expected = [
             admitted(0),
             Output::Preempted { request },
             admitted(4000),
+            Output::Split { request, spent, since: at(0) },
             first,
             Output::Finished { request, at: at(13_020) },
         ];
@@ -124,6 +127,7 @@ fn in_the_middle_of_a_reply() {
         let events = one_request(asynchronous, repeats, 10, 10_530);
         let before = [
             Output::Admitted { request, cached: Tokens(0), at: at(0) },
+            Output::Split { request, spent: Spent { compute: Span::from_millis(7), ..Spent::default() }, since: at(0) },
             Output::FirstToken { request, computed: Tokens(600), at: at(7000) },
             Output::Preempted { request },
         ];
@@ -134,13 +138,13 @@ fn in_the_middle_of_a_reply() {
                 Output::Finished { request, at: at(again + 7040 + 5 * 1010) },
             ]
         };
-        assert_eq!(outputs(&events), [before, after(10_530, 10_030)].concat());
+        assert_eq!(outputs(&events), [&before[..], &after(10_530, 10_030)].concat());
         let (ran, lost) = engine_time(&events);
         let passes: u64 = ran.iter().map(|(_, passes)| *passes).sum();
         assert_eq!((passes, lost), (1 + 3 + 1 + 5, vec![Span::from_micros(500)]));
         // What comes out at that very moment has come out, and nothing else is under way.
         let events = one_request(asynchronous, repeats, 10, 10_030);
-        assert_eq!(outputs(&events), [before, after(10_030, 10_030)].concat());
+        assert_eq!(outputs(&events), [&before[..], &after(10_030, 10_030)].concat());
         assert_eq!(engine_time(&events).1, [Span::ZERO]);
     }
 }

@@ -51,6 +51,13 @@ fn ttft(ledger: &Ledger, request: usize) -> Span {
     ledger.records()[request].ttft().expect("it was served")
 }
 
+/// What the TTFT of a request was spent on: lower tiers, and computing.
+fn tiers_and_compute(ledger: &Ledger, request: usize) -> (Span, Span) {
+    let spent = ledger.records()[request].spent.expect("it was served");
+    assert_eq!(spent.kv_wait, Span::ZERO, "there is room");
+    (spent.tiers, spent.compute)
+}
+
 fn found(record: Record) -> [u32; 3] {
     [record.cached, record.from_l1, record.from_l2].map(|tokens| tokens.expect("it was admitted").0)
 }
@@ -72,6 +79,8 @@ fn l1_gives_back_what_the_device_forgot() {
         assert_eq!(ttft(&ledger, 0), Span::from_millis(7), "cold");
         assert_eq!(found(ledger.records()[2]), [0, 512, 0]);
         assert_eq!(ttft(&ledger, 2), expected, "{load:?}");
+        let compute = Span::from_micros(1880);
+        assert_eq!(tiers_and_compute(&ledger, 2), (expected - compute, compute), "{load:?}");
         let summary = ledger.summary(None);
         let moved = summary.bytes_moved.expect("there is an L1");
         // Stored: two chunks and three chunks. Loaded: two.
@@ -97,6 +106,7 @@ fn l2_gives_another_worker_what_the_first_computed() {
     // Two objects looked up, a lease and its release each: 4 round trips. Two leases and two releases, four at a time: two
     // round trips. Then at once: from the other node 0.04096 ms, through the pool 4 ms, to the device 2 ms. The pass: 1.88 ms.
     assert_eq!(ttft(&ledger, 1), Span::from_micros(2000 + 1000 + 4000 + 1880));
+    assert_eq!(tiers_and_compute(&ledger, 1), (Span::from_millis(7), Span::from_micros(1880)));
     let moved = ledger.summary(None).bytes_moved.expect("there is an L2");
     // Two chunks off the first device and onto the second; into the pool and out of it; once from node to node.
     assert_eq!(
@@ -118,6 +128,11 @@ fn what_was_copied_under_an_expired_lease_does_not_count() {
     assert_eq!(found(ledger.records()[1]), [0, 0, 0]);
     // All of it in vain, and the pass that was planned with it; then 600 tokens are computed.
     assert_eq!(ttft(&ledger, 1), Span::from_micros(2000 + 1000 + 4000 + 1880 + 7000));
+    assert_eq!(
+        tiers_and_compute(&ledger, 1),
+        (Span::from_millis(7), Span::from_millis(7)),
+        "the pass in vain has no part of it"
+    );
 }
 
 #[test]
@@ -166,6 +181,8 @@ fn a_blocking_store_keeps_its_own_tokens_waiting() {
     let (waits, goes_on) = (run(StoreMode::Blocking), run(StoreMode::Overlapped));
     assert_eq!(times(&goes_on), (Span::from_millis(7), Span::from_micros(1010)));
     assert_eq!(times(&waits), (Span::from_millis(7 + 2), Span::from_micros(1010)));
+    assert_eq!(tiers_and_compute(&waits, 0), (Span::from_millis(2), Span::from_millis(7)));
+    assert_eq!(tiers_and_compute(&goes_on, 0), (Span::ZERO, Span::from_millis(7)));
     let stall = waits.summary(None).stall.expect("there is an L1").store;
     assert!((stall - 2e-3).abs() < 1e-12, "{stall}");
 }

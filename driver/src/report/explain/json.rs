@@ -88,7 +88,7 @@ impl<'a> Told<'a> {
         };
         Self {
             run: Case::of(outcome),
-            request: Line::of(request, record, outcome.case.cache),
+            request: Line::of(request, record, outcome),
             session: session.filter(|_| names_session).map(|session| session.0),
             arrived_ms: Span(record.arrived.0).as_millis_f64(),
             decision: routed.as_ref().map(|routed| Choice::of(routed, router)),
