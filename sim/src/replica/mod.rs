@@ -497,11 +497,3 @@ impl Replica {
         }
     }
 }
-
-impl EngineConfig {
-    /// Most tokens of one chunk.
-    fn chunk_cap(&self) -> Tokens {
-        let derived = (self.max_num_partial_prefills > 1).then(|| Tokens((self.max_model_len.0 / 25).max(1)));
-        self.long_prefill_token_threshold.or(derived).unwrap_or(Tokens(u32::MAX))
-    }
-}
