@@ -123,11 +123,12 @@ fn millions(tokens: u64) -> String {
 
 /// What a tier adds to those above it, under each strategy.
 fn tier(name: &str, without: Tiers, with: Tiers, outcomes: &[Outcome], gives: fn(&Summary) -> Option<f64>) -> String {
-    let (mut told, mut better) = (Vec::new(), Vec::new());
+    let (mut told, mut better, mut falls) = (Vec::new(), Vec::new(), false);
     for strategy in STRATEGIES {
         let (before, after) = (of(outcomes, without, strategy), of(outcomes, with, strategy));
         let given = mean(&after, gives).unwrap_or_default();
         let changes = [change(&before, &after, |run| run.ttft.p50), change(&before, &after, |run| run.ttft.p90)];
+        falls |= changes.iter().flatten().any(|change| change.percent < -change.half_width);
         if is_better(&changes) {
             better.push(strategy.as_str());
         }
@@ -138,7 +139,9 @@ fn tier(name: &str, without: Tiers, with: Tiers, outcomes: &[Outcome], gives: fn
             given * 100.0
         ));
     }
-    let verdict = if better.is_empty() {
+    let verdict = if !falls {
+        "buys nothing, neither P50 nor P90 falls".to_owned()
+    } else if better.is_empty() {
         "lowers P50 or P90 under no strategy without raising the other".to_owned()
     } else {
         format!("lowers P50 or P90, and raises neither, under {}", better.join(", "))
