@@ -11,6 +11,7 @@ mod ledger; // every figure, worked out by hand
 mod link; // a shared link against a naive fluid, and against theory
 mod seeds; // what several seeds say together
 mod slo; // what users are promised
+mod find; // how far something can go and keep it
 mod import; // logs as traces
 mod trace; // reading traces
 mod tiers; // lower tiers: runs, laws, golden numbers

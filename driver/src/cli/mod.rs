@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::experiment::find::Goal;
 use crate::experiment::slo::Slo;
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +12,7 @@ use strategies::{Named, Names};
 mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
 mod simulate; // virtual time
+mod find; // ... until a promise is broken
 mod settings; // where settings come from, and which are to blame
 mod threads; // runs on all cores, told in order
 mod workload; // what would be sent
@@ -18,7 +20,8 @@ mod trace; // logs as traces
 mod strategies; // the names of strategies
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 130 `serve` stopped twice";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find),
+130 interrupted (`sweep`), or stopped twice (`serve`)";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -88,6 +91,7 @@ Examples:
   podlab simulate endpoint.yaml --set docqa.document_tokens=8192,65536 -o json
   podlab simulate endpoint.yaml --workload chat --rate 5 --requests 2000 --set chat.turns=5,10
   podlab simulate endpoint.yaml --strategy all --explain-request 17
+  podlab simulate endpoint.yaml --workload mixed --strategy all --slo 'p90_ttft<1s' --find rate
 
 A comma-separated list stands for one run per value; several lists make a matrix.
 One seed gives the same bytes on every machine. Times are simulated, never measured.";
@@ -127,12 +131,16 @@ struct SimulateArgs {
     /// How many requests [default: 700, or the whole trace]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
     requests: Option<u32>,
-    /// Seeds of all randomness, one run each
-    #[arg(long, value_delimiter = ',', default_value = "0", value_name = "S,..")]
+    /// Seeds of all randomness, one run each [default: 0; with --find 1,2,3,4,5]
+    #[arg(long, value_delimiter = ',', value_name = "S,..")]
     seed: Vec<u64>,
     /// What users are promised: says which runs keep it, and how many requests per second get it (goodput)
     #[arg(long, value_parser = Slo::parse, value_name = "p90_ttft<2s,..")]
     slo: Option<Slo>,
+    /// The smallest value that keeps --slo, or of rate, concurrency and speedup the largest: replicas, rate, l1.bytes, any
+    /// number that --set takes. Every combination of the other values gets its own answer
+    #[arg(long, value_parser = Goal::parse, requires = "slo", conflicts_with_all = ["out", "explain_request"], value_name = "[smallest:|largest:]KEY[=LOW..HIGH]")]
+    find: Option<Goal>,
     /// Runs at the same time; what is printed does not depend on it [default: as many as there are cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     threads: Option<u16>,

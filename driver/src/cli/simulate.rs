@@ -8,6 +8,7 @@ use crate::experiment::slo::Slo;
 use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
+use crate::lab::find::Quantity;
 use crate::lab::{Origin, unread};
 use crate::process::Usage;
 use crate::report::{Input, Inputs};
@@ -25,42 +26,24 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
-    let strategies: Vec<Strategy> = args.strategy.iter().flat_map(|named| named.strategies()).collect();
-    check_lists(args, &strategies)?;
     let file = endpoint_file(args.endpoint.as_deref())?;
     // `new/.` is `new`.
     let out = args.out.as_ref().map(|folder| folder.components().collect::<PathBuf>());
-    if let Some(folder) = &out {
-        report::folder::check(folder)?;
-    }
-    let (endpoint, text) = read_endpoint(file, !args.replicas.is_empty())?;
-    let lab = lab_text(&args.lab)?;
-    let axes = axes(&args.lab, &endpoint, file, lab.as_deref())?;
-    let mut inputs = Inputs {
-        endpoint: Some(Input::whole(file, &text)),
-        lab: args.lab.lab.as_deref().zip(lab.as_deref()).map(|(path, text)| Input::whole(path, text)),
-        trace: None,
-    };
-    let source = Source::read_and_show(&args.workload, args.requests, |path, bytes| {
-        // A hash takes as long as a tenth of a run.
-        inputs.trace = args.out.is_some().then(|| Input::hashed(path, bytes));
-    })?;
-    let matrix = Matrix {
-        strategies: or_default(&strategies, || default_strategy(&endpoint)),
-        caches: caches(&args.cache, &endpoint)?,
-        replicas: if args.replicas.is_empty() { vec![replicas(&endpoint)?] } else { args.replicas.clone() },
-        loads: loads((&args.rate, &args.concurrency, args.speedup), &args.workload, &source)?,
-        seeds: args.seed.clone(),
-        axes,
-    };
-    let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
+    let Asked { experiment, matrix, inputs } =
+        ask(args, file, || out.as_deref().map_or(Ok(()), report::folder::check))?;
     experiment.check_numbers(&args.explain_request)?;
     for odd in odd(args, &experiment, &matrix) {
         warn(&format!("warning: {odd}"));
     }
-    let threads = args.threads.map_or_else(cores, usize::from);
-    let options =
-        RunOptions { records: args.out.is_some(), explain: &args.explain_request, threads, slo: args.slo.as_ref() };
+    if let Some(goal) = &args.find {
+        return super::find::run(args, goal, &experiment, matrix, began);
+    }
+    let options = RunOptions {
+        records: args.out.is_some(),
+        explain: &args.explain_request,
+        threads: threads(args),
+        slo: args.slo.as_ref(),
+    };
     let outcomes = run_all(&experiment, &matrix, options)?;
     let process = Usage::since(began);
     if let Some(folder) = &out {
@@ -77,8 +60,66 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     })
 }
 
+/// What a command line asks for, read and checked.
+pub(super) struct Asked {
+    pub(super) experiment: Experiment,
+    pub(super) matrix: Matrix,
+    pub(super) inputs: Inputs,
+}
+
+/// Reads what a command line names. `check_out` refuses a folder before any file is read.
+pub(super) fn ask(
+    args: &SimulateArgs,
+    file: &Path,
+    check_out: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Asked, Failure> {
+    let strategies: Vec<Strategy> = args.strategy.iter().flat_map(|named| named.strategies()).collect();
+    check_lists(args, &strategies)?;
+    check_out()?;
+    let looked_for = args.find.as_ref().map(|goal| goal.quantity);
+    let (endpoint, text) = read_endpoint(file, !args.replicas.is_empty() || looked_for == Some(Quantity::Replicas))?;
+    let lab = lab_text(&args.lab)?;
+    let axes = axes(&args.lab, &endpoint, file, lab.as_deref())?;
+    let mut inputs = Inputs {
+        endpoint: Some(Input::whole(file, &text)),
+        lab: args.lab.lab.as_deref().zip(lab.as_deref()).map(|(path, text)| Input::whole(path, text)),
+        trace: None,
+    };
+    let source = Source::read_and_show(&args.workload, args.requests, |path, bytes| {
+        // A hash takes as long as a tenth of a run.
+        inputs.trace = args.out.is_some().then(|| Input::hashed(path, bytes));
+    })?;
+    // Any value stands for the one that is looked for.
+    let rate = if looked_for == Some(Quantity::Rate) { vec![1.0] } else { args.rate.clone() };
+    let concurrency = if looked_for == Some(Quantity::Concurrency) { vec![1] } else { args.concurrency.clone() };
+    let speedup = if looked_for == Some(Quantity::Speedup) { Some(1.0) } else { args.speedup };
+    let matrix = Matrix {
+        strategies: or_default(&strategies, || default_strategy(&endpoint)),
+        caches: caches(&args.cache, &endpoint)?,
+        replicas: match (args.replicas.as_slice(), looked_for) {
+            (_, Some(Quantity::Replicas)) => vec![1],
+            ([], _) => vec![replicas(&endpoint)?],
+            (given, _) => given.to_vec(),
+        },
+        loads: loads((&rate, &concurrency, speedup), &args.workload, &source)?,
+        seeds: match (args.seed.as_slice(), looked_for) {
+            ([], Some(_)) => vec![1, 2, 3, 4, 5],
+            ([], None) => vec![0],
+            (given, _) => given.to_vec(),
+        },
+        axes,
+    };
+    let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
+    Ok(Asked { experiment, matrix, inputs })
+}
+
+/// How many runs are made at the same time.
+pub(super) fn threads(args: &SimulateArgs) -> usize {
+    args.threads.map_or_else(cores, usize::from)
+}
+
 /// What was asked for and makes no difference.
-fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<String> {
+pub(super) fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<String> {
     let mut odd = Vec::new();
     let there = experiment.source.requests();
     if let Some(asked) = args.requests.filter(|asked| u64::from(*asked) > there) {
@@ -86,6 +127,8 @@ fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<Str
     }
     let flags = matrix.axes.iter().filter(|axis| axis.origin == Origin::Flag);
     odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
+    let found = args.find.iter().filter_map(|goal| unread(goal.quantity.key(), &args.workload, &matrix.strategies));
+    odd.extend(found.map(|odd| odd.replacen("--set", "--find", 1)));
     let bursts = flags.map(|axis| axis.key.as_str()).find(|key| *key == "arrivals.burstiness");
     if let (Some(key), true) = (bursts, matrix.loads.iter().all(|load| load.rate().is_none())) {
         odd.push(format!("--set {key}: nothing in this run reads it; it is of arrivals that --rate draws"));
@@ -174,6 +217,9 @@ pub(super) fn read_endpoint(file: &Path, replicas: bool) -> Result<(Endpoint, St
 
 /// A value given twice would be a run made twice.
 fn check_lists(args: &SimulateArgs, strategies: &[Strategy]) -> Result<(), Failure> {
+    if let Some(goal) = &args.find {
+        super::find::check(goal, args)?;
+    }
     if args.format == Format::Csv && !args.explain_request.is_empty() {
         return Err(Failure::Usage(
             "--explain-request: an explanation is no line of -o csv; use table or json".to_owned(),

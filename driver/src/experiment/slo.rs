@@ -9,6 +9,7 @@ use crate::suggest;
 use kvcache::Span;
 use serde::Serialize;
 use sim::ledger::{Record, Status};
+use std::fmt;
 
 /// What a term is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,12 @@ pub struct KeptTerm {
     pub holds: bool,
 }
 
+impl fmt::Display for Slo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.terms().join(","))
+    }
+}
+
 impl Slo {
     /// Reads terms such as `p90_ttft<2s,p99_tpot<60ms`.
     ///
@@ -94,6 +101,12 @@ impl Slo {
             }
         }
         Ok(Self { terms })
+    }
+
+    /// Its terms, as they were asked for.
+    #[must_use]
+    pub fn terms(&self) -> Vec<&str> {
+        self.terms.iter().map(|term| term.text.as_str()).collect()
     }
 
     fn term(text: &str) -> Result<Term, String> {

@@ -14,6 +14,7 @@ use sim::workload::shared_system::SharedSystem;
 pub mod settings; // every setting there is
 pub mod units; // values with units
 pub mod file; // the lab file
+pub mod find; // numbers that can be looked for
 mod tiers; // the tiers below the device
 mod router; // how workers are chosen
 mod workloads; // what is sent

@@ -12,6 +12,7 @@ mod provenance; // what a run needs to be run again
 mod notes; // what the table's figures do not tell
 mod table; // for people
 pub mod seeds; // what several seeds say together
+pub mod find; // how far something can go
 pub mod explain; // why requests went where they did
 pub mod describe; // what a workload is
 
@@ -123,13 +124,18 @@ pub fn csv(outcomes: &[Outcome]) -> String {
             cells
         })
         .collect();
+    lines(&rows)
+}
+
+/// Rows of names and values under a line of all names.
+fn lines(rows: &[Vec<(String, String)>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let names = columns(&rows);
+    let names = columns(rows);
     let mut text = names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(",");
     text.push('\n');
-    for row in &rows {
+    for row in rows {
         let value = |name: &&str| row.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
         text.push_str(&names.iter().map(|name| quote(value(name))).collect::<Vec<_>>().join(","));
         text.push('\n');

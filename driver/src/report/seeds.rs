@@ -42,8 +42,14 @@ const COMPARED: [&Figure; 2] = [&FIGURES[0], &FIGURES[1]];
 pub struct Mean {
     /// Of all seeds.
     pub mean: f64,
-    /// Half of the interval that holds the mean of all possible seeds with 95 %.
-    pub half_width: f64,
+    /// Half of the interval that holds the mean of all possible seeds with 95 %; `None`: of one seed nothing is known.
+    pub half_width: Option<f64>,
+}
+
+/// The mean of what seeds gave, of which there is at least one.
+pub(super) fn mean_of(values: &[f64]) -> Mean {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    Mean { mean, half_width: (values.len() > 1).then(|| half_width(values, 1.0 - LEVEL)) }
 }
 
 /// Runs that differ in nothing but their seed.
@@ -120,7 +126,7 @@ fn of_case(run: &Outcome, more: &[&str]) -> serde_json::Map<String, serde_json::
 #[must_use]
 pub fn text(outcomes: &[Outcome]) -> String {
     let Some(groups) = groups(outcomes) else { return String::new() };
-    if groups.iter().all(|group| group.mean(&FIGURES[0]).is_some_and(|mean| mean.half_width == 0.0)) {
+    if groups.iter().all(|group| group.mean(&FIGURES[0]).is_some_and(|mean| mean.half_width == Some(0.0))) {
         return "\nSeeds change nothing in these runs: each was made several times, which tells nothing of chance.\n"
             .to_owned();
     }
@@ -134,7 +140,7 @@ pub fn text(outcomes: &[Outcome]) -> String {
             let times = if figure.key == "hit_rate" { 100.0 } else { 1.0 };
             let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| shown(times * value));
             let mean = group.mean(figure);
-            [cell(mean.map(|mean| mean.mean)), cell(mean.map(|mean| mean.half_width))]
+            [cell(mean.map(|mean| mean.mean)), cell(mean.and_then(|mean| mean.half_width))]
         });
         table.add_row(what.iter().map(|(_, values)| Cell::new(&values[index])).chain(cells.map(right)));
     }
@@ -153,7 +159,7 @@ pub fn text(outcomes: &[Outcome]) -> String {
 }
 
 /// A figure to three digits: more would claim too much.
-fn shown(value: f64) -> String {
+pub(super) fn shown(value: f64) -> String {
     match value.abs() {
         0.0..9.995 => format!("{value:.2}"),
         9.995..99.95 => format!("{value:.1}"),
@@ -272,9 +278,7 @@ impl Group<'_> {
     }
 
     fn mean(&self, figure: &Figure) -> Option<Mean> {
-        let values = self.values(figure)?;
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        Some(Mean { mean, half_width: half_width(&values, 1.0 - LEVEL) })
+        Some(mean_of(&self.values(figure)?))
     }
 }
 
