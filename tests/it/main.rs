@@ -12,6 +12,7 @@ mod link; // a shared link against a naive fluid, and against theory
 mod seeds; // what several seeds say together
 mod slo; // what users are promised
 mod find; // how far something can go and keep it
+mod sweep; // grids that outlive a process
 mod import; // logs as traces
 mod trace; // reading traces
 mod tiers; // lower tiers: runs, laws, golden numbers

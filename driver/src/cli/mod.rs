@@ -3,7 +3,8 @@
 use crate::experiment::find::Goal;
 use crate::experiment::slo::Slo;
 use crate::failure::Failure;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::sweep::Shard;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
 mod simulate; // virtual time
 mod find; // ... until a promise is broken
+mod sweep; // ... for a grid that outlives its process
 mod settings; // where settings come from, and which are to blame
 mod threads; // runs on all cores, told in order
 mod workload; // what would be sent
@@ -43,6 +45,8 @@ enum Command {
     Demo(DemoArgs),
     /// Simulate an endpoint file's cluster in virtual time, for each combination of the values given
     Simulate(Box<SimulateArgs>),
+    /// Simulate a grid into a folder, go on where it was broken off, and merge what several machines did of it
+    Sweep(Box<SweepArgs>),
     /// Make a trace of your own logs
     #[command(subcommand)]
     Trace(TraceCommand),
@@ -154,6 +158,58 @@ struct SimulateArgs {
     /// How to print the results
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
+}
+
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  podlab sweep endpoint.yaml --strategy all --rate 10,20,40 --seed 1,2,3,4,5 --out grid
+  podlab sweep endpoint.yaml --lab grid.yaml --out grid-2 --shard 2/4      # on the second of four
+  podlab sweep merge grid-1 grid-2 grid-3 grid-4 --out grid
+  podlab sweep report grid -o csv
+
+The same command goes on where it was broken off; what is there is not run again. Values may be
+added to a grid, none taken away. All shards need the same files under the same names.";
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = SWEEP_EXAMPLES,
+    override_usage = "podlab sweep [OPTIONS] <ENDPOINT.yaml> --out <DIR>\n       podlab sweep merge <DIR>... --out <DIR>\n       podlab sweep report <DIR>"
+)]
+struct SweepArgs {
+    #[command(subcommand)]
+    command: Option<SweepCommand>,
+    #[command(flatten)]
+    grid: SimulateArgs,
+    /// Run each N-th run only, beginning with the I-th: one machine's part of a grid
+    #[arg(long, value_parser = Shard::parse, value_name = "I/N")]
+    shard: Option<Shard>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SweepCommand {
+    /// Put folders of one grid together: the same bytes as if one sweep had made it
+    Merge {
+        /// The folders
+        #[arg(value_name = "DIR", required = true)]
+        parts: Vec<PathBuf>,
+        /// The folder to make
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How to print the results
+        #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+        format: Format,
+    },
+    /// Print the results of a finished sweep
+    Report {
+        /// Its folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// How to print them
+        #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+        format: Format,
+    },
 }
 
 const IMPORT_HELP: &str = "\
@@ -284,13 +340,26 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The command line; a sweep takes what `simulate` takes, but for what makes no grid.
+fn command() -> clap::Command {
+    let hidden = |arg: clap::Arg| arg.hide(true);
+    Cli::command().mut_subcommand("sweep", |sweep| {
+        let out = "The folder of the sweep: a new one, or the one to go on with";
+        let sweep = sweep.mut_arg("find", hidden).mut_arg("explain_request", hidden);
+        sweep
+            .mut_arg("out", |arg| arg.help(out))
+            .mut_arg("seed", |arg| arg.help("Seeds of all randomness, one run each [default: 0]"))
+    })
+}
+
 /// Runs the command line and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),

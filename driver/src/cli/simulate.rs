@@ -162,6 +162,15 @@ pub(super) fn run_all(
     matrix: &Matrix,
     options: RunOptions<'_>,
 ) -> Result<Vec<Outcome>, Failure> {
+    let runs = assemble_all(experiment, matrix)?;
+    let run = |(case, assembled): &(Case, Assembled)| run_one(experiment, case, assembled, options);
+    let tell = |(_, odd): &(Outcome, Vec<String>)| odd.iter().for_each(|odd| warn(&format!("warning: {odd}")));
+    let outcomes = in_order(&runs, options.threads, run, tell)?;
+    Ok(outcomes.into_iter().map(|(outcome, _)| outcome).collect())
+}
+
+/// All cases, resolved and checked; what is odd about any is said once.
+pub(super) fn assemble_all(experiment: &Experiment, matrix: &Matrix) -> Result<Vec<(Case, Assembled)>, Failure> {
     let cases = matrix.cases();
     let assembled: Vec<_> =
         cases.iter().map(|case| assemble(experiment, case, &matrix.axes)).collect::<Result<_, _>>()?;
@@ -172,19 +181,23 @@ pub(super) fn run_all(
             said.push(warning);
         }
     }
-    let runs: Vec<_> = cases.into_iter().zip(assembled).collect();
-    let run = |(case, assembled): &(Case, Assembled)| -> Result<(Outcome, Vec<String>), Failure> {
-        let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
-        let odd = odd_of(&outcome);
-        outcome.kept = options.slo.map(|slo| slo.kept(&outcome.records, outcome.summary.makespan_s));
-        if !options.records {
-            outcome.records = Vec::new();
-        }
-        Ok((outcome, odd))
-    };
-    let tell = |(_, odd): &(Outcome, Vec<String>)| odd.iter().for_each(|odd| warn(&format!("warning: {odd}")));
-    let outcomes = in_order(&runs, options.threads, run, tell)?;
-    Ok(outcomes.into_iter().map(|(outcome, _)| outcome).collect())
+    Ok(cases.into_iter().zip(assembled).collect())
+}
+
+/// Runs one case: what came of it, and what is odd about that.
+pub(super) fn run_one(
+    experiment: &Experiment,
+    case: &Case,
+    assembled: &Assembled,
+    options: RunOptions<'_>,
+) -> Result<(Outcome, Vec<String>), Failure> {
+    let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
+    let odd = odd_of(&outcome);
+    outcome.kept = options.slo.map(|slo| slo.kept(&outcome.records, outcome.summary.makespan_s));
+    if !options.records {
+        outcome.records = Vec::new();
+    }
+    Ok((outcome, odd))
 }
 
 /// What the figures alone do not say: who was refused, whether latencies mean anything, and what outgrows its place.

@@ -7,7 +7,7 @@
 use crate::lab::units;
 use crate::suggest;
 use kvcache::Span;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sim::ledger::{Record, Status};
 use std::fmt;
 
@@ -59,7 +59,7 @@ pub struct Slo {
 }
 
 /// How a run keeps a promise.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     /// Whether it keeps every term.
     pub holds: bool,
@@ -72,7 +72,7 @@ pub struct Kept {
 }
 
 /// How a run keeps one term.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptTerm {
     /// As it was asked for.
     pub term: String,

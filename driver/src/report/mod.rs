@@ -9,6 +9,7 @@ pub mod folder; // a run as a folder
 mod line; // a request as a line of it
 mod partial; // ... that appears whole or not at all
 mod provenance; // what a run needs to be run again
+pub(crate) mod stored; // what a run said of itself, read again
 mod notes; // what the table's figures do not tell
 mod table; // for people
 pub mod seeds; // what several seeds say together
@@ -16,6 +17,8 @@ pub mod find; // how far something can go
 pub mod explain; // why requests went where they did
 pub mod describe; // what a workload is
 
+pub(crate) use partial::Partial;
+pub(crate) use provenance::hex_sha256;
 pub use provenance::{Input, Inputs};
 pub use table::table;
 
