@@ -25,4 +25,5 @@ mod cli; // the command line as a stranger meets it
 mod lab; // settings: the lab file, --set, annotations
 mod routing; // which strategy serves which workload best
 mod folder; // a run as a folder
+mod fuzz; // what is read, mutated
 mod explain; // why a request went where it did

@@ -364,5 +364,5 @@ fn a_grid_may_come_from_a_lab_file() {
     };
     let result: Value = serde_json::from_str(&stdout).expect("it is JSON");
     assert_eq!(result["runs"].as_array().map(Vec::len), Some(4));
-    assert_eq!(result["runs"][3]["settings"]["docqa.document_tokens"], "2Ki");
+    assert_eq!(result["runs"][3]["settings"]["docqa.document_tokens"], "2048");
 }

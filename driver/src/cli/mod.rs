@@ -5,6 +5,7 @@ use crate::experiment::slo::Slo;
 use crate::failure::Failure;
 use crate::sweep::Shard;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use publish::publish;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +19,8 @@ mod sweep; // ... for a grid that outlives its process
 mod settings; // where settings come from, and which are to blame
 mod threads; // runs on all cores, told in order
 mod workload; // what would be sent
+mod lab; // the settings as a file
+mod publish; // files that appear whole or not at all
 mod trace; // logs as traces
 mod strategies; // the names of strategies
 
@@ -47,6 +50,9 @@ enum Command {
     Simulate(Box<SimulateArgs>),
     /// Simulate a grid into a folder, go on where it was broken off, and merge what several machines did of it
     Sweep(Box<SweepArgs>),
+    /// The settings that decide the physics: their schema, and a file to begin with
+    #[command(subcommand)]
+    Lab(LabCommand),
     /// Make a trace of your own logs
     #[command(subcommand)]
     Trace(TraceCommand),
@@ -218,6 +224,18 @@ a time (timestamp, created, ...), a request ({\"messages\": ..} or {\"prompt\": 
 counts tokens. Example: {\"timestamp\": \"2026-11-27T10:00:00Z\", \"request\": {..}, \"response\": {..}}";
 
 #[derive(Debug, Subcommand)]
+enum LabCommand {
+    /// Print the JSON schema (draft 2020-12) of a lab file, for editors
+    Schema,
+    /// Write a lab file of all settings with their defaults, units and meanings, commented out
+    Init {
+        /// The file to write; one that is there is not replaced [default: stdout]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum TraceCommand {
     /// Read OpenAI-style request/response logs, SageMaker data capture or a vLLM log, and describe what is in them
     #[command(after_help = IMPORT_HELP)]
@@ -360,6 +378,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Lab(command) => lab::run(&command),
         Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),

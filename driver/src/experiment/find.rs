@@ -96,7 +96,10 @@ fn read_bounds(quantity: Quantity, bounds: &str) -> Result<(f64, f64), String> {
     let key = quantity.key();
     let form = || format!("{key}={bounds} is not of the form KEY=LOW..HIGH, such as {}", quantity.example());
     let (low, high) = bounds.split_once("..").ok_or_else(form)?;
-    let read = |text: &str| quantity.read(text.trim()).map_err(|problem| format!("{key}={bounds}: {problem}"));
+    let read = |text: &str| {
+        let such_as = || format!("write bounds such as {}", quantity.example());
+        quantity.read(text.trim()).map_err(|problem| format!("{key}={bounds}: {problem}; {}", such_as()))
+    };
     let (low, high) = (read(low)?, read(high)?);
     if low >= high {
         return Err(format!("{key}={bounds}: the first bound must be below the second"));

@@ -126,7 +126,8 @@ impl Slo {
             .iter()
             .find(|(name, _)| *name == metric)
             .ok_or_else(|| format!("{text}: there is {}{}", known.join(", "), suggest::clause(metric, known)))?;
-        let bound = units::span(bound.trim()).map_err(|problem| format!("{text}: {problem}"))?;
+        let bound = units::span(bound.trim())
+            .map_err(|problem| format!("{text}: {problem}; a bound is a time such as 2s or 60ms"))?;
         Ok(Term { text: text.to_owned(), part: part.1, metric: metric.1, bound })
     }
 

@@ -2,22 +2,24 @@
 
 use kvcache::Span;
 
+/// Units of time, in seconds.
+pub(super) const TIMES: [(&str, f64); 6] =
+    [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0)];
+
 /// Reads a span of time: a number and `ns`, `us`, `ms`, `s`, `min` or `h`; `0` needs no unit.
 ///
 /// # Errors
 /// What is wrong, and what would be right.
 pub fn span(text: &str) -> Result<Span, String> {
     let (number, unit) = split(text)?;
-    let seconds = match unit {
-        "ns" => number * 1e-9,
-        "us" | "µs" => number * 1e-6,
-        "ms" => number * 1e-3,
-        "s" => number,
-        "min" => number * 60.0,
-        "h" => number * 3600.0,
-        "" if number == 0.0 => 0.0,
-        "" => return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms")),
-        _ => return Err(format!("\"{unit}\" is no unit of time: use ns, us, ms, s, min or h")),
+    let named = TIMES.iter().find(|(name, _)| *name == if unit == "µs" { "us" } else { unit });
+    let seconds = match named {
+        Some((_, seconds)) => number * seconds,
+        None if unit.is_empty() && number == 0.0 => 0.0,
+        None if unit.is_empty() => {
+            return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms"));
+        }
+        None => return Err(format!("\"{unit}\" is no unit of time: use ns, us, ms, s, min or h")),
     };
     if seconds > 3600.0 {
         return Err(format!("\"{text}\" is longer than an hour"));
@@ -26,7 +28,7 @@ pub fn span(text: &str) -> Result<Span, String> {
 }
 
 /// What a unit of bytes stands for: decimal as the International System of Units has it, binary as IEC 80000-13 does.
-const BYTES: [(&str, f64); 9] = [
+pub(super) const BYTES: [(&str, f64); 9] = [
     ("B", 1.0),
     ("kB", 1e3),
     ("MB", 1e6),
@@ -39,7 +41,8 @@ const BYTES: [(&str, f64); 9] = [
 ];
 
 /// What a unit of bits stands for, in bytes.
-const BITS: [(&str, f64); 5] = [("bit", 0.125), ("kbit", 125.0), ("Mbit", 125e3), ("Gbit", 125e6), ("Tbit", 125e9)];
+pub(super) const BITS: [(&str, f64); 5] =
+    [("bit", 0.125), ("kbit", 125.0), ("Mbit", 125e3), ("Gbit", 125e6), ("Tbit", 125e9)];
 
 /// The most bytes that a setting takes: what a transfer may have (1 PiB).
 const MOST_BYTES: u64 = 1 << 50;

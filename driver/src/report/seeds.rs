@@ -26,12 +26,25 @@ struct Figure {
     of: fn(&Outcome) -> Option<f64>,
 }
 
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 7] = [
     Figure { key: "mean_ttft_ms", name: "mean TTFT", head: "TTFT\nmean", of: |run| run.summary.ttft.mean },
     Figure { key: "p90_ttft_ms", name: "P90 TTFT", head: "\nP90", of: |run| run.summary.ttft.p90 },
     Figure { key: "mean_tpot_ms", name: "mean TPOT", head: "TPOT\nmean", of: |run| run.summary.tpot.mean },
     Figure { key: "output_throughput", name: "output", head: "out\ntok/s", of: |run| run.summary.throughput.output },
     Figure { key: "hit_rate", name: "hit", head: "hit\n%", of: |run| run.summary.hit_rate.total },
+    // Where something was promised.
+    Figure {
+        key: "good_share",
+        name: "good",
+        head: "good\n%",
+        of: |run| run.kept.as_ref().map(|kept| kept.good_share),
+    },
+    Figure {
+        key: "goodput",
+        name: "goodput",
+        head: "good\nreq/s",
+        of: |run| run.kept.as_ref().and_then(|kept| kept.goodput),
+    },
 ];
 
 /// Those that strategies are compared by: less is better.
@@ -89,7 +102,7 @@ pub fn json(outcomes: &[Outcome]) -> Option<serde_json::Value> {
     let told = |group: &Group<'_>| {
         let mut value = of_case(group.runs[0], &["strategy"]);
         value.insert("seeds".to_owned(), group.runs.len().into());
-        for figure in &FIGURES {
+        for figure in told_figures(&groups) {
             let mean = serde_json::to_value(group.mean(figure)).expect("figures are representable");
             value.insert(figure.key.to_owned(), mean);
         }
@@ -133,11 +146,12 @@ pub fn text(outcomes: &[Outcome]) -> String {
     let what = varying_but_for_seeds(&groups);
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     let heads = what.iter().map(|(name, _)| Cell::new(format!("\n{name}")));
-    let figures = FIGURES.iter().flat_map(|figure| [figure.head.to_owned(), "\n±".to_owned()]);
+    let told = told_figures(&groups);
+    let figures = told.iter().flat_map(|figure| [figure.head.to_owned(), "\n±".to_owned()]);
     let mut table = compact(heads.chain(figures.map(right)));
     for (index, group) in groups.iter().enumerate() {
-        let cells = FIGURES.iter().flat_map(|figure| {
-            let times = if figure.key == "hit_rate" { 100.0 } else { 1.0 };
+        let cells = told.iter().flat_map(|figure| {
+            let times = if matches!(figure.key, "hit_rate" | "good_share") { 100.0 } else { 1.0 };
             let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| shown(times * value));
             let mean = group.mean(figure);
             [cell(mean.map(|mean| mean.mean)), cell(mean.and_then(|mean| mean.half_width))]
@@ -156,6 +170,12 @@ pub fn text(outcomes: &[Outcome]) -> String {
         }
     }
     text
+}
+
+/// All figures, or all but those of a promise where none was made.
+fn told_figures(groups: &[Group<'_>]) -> Vec<&'static Figure> {
+    let promised = groups.iter().any(|group| group.runs.iter().any(|run| run.kept.is_some()));
+    FIGURES.iter().filter(|figure| promised || !matches!(figure.key, "good_share" | "goodput")).collect()
 }
 
 /// A figure to three digits: more would claim too much.
@@ -178,7 +198,10 @@ fn sentence(figure: &Figure, compared: &[Comparison], family: &[&Group<'_>]) -> 
         format!("{strategy} by {} ({} to {})", shown(*difference), shown(*low), shown(*high))
     };
     let (apart, alike): (Vec<_>, Vec<_>) = compared.iter().partition(|comparison| comparison.told_apart());
-    let mut text = format!("the least with {best}, {} ms.", shown(mean.mean));
+    // Who refuses what takes long looks fast.
+    let failed = family.iter().any(|group| group.runs.iter().any(|run| run.summary.failed > 0));
+    let whose = if failed { ", of completed requests alone" } else { "" };
+    let mut text = format!("the least with {best}, {} ms{whose}.", shown(mean.mean));
     if !apart.is_empty() {
         text.push_str(&format!(" Longer with {}.", apart.iter().map(one).collect::<Vec<_>>().join(", ")));
     }
