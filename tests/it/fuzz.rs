@@ -100,10 +100,10 @@ const PIECES: [&str; 64] = [
     "$(",
 ];
 
-/// One to six mutations of one of the corpus.
+/// One to three mutations of one of the corpus.
 fn mutated(corpus: &[String], chance: &mut Chance) -> String {
     let mut bytes = corpus[chance.pick(corpus.len())].clone().into_bytes();
-    for _ in 0..1 + chance.below(6) {
+    for _ in 0..1 + chance.below(3) {
         let from = chance.pick(bytes.len() + 1);
         let length = (chance.below(12) as usize).min(bytes.len() - from);
         let piece = PIECES[chance.pick(PIECES.len())];
@@ -136,17 +136,27 @@ fn mutated(corpus: &[String], chance: &mut Chance) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Reads the corpus and what becomes of it: how many are read, and how many are refused.
-fn fuzz(folder: &str, lines: bool, seed: u64, mut read: impl FnMut(&str) -> bool) {
-    let corpus = corpus(folder, lines);
-    let (mut chance, mut taken) = (Chance::new(seed), 0);
-    for text in &corpus {
-        read(text);
-    }
+/// Reads the corpus and what becomes of it, with the stack that a program's main thread has: how many are read, and how many
+/// are refused.
+fn fuzz(folder: &str, lines: bool, seed: u64, mut read: impl FnMut(&str) -> bool + Send) {
+    const STACK: usize = 8 << 20;
     let all = inputs();
-    for _ in 0..all {
-        taken += u64::from(read(&mutated(&corpus, &mut chance)));
-    }
+    let body = || {
+        let corpus = corpus(folder, lines);
+        let (mut chance, mut taken) = (Chance::new(seed), 0);
+        for text in &corpus {
+            read(text);
+        }
+        for _ in 0..all {
+            taken += u64::from(read(&mutated(&corpus, &mut chance)));
+        }
+        taken
+    };
+    let taken = std::thread::scope(|scope| {
+        let thread =
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, body).expect("a thread can be made");
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
     println!("{folder}: {all} inputs, {taken} read, {} refused", all - taken);
     assert!(taken > all / 100 && taken < all, "{folder}: {taken} of {all} are read: both ways are tried");
 }

@@ -93,7 +93,8 @@ impl Reader<'_> {
     }
 
     fn problem(&mut self, at: Place, key: &str, message: impl Into<String>) {
-        // A key can be anything; a problem is one line.
+        // Keys and values can be anything; a problem is one line.
+        let message = message.into().replace(['\n', '\r'], " ");
         let one_line = if key.contains(char::is_control) { yaml::quoted(key) } else { key.to_owned() };
         self.problems.push(Problem::at(at, &one_line, message));
     }
