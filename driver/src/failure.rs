@@ -12,6 +12,8 @@ pub enum Failure {
     Usage(String),
     /// A configuration or input file is wrong: exit code 3.
     Invalid(String),
+    /// Nothing that was tried keeps the promise: exit code 99.
+    NotMet(String),
 }
 
 impl Failure {
@@ -22,6 +24,7 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Invalid(_) => 3,
+            Self::NotMet(_) => 99,
         })
     }
 }
@@ -29,7 +32,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::Invalid(text) => f.write_str(text),
+            Self::Failed(text) | Self::Usage(text) | Self::Invalid(text) | Self::NotMet(text) => f.write_str(text),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod endpoint; // the endpoint file that kubectl takes
 mod yaml; // YAML with places
 pub mod lab; // the settings that are not in it
 pub mod experiment; // one experiment, and a run of it for each combination of values
+pub mod sweep; // a grid of runs that outlives its process
 pub mod report; // results for people and for programs
 pub mod import; // a platform's own logs as a trace
 pub mod emulate; // the same cluster in wall time, over HTTP

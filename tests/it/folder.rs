@@ -187,7 +187,10 @@ fn the_lab_of_run_json_is_a_lab_file_that_gives_the_run_again() {
     }
     let requests = |run: &str| std::fs::read(folder.path(run).join("requests.jsonl")).expect("it was written");
     assert_eq!(requests("first"), requests("again"));
-    assert_eq!(summary["p50_ttft_ms"], same["p50_ttft_ms"]);
+    assert_eq!(summary, same, "to the settings that make a run different");
+    assert_eq!(summary["settings"].as_object().map(serde_json::Map::len), Some(15), "{}", summary["settings"]);
+    let bytes = |run: &str| std::fs::read(folder.path(run).join("summary.json")).expect("it was written");
+    assert_eq!(bytes("first"), bytes("again"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use driver::lab::{Lab, file, units};
 use std::path::Path;
 
 mod tiers; // what the settings of L1 and L2 come to
+mod schema; // what editors check a lab file by
 mod workloads; // those of the generated workloads
 
 const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";
@@ -113,6 +114,53 @@ fn set_takes_each_setting_and_each_value_once() {
     set(&["docqa.users="], &["--set docqa.users=: a value is missing; it takes a count"]);
     set(&["docqa.users=1,"], &["a value is missing"]);
     set(&["=1"], &["there is no such setting"]);
+}
+
+/// What holds for a lab file holds for annotations: axes, units, suggestions.
+#[test]
+fn annotations_are_settings_too() {
+    let folder = Folder::new("annotations");
+    let text = std::fs::read_to_string(project(SAMPLE)).expect("it is there");
+    let with = |annotation: &str| {
+        let text = text.replacen("metadata:\n", &format!("metadata:\n  annotations:\n    {annotation}\n"), 1);
+        folder.file("endpoint.yaml", &text)
+    };
+    let good = with("podlab.dev/docqa.document_tokens: 1Ki,2Ki");
+    let Some((stdout, stderr, status)) = simulate(&good, &["--set", "api.latency=0.001s,2ms"]) else { return };
+    assert_eq!(status, 0, "{stderr}");
+    let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+    let settings: Vec<String> =
+        result["runs"].as_array().expect("a list").iter().map(|run| run["settings"].to_string()).collect();
+    let said = |tokens: u32, latency: &str| {
+        format!("{{\"api.latency\":\"{latency}\",\"docqa.document_tokens\":\"{tokens}\"}}")
+    };
+    assert_eq!(settings, [said(1024, "1ms"), said(1024, "2ms"), said(2048, "1ms"), said(2048, "2ms")]);
+    let place = "endpoint.yaml:7: metadata.annotations[\"podlab.dev/";
+    refuses(&with("podlab.dev/docqa.document_token: '1'"), &[], 3, &[place, "did you mean \"docqa.document_tokens\"?"]);
+    refuses(&with("podlab.dev/api.latency: '1'"), &[], 3, &[place, "needs a unit"]);
+    refuses(&with("podlab.dev/api.latency: 1ms,1000us"), &[], 3, &[place, "1000us is the same as 1ms"]);
+}
+
+/// What is so anyway makes no run different, unless it is one of several values.
+#[test]
+fn settings_are_told_by_what_they_change() {
+    let told = |set: &[&str]| -> Option<Vec<String>> {
+        let arguments: Vec<&str> = set.iter().flat_map(|value| ["--set", value]).collect();
+        let (stdout, stderr, status) = simulate(&project(SAMPLE), &arguments)?;
+        assert_eq!(status, 0, "{stderr}");
+        let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+        Some(result["runs"].as_array().expect("a list").iter().map(|run| run["settings"].to_string()).collect())
+    };
+    for (set, expected) in [
+        (&["api.latency=5ms"] as &[&str], vec!["{}"]),
+        (&["api.latency=5000us", "l1.bytes=5GiB"], vec![r#"{"l1.bytes":"5GiB"}"#]),
+        (&["api.latency=5000us,1min"], vec![r#"{"api.latency":"5ms"}"#, r#"{"api.latency":"60s"}"#]),
+        (&["l1.bytes=1610612736B", "l2.nic=400Gbit/s"], vec![r#"{"l1.bytes":"1.5GiB","l2.nic":"50GB/s"}"#]),
+        (&["router.cache_events=on", "router.audit=on"], vec![r#"{"router.audit":"true"}"#]),
+    ] {
+        let Some(told) = told(set) else { return };
+        assert_eq!(told, expected, "{set:?}");
+    }
 }
 
 #[test]

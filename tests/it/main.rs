@@ -12,6 +12,8 @@ mod link; // a shared link against a naive fluid, and against theory
 mod seeds; // what several seeds say together
 mod slo; // what users are promised
 mod breakdown; // where TTFT goes, and which part of a run is measured
+mod find; // how far something can go and keep it
+mod sweep; // grids that outlive a process
 mod import; // logs as traces
 mod trace; // reading traces
 mod tiers; // lower tiers: runs, laws, golden numbers
@@ -25,4 +27,5 @@ mod cli; // the command line as a stranger meets it
 mod lab; // settings: the lab file, --set, annotations
 mod routing; // which strategy serves which workload best
 mod folder; // a run as a folder
+mod fuzz; // what is read, mutated
 mod explain; // why a request went where it did

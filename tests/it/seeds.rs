@@ -2,6 +2,7 @@
 
 use crate::support::project;
 use driver::endpoint::Endpoint;
+use driver::experiment::slo::Kept;
 use driver::experiment::{Case, Experiment, Load, Outcome, Source, Tiers};
 use driver::report::{seeds, table};
 use rand_chacha::ChaCha8Rng;
@@ -84,6 +85,28 @@ fn strategies_are_compared_seed_by_seed() {
     let four = outcomes(&[[(Strategy::RoundRobin, &a[..]), (Strategy::KvAware, &b[..])], others].concat());
     let wider = first(&four);
     assert!(wider.0 < low && wider.1 > high, "six pairs instead of one: {wider:?} {low} {high}");
+}
+
+/// What was promised has an interval, too; and who failed is not among those compared.
+#[test]
+fn promises_and_failures_are_told() {
+    let mut some = outcomes(&[(Strategy::RoundRobin, &[11.0, 14.0, 17.0]), (Strategy::KvAware, &[10.0, 12.0, 14.0])]);
+    assert!(seeds::json(&some).expect("three seeds")[0].get("goodput").is_none(), "nothing was promised");
+    assert!(!table(&some).contains("of completed requests alone"));
+    for (outcome, goodput) in some.iter_mut().zip([3.0, 5.0, 7.0, 4.0, 4.0, 4.0]) {
+        let kept = Kept { holds: true, terms: vec![], good_share: goodput / 10.0, goodput: Some(goodput) };
+        outcome.kept = Some(kept);
+    }
+    some[4].summary.failed = 1;
+    let told = seeds::json(&some).expect("there are three seeds");
+    // Deviation 2 of three seeds; Student's t of two degrees of freedom.
+    close(&told[0]["goodput"]["mean"], 5.0);
+    close(&told[0]["goodput"]["half_width"], 4.3027 * 2.0 / 3_f64.sqrt());
+    close(&told[1]["good_share"]["mean"], 0.4);
+    let text = table(&some);
+    assert!(text.contains("mean TTFT: the least with kvaware, 12.0 ms, of completed requests alone."), "{text}");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert!(words.join(" ").contains(" 50.0 49.7 5.00 4.97 "), "{text}");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The command line.
 
+use crate::experiment::find::Goal;
 use crate::experiment::slo::Slo;
 use crate::failure::Failure;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::sweep::Shard;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use extent::ExtentArgs;
+use publish::publish;
 use seeds::Seeds;
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,14 +18,19 @@ mod serve; // an emulated endpoint over HTTP
 mod simulate; // virtual time
 mod seeds; // seeds, and ranges of them
 mod extent; // how a run begins, how long it is, what of it is measured
+mod find; // ... until a promise is broken
+mod sweep; // ... for a grid that outlives its process
 mod settings; // where settings come from, and which are to blame
 mod threads; // runs on all cores, told in order
 mod workload; // what would be sent
+mod lab; // the settings as a file
+mod publish; // files that appear whole or not at all
 mod trace; // logs as traces
 mod strategies; // the names of strategies
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 130 `serve` stopped twice";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find),
+130 interrupted (`sweep`), or stopped twice (`serve`)";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -44,6 +52,11 @@ enum Command {
     Demo(DemoArgs),
     /// Simulate an endpoint file's cluster in virtual time, for each combination of the values given
     Simulate(Box<SimulateArgs>),
+    /// Simulate a grid into a folder, go on where it was broken off, and merge what several machines did of it
+    Sweep(Box<SweepArgs>),
+    /// The settings that decide the physics: their schema, and a file to begin with
+    #[command(subcommand)]
+    Lab(LabCommand),
     /// Make a trace of your own logs
     #[command(subcommand)]
     Trace(TraceCommand),
@@ -92,6 +105,7 @@ Examples:
   podlab simulate endpoint.yaml --set docqa.document_tokens=8192,65536 -o json
   podlab simulate endpoint.yaml --workload chat --rate 5 --requests 2000 --set chat.turns=5,10
   podlab simulate endpoint.yaml --strategy all --explain-request 17
+  podlab simulate endpoint.yaml --workload mixed --strategy all --slo 'p90_ttft<1s' --find rate
 
 A comma-separated list stands for one run per value; several lists make a matrix.
 One seed gives the same bytes on every machine. Times are simulated, never measured.";
@@ -133,12 +147,16 @@ struct SimulateArgs {
     requests: Option<u32>,
     #[command(flatten)]
     extent: ExtentArgs,
-    /// Seeds of all randomness, one run each; 1..10 stands for ten
-    #[arg(long, value_delimiter = ',', default_value = "0", value_parser = Seeds::parse, value_name = "S,..|1..10")]
+    /// Seeds of all randomness, one run each; 1..10 stands for ten [default: 0; with --find 1,2,3,4,5]
+    #[arg(long, value_delimiter = ',', value_parser = Seeds::parse, value_name = "S,..|1..10")]
     seed: Vec<Seeds>,
     /// What users are promised: says which runs keep it, and how many requests per second get it (goodput)
     #[arg(long, value_parser = Slo::parse, value_name = "p90_ttft<2s,..")]
     slo: Option<Slo>,
+    /// The smallest value that keeps --slo, or of rate, concurrency and speedup the largest: replicas, rate, l1.bytes, any
+    /// number that --set takes. Every combination of the other values gets its own answer
+    #[arg(long, value_parser = Goal::parse, requires = "slo", conflicts_with_all = ["out", "explain_request"], value_name = "[smallest:|largest:]KEY[=LOW..HIGH]")]
+    find: Option<Goal>,
     /// Runs at the same time; what is printed does not depend on it [default: as many as there are cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     threads: Option<u16>,
@@ -157,10 +175,74 @@ struct SimulateArgs {
     format: Format,
 }
 
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  podlab sweep endpoint.yaml --strategy all --rate 10,20,40 --seed 1,2,3,4,5 --out grid
+  podlab sweep endpoint.yaml --lab grid.yaml --out grid-2 --shard 2/4      # on the second of four
+  podlab sweep merge grid-1 grid-2 grid-3 grid-4 --out grid
+  podlab sweep report grid -o csv
+
+The same command goes on where it was broken off; what is there is not run again. Values may be
+added to a grid, none taken away. All shards need the same files under the same names.";
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = SWEEP_EXAMPLES,
+    override_usage = "podlab sweep [OPTIONS] <ENDPOINT.yaml> --out <DIR>\n       podlab sweep merge <DIR>... --out <DIR>\n       podlab sweep report <DIR>"
+)]
+struct SweepArgs {
+    #[command(subcommand)]
+    command: Option<SweepCommand>,
+    #[command(flatten)]
+    grid: SimulateArgs,
+    /// Run each N-th run only, beginning with the I-th: one machine's part of a grid
+    #[arg(long, value_parser = Shard::parse, value_name = "I/N")]
+    shard: Option<Shard>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SweepCommand {
+    /// Put folders of one grid together: the same bytes as if one sweep had made it
+    Merge {
+        /// The folders
+        #[arg(value_name = "DIR", required = true)]
+        parts: Vec<PathBuf>,
+        /// The folder to make
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How to print the results
+        #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+        format: Format,
+    },
+    /// Print the results of a finished sweep
+    Report {
+        /// Its folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// How to print them
+        #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+        format: Format,
+    },
+}
+
 const IMPORT_HELP: &str = "\
 The trace holds sizes, times, and a salted hash for each block of a prompt: no text. Each line of JSON logs is an object with
 a time (timestamp, created, ...), a request ({\"messages\": ..} or {\"prompt\": ..}) and, beside it, its response, whose usage
 counts tokens. Example: {\"timestamp\": \"2026-11-27T10:00:00Z\", \"request\": {..}, \"response\": {..}}";
+
+#[derive(Debug, Subcommand)]
+enum LabCommand {
+    /// Print the JSON schema (draft 2020-12) of a lab file, for editors
+    Schema,
+    /// Write a lab file of all settings with their defaults, units and meanings, commented out
+    Init {
+        /// The file to write; one that is there is not replaced [default: stdout]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
 
 #[derive(Debug, Subcommand)]
 enum TraceCommand {
@@ -285,13 +367,27 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The command line; a sweep takes what `simulate` takes, but for what makes no grid.
+fn command() -> clap::Command {
+    let hidden = |arg: clap::Arg| arg.hide(true);
+    Cli::command().mut_subcommand("sweep", |sweep| {
+        let out = "The folder of the sweep: a new one, or the one to go on with";
+        let sweep = sweep.mut_arg("find", hidden).mut_arg("explain_request", hidden);
+        sweep
+            .mut_arg("out", |arg| arg.help(out))
+            .mut_arg("seed", |arg| arg.help("Seeds of all randomness, one run each [default: 0]"))
+    })
+}
+
 /// Runs the command line and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Lab(command) => lab::run(&command),
         Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),

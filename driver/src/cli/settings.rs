@@ -5,7 +5,7 @@ use crate::endpoint::Endpoint;
 use crate::experiment::{Assembled, Case, Experiment};
 use crate::failure::Failure;
 use crate::lab::settings::SETTINGS;
-use crate::lab::{Axis, Origin, file};
+use crate::lab::{Axis, Origin, canonical, file};
 use std::path::Path;
 
 /// The settings given, weakest first: annotations, lab file, `--set`. A stronger one replaces a weaker one's values.
@@ -58,7 +58,7 @@ pub(super) fn assemble(experiment: &Experiment, case: &Case, axes: &[Axis]) -> R
         let named: Vec<String> = guilty
             .iter()
             .map(|axis| match &axis.origin {
-                Origin::Flag => format!("{}={}", axis.origin.names(&axis.key), case.settings[&axis.key]),
+                Origin::Flag => format!("{}={}", axis.origin.names(&axis.key), given(axis, &case.settings[&axis.key])),
                 origin => origin.names(&axis.key),
             })
             .collect();
@@ -66,6 +66,11 @@ pub(super) fn assemble(experiment: &Experiment, case: &Case, axes: &[Axis]) -> R
         let text = format!("{}: {}", named.join(", "), without_place(&text, &experiment.file));
         if *strongest == Origin::Flag { Failure::Usage(text) } else { Failure::Invalid(text) }
     })
+}
+
+/// A value as it was written.
+fn given<'a>(axis: &'a Axis, value: &'a str) -> &'a str {
+    axis.values.iter().find(|given| canonical(&axis.key, given).0 == value).map_or(value, String::as_str)
 }
 
 /// The fewest settings that lead to this very refusal: each is left out in turn, for good where that changes nothing.

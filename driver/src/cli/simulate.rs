@@ -9,6 +9,7 @@ use crate::experiment::slo::Slo;
 use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, check_numbers, tiers_of};
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
+use crate::lab::find::Quantity;
 use crate::lab::{Origin, unread};
 use crate::process::Usage;
 use crate::report::{Input, Inputs};
@@ -26,52 +27,21 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
-    let strategies: Vec<Strategy> = args.strategy.iter().flat_map(|named| named.strategies()).collect();
-    check_lists(args, &strategies)?;
     let file = endpoint_file(args.endpoint.as_deref())?;
     // `new/.` is `new`.
     let out = args.out.as_ref().map(|folder| folder.components().collect::<PathBuf>());
-    if let Some(folder) = &out {
-        report::folder::check(folder)?;
-    }
-    let (endpoint, text) = read_endpoint(file, !args.replicas.is_empty())?;
-    let lab = lab_text(&args.lab)?;
-    let given = LabArgs { lab: args.lab.lab.clone(), settings: args.extent.settings(&args.lab) };
-    let axes = axes(&given, &endpoint, file, lab.as_deref())?;
-    let mut inputs = Inputs {
-        endpoint: Some(Input::whole(file, &text)),
-        lab: args.lab.lab.as_deref().zip(lab.as_deref()).map(|(path, text)| Input::whole(path, text)),
-        trace: None,
-    };
-    let source = Source::read_and_show(&args.workload, args.requests, |path, bytes| {
-        // A hash takes as long as a tenth of a run.
-        inputs.trace = args.out.is_some().then(|| Input::hashed(path, bytes));
-    })?;
-    let matrix = Matrix {
-        strategies: or_default(&strategies, || default_strategy(&endpoint)),
-        caches: caches(&args.cache, &endpoint)?,
-        replicas: if args.replicas.is_empty() { vec![replicas(&endpoint)?] } else { args.replicas.clone() },
-        loads: loads((&args.rate, &args.concurrency, args.speedup), &args.workload, &source)?,
-        seeds: args.seed.iter().flat_map(Seeds::all).collect(),
-        axes,
-    };
-    let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
-    if !lasts(&matrix) {
-        check_numbers(&args.explain_request, experiment.source.requests())?;
-    } else if args.requests.is_some() && !experiment.source.is_trace() {
-        return Err(Failure::Usage(
-            "--requests says how many are sent, and run.duration (--duration) for how long; keep one of them"
-                .to_owned(),
-        ));
-    }
+    let Asked { experiment, matrix, inputs } =
+        ask(args, file, || out.as_deref().map_or(Ok(()), report::folder::check))?;
     for odd in odd(args, &experiment, &matrix) {
         warn(&format!("warning: {odd}"));
     }
-    let threads = args.threads.map_or_else(cores, usize::from);
+    if let Some(goal) = &args.find {
+        return super::find::run(args, goal, &experiment, matrix, began);
+    }
     let options = RunOptions {
         records: args.out.is_some(),
         explain: &args.explain_request,
-        threads,
+        threads: threads(args),
         slo: args.slo.as_ref(),
         quiet: false,
     };
@@ -96,8 +66,75 @@ fn lasts(matrix: &Matrix) -> bool {
     matrix.axes.iter().any(|axis| axis.key == "run.duration" && axis.values.iter().any(|value| value != "none"))
 }
 
+/// What a command line asks for, read and checked.
+pub(super) struct Asked {
+    pub(super) experiment: Experiment,
+    pub(super) matrix: Matrix,
+    pub(super) inputs: Inputs,
+}
+
+/// Reads what a command line names. `check_out` refuses a folder before any file is read.
+pub(super) fn ask(
+    args: &SimulateArgs,
+    file: &Path,
+    check_out: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Asked, Failure> {
+    let strategies: Vec<Strategy> = args.strategy.iter().flat_map(|named| named.strategies()).collect();
+    check_lists(args, &strategies)?;
+    check_out()?;
+    let looked_for = args.find.as_ref().map(|goal| goal.quantity);
+    let (endpoint, text) = read_endpoint(file, !args.replicas.is_empty() || looked_for == Some(Quantity::Replicas))?;
+    let lab = lab_text(&args.lab)?;
+    let given = LabArgs { lab: args.lab.lab.clone(), settings: args.extent.settings(&args.lab) };
+    let axes = axes(&given, &endpoint, file, lab.as_deref())?;
+    let mut inputs = Inputs {
+        endpoint: Some(Input::whole(file, &text)),
+        lab: args.lab.lab.as_deref().zip(lab.as_deref()).map(|(path, text)| Input::whole(path, text)),
+        trace: None,
+    };
+    let source = Source::read_and_show(&args.workload, args.requests, |path, bytes| {
+        // A hash takes as long as a tenth of a run.
+        inputs.trace = args.out.is_some().then(|| Input::hashed(path, bytes));
+    })?;
+    // Any value stands for the one that is looked for.
+    let rate = if looked_for == Some(Quantity::Rate) { vec![1.0] } else { args.rate.clone() };
+    let concurrency = if looked_for == Some(Quantity::Concurrency) { vec![1] } else { args.concurrency.clone() };
+    let speedup = if looked_for == Some(Quantity::Speedup) { Some(1.0) } else { args.speedup };
+    let matrix = Matrix {
+        strategies: or_default(&strategies, || default_strategy(&endpoint)),
+        caches: caches(&args.cache, &endpoint)?,
+        replicas: match (args.replicas.as_slice(), looked_for) {
+            (_, Some(Quantity::Replicas)) => vec![1],
+            ([], _) => vec![replicas(&endpoint)?],
+            (given, _) => given.to_vec(),
+        },
+        loads: loads((&rate, &concurrency, speedup), &args.workload, &source)?,
+        seeds: match (args.seed.as_slice(), looked_for) {
+            ([], Some(_)) => vec![1, 2, 3, 4, 5],
+            ([], None) => vec![0],
+            (given, _) => given.iter().flat_map(Seeds::all).collect(),
+        },
+        axes,
+    };
+    let experiment = Experiment { endpoint, file: file.display().to_string(), workload: args.workload.clone(), source };
+    if !lasts(&matrix) {
+        check_numbers(&args.explain_request, experiment.source.requests())?;
+    } else if args.requests.is_some() && !experiment.source.is_trace() {
+        return Err(Failure::Usage(
+            "--requests says how many are sent, and run.duration (--duration) for how long; keep one of them"
+                .to_owned(),
+        ));
+    }
+    Ok(Asked { experiment, matrix, inputs })
+}
+
+/// How many runs are made at the same time.
+pub(super) fn threads(args: &SimulateArgs) -> usize {
+    args.threads.map_or_else(cores, usize::from)
+}
+
 /// What was asked for and makes no difference.
-fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<String> {
+pub(super) fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<String> {
     let mut odd = Vec::new();
     let there = experiment.source.requests();
     if let Some(asked) = args.requests.filter(|asked| u64::from(*asked) > there) {
@@ -105,6 +142,8 @@ fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<Str
     }
     let flags = matrix.axes.iter().filter(|axis| axis.origin == Origin::Flag);
     odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
+    let found = args.find.iter().filter_map(|goal| unread(goal.quantity.key(), &args.workload, &matrix.strategies));
+    odd.extend(found.map(|odd| odd.replacen("--set", "--find", 1)));
     let bursts = flags.map(|axis| axis.key.as_str()).find(|key| *key == "arrivals.burstiness");
     if let (Some(key), true) = (bursts, matrix.loads.iter().all(|load| load.rate().is_none())) {
         odd.push(format!("--set {key}: nothing in this run reads it; it is of arrivals that --rate draws"));
@@ -144,29 +183,46 @@ pub(super) fn run_all(
     matrix: &Matrix,
     options: RunOptions<'_>,
 ) -> Result<Vec<Outcome>, Failure> {
+    let runs = assemble_all(experiment, matrix, options.quiet)?;
+    let run = |(case, assembled): &(Case, Assembled)| run_one(experiment, case, assembled, options);
+    let tell = |(_, odd): &(Outcome, Vec<String>)| odd.iter().for_each(|odd| warn(&format!("warning: {odd}")));
+    let outcomes = in_order(&runs, options.threads, run, tell)?;
+    Ok(outcomes.into_iter().map(|(outcome, _)| outcome).collect())
+}
+
+/// All cases, resolved and checked; what is odd about any is said once, unless all is to be quiet.
+pub(super) fn assemble_all(
+    experiment: &Experiment,
+    matrix: &Matrix,
+    quiet: bool,
+) -> Result<Vec<(Case, Assembled)>, Failure> {
     let cases = matrix.cases();
     let assembled: Vec<_> =
         cases.iter().map(|case| assemble(experiment, case, &matrix.axes)).collect::<Result<_, _>>()?;
     let mut said = Vec::new();
-    for warning in assembled.iter().filter(|_| !options.quiet).flat_map(|assembled| &assembled.warnings) {
+    for warning in assembled.iter().filter(|_| !quiet).flat_map(|assembled| &assembled.warnings) {
         if !said.contains(&warning) {
             warn(&format!("warning: {warning}"));
             said.push(warning);
         }
     }
-    let runs: Vec<_> = cases.into_iter().zip(assembled).collect();
-    let run = |(case, assembled): &(Case, Assembled)| -> Result<(Outcome, Vec<String>), Failure> {
-        let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
-        let odd = if options.quiet { Vec::new() } else { odd_of(&outcome) };
-        outcome.kept = options.slo.map(|slo| slo.kept(outcome.measured(), outcome.summary.makespan_s));
-        if !options.records {
-            outcome.records = Vec::new();
-        }
-        Ok((outcome, odd))
-    };
-    let tell = |(_, odd): &(Outcome, Vec<String>)| odd.iter().for_each(|odd| warn(&format!("warning: {odd}")));
-    let outcomes = in_order(&runs, options.threads, run, tell)?;
-    Ok(outcomes.into_iter().map(|(outcome, _)| outcome).collect())
+    Ok(cases.into_iter().zip(assembled).collect())
+}
+
+/// Runs one case: what came of it, and what is odd about that.
+pub(super) fn run_one(
+    experiment: &Experiment,
+    case: &Case,
+    assembled: &Assembled,
+    options: RunOptions<'_>,
+) -> Result<(Outcome, Vec<String>), Failure> {
+    let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
+    let odd = if options.quiet { Vec::new() } else { odd_of(&outcome) };
+    outcome.kept = options.slo.map(|slo| slo.kept(outcome.measured(), outcome.summary.makespan_s));
+    if !options.records {
+        outcome.records = Vec::new();
+    }
+    Ok((outcome, odd))
 }
 
 /// What the figures alone do not say: who was refused, whether latencies mean anything, and what outgrows its place.
@@ -201,6 +257,9 @@ pub(super) fn read_endpoint(file: &Path, replicas: bool) -> Result<(Endpoint, St
 
 /// A value given twice would be a run made twice.
 fn check_lists(args: &SimulateArgs, strategies: &[Strategy]) -> Result<(), Failure> {
+    if let Some(goal) = &args.find {
+        super::find::check(goal, args)?;
+    }
     if args.format == Format::Csv && !args.explain_request.is_empty() {
         return Err(Failure::Usage(
             "--explain-request: an explanation is no line of -o csv; use table or json".to_owned(),

@@ -1,5 +1,6 @@
 //! `podlab trace import`: a platform's own logs as a trace.
 
+use super::publish::{publish, taken};
 use super::{ImportArgs, TraceCommand, print, warn};
 use crate::bounded;
 use crate::failure::Failure;
@@ -8,8 +9,6 @@ use crate::import::{Format, ImportError, Seen, read};
 use crate::report::describe;
 use sim::workload::description::Description;
 use sim::workload::mooncake;
-use std::fs;
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 /// Of each log.
@@ -18,7 +17,7 @@ const MOST_BYTES: u64 = 4 << 30;
 pub(super) fn run(command: &TraceCommand) -> Result<(), Failure> {
     let TraceCommand::Import(args) = command;
     if args.out.exists() {
-        return Err(taken(&args.out));
+        return Err(taken(&format!("--out {}", args.out.display())));
     }
     let format = args.format.as_deref().map(Format::named).transpose();
     let format = format.map_err(|problem| Failure::Usage(format!("--format {problem}")))?;
@@ -31,7 +30,7 @@ pub(super) fn run(command: &TraceCommand) -> Result<(), Failure> {
     let name = args.out.display();
     // What could not be simulated is not written.
     let workload = mooncake::parse(&imported.text).map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
-    publish(&args.out, &imported.text)?;
+    publish(&args.out, &imported.text, &format!("--out {name}"))?;
     for odd in odd(&imported) {
         warn(&format!("warning: {odd}"));
     }
@@ -92,25 +91,4 @@ fn odd(imported: &Imported) -> Vec<String> {
         odd.push(format!("{guessed} of {requests} replies have the median length of the others: nothing tells theirs"));
     }
     odd
-}
-
-fn taken(file: &Path) -> Failure {
-    Failure::Usage(format!("--out {}: it is there already, and is not replaced", file.display()))
-}
-
-/// Writes a file that appears whole or not at all.
-fn publish(file: &Path, text: &str) -> Result<(), Failure> {
-    let failed =
-        |error: &std::io::Error| Failure::Failed(format!("--out {}: cannot be written: {error}", file.display()));
-    let mut part = file.as_os_str().to_owned();
-    part.push(format!(".{}.part", std::process::id()));
-    let part = Path::new(&part);
-    let written = fs::File::create_new(part).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    // A link fails where the name was taken meanwhile; a rename would replace it.
-    let published = written.and_then(|()| fs::hard_link(part, file));
-    let _ = fs::remove_file(part);
-    published.map_err(|error| if error.kind() == ErrorKind::AlreadyExists { taken(file) } else { failed(&error) })
 }

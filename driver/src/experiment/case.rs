@@ -1,5 +1,6 @@
 //! What one run of a matrix is.
 
+use crate::lab::{Origin, canonical};
 use router::Strategy;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -169,14 +170,20 @@ impl Matrix {
         cases
     }
 
+    /// Settings by how a lab says them, so that one experiment has one name whoever wrote it how. What is so without being
+    /// set is not told, unless it is one of several values.
     fn settings(&self) -> Vec<BTreeMap<String, String>> {
         self.axes.iter().fold(vec![BTreeMap::new()], |rows, axis| {
+            let told: Vec<(String, bool)> = axis.values.iter().map(|value| canonical(&axis.key, value)).collect();
+            if let ([(_, true)], true) = (told.as_slice(), axis.origin != Origin::BuiltIn) {
+                return rows;
+            }
             let with = |row: &BTreeMap<String, String>, value: &String| {
                 let mut row = row.clone();
                 row.insert(axis.key.clone(), value.clone());
                 row
             };
-            rows.iter().flat_map(|row| axis.values.iter().map(move |value| with(row, value))).collect()
+            rows.iter().flat_map(|row| told.iter().map(move |(value, _)| with(row, value))).collect()
         })
     }
 }

@@ -16,7 +16,7 @@ use sim::transport::{PoolAccess, TransportConfig};
 
 impl Assembled {
     /// Lab, deployment, engine, ways between the tiers, router, path and price, whole.
-    pub(super) fn describe(&self) -> Value {
+    pub(crate) fn describe(&self) -> Value {
         json!({
             "lab": self.lab.describe(),
             "deployment": deployment(&self.deployment),

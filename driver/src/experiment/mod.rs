@@ -24,6 +24,7 @@ mod describe; // an assembled case as a value
 mod source; // where requests come from
 mod explanation; // why a request went where it did
 pub mod slo; // what users were promised
+pub mod find; // how far something can go and keep it
 
 pub use case::{Case, Load, Matrix, Tiers};
 pub use explanation::{Explanation, Routed};

@@ -7,8 +7,9 @@
 use crate::lab::units;
 use crate::suggest;
 use kvcache::Span;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sim::ledger::{Record, Status};
+use std::fmt;
 
 /// What a term is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub struct Slo {
 }
 
 /// How a run keeps a promise.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     /// Whether it keeps every term.
     pub holds: bool,
@@ -71,7 +72,7 @@ pub struct Kept {
 }
 
 /// How a run keeps one term.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptTerm {
     /// As it was asked for.
     pub term: String,
@@ -79,6 +80,12 @@ pub struct KeptTerm {
     pub share: f64,
     /// Whether that is enough.
     pub holds: bool,
+}
+
+impl fmt::Display for Slo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.terms().join(","))
+    }
 }
 
 impl Slo {
@@ -94,6 +101,12 @@ impl Slo {
             }
         }
         Ok(Self { terms })
+    }
+
+    /// Its terms, as they were asked for.
+    #[must_use]
+    pub fn terms(&self) -> Vec<&str> {
+        self.terms.iter().map(|term| term.text.as_str()).collect()
     }
 
     fn term(text: &str) -> Result<Term, String> {
@@ -113,7 +126,8 @@ impl Slo {
             .iter()
             .find(|(name, _)| *name == metric)
             .ok_or_else(|| format!("{text}: there is {}{}", known.join(", "), suggest::clause(metric, known)))?;
-        let bound = units::span(bound.trim()).map_err(|problem| format!("{text}: {problem}"))?;
+        let bound = units::span(bound.trim())
+            .map_err(|problem| format!("{text}: {problem}; a bound is a time such as 2s or 60ms"))?;
         Ok(Term { text: text.to_owned(), part: part.1, metric: metric.1, bound })
     }
 

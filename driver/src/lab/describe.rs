@@ -214,11 +214,30 @@ pub(crate) const fn duplicates_name(duplicates: Duplicates) -> &'static str {
     }
 }
 
+/// In the largest unit in which three decimals say it exactly.
 fn size(bytes: u64) -> String {
-    format!("{bytes}B")
+    const UNITS: [(&str, u64); 8] = [
+        ("TiB", 1 << 40),
+        ("TB", 1_000_000_000_000),
+        ("GiB", 1 << 30),
+        ("GB", 1_000_000_000),
+        ("MiB", 1 << 20),
+        ("MB", 1_000_000),
+        ("KiB", 1 << 10),
+        ("kB", 1000),
+    ];
+    let exact = |factor: u64| bytes >= factor && (u128::from(bytes) * 1000).is_multiple_of(u128::from(factor));
+    match UNITS.iter().find(|(_, factor)| exact(*factor)) {
+        // A quotient of thousandths has at most three decimals.
+        Some((unit, factor)) => format!("{}{unit}", bytes as f64 / *factor as f64),
+        None => format!("{bytes}B"),
+    }
 }
 
 fn rate(bytes_per_s: f64) -> String {
+    if bytes_per_s.fract() == 0.0 && bytes_per_s < 1e15 {
+        return format!("{}/s", size(bytes_per_s as u64));
+    }
     format!("{bytes_per_s}B/s")
 }
 
@@ -228,5 +247,9 @@ pub(crate) fn fraction(permille: u16) -> f64 {
 }
 
 pub(super) fn span(span: Span) -> String {
+    let seconds = span.as_secs_f64();
+    if seconds >= 1.0 && seconds.fract() == 0.0 {
+        return format!("{seconds}s");
+    }
     format!("{}ms", span.as_millis_f64())
 }

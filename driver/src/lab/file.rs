@@ -1,5 +1,6 @@
 //! The lab file: YAML, sections as maps or dotted names; a list stands for one run per value.
 
+use super::settings::SETTINGS;
 use super::{Axis, Lab, Origin};
 use crate::bounded;
 use crate::yaml::{self, Node, Place, Problem, Value, lines};
@@ -57,6 +58,14 @@ impl Reader<'_> {
         for entry in section.entries() {
             let key = if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };
             match &entry.node.value {
+                Value::Object(_) if Lab::find(&key).is_ok() => {
+                    self.setting(&key, entry.key_at, std::slice::from_ref(&entry.node));
+                }
+                // What is unknown inside is told one by one.
+                Value::Object(settings) if settings.is_empty() && !is_section(&key) => {
+                    let problem = Lab::find(&key).err().unwrap_or_default();
+                    self.problem(entry.key_at, &key, problem);
+                }
                 Value::Object(_) => self.section(&key, &entry.node),
                 Value::List(items) if !items.is_empty() => self.setting(&key, entry.key_at, items),
                 _ => self.setting(&key, entry.key_at, std::slice::from_ref(&entry.node)),
@@ -84,8 +93,15 @@ impl Reader<'_> {
     }
 
     fn problem(&mut self, at: Place, key: &str, message: impl Into<String>) {
-        self.problems.push(Problem::at(at, key, message));
+        // Keys and values can be anything; a problem is one line.
+        let message = message.into().replace(['\n', '\r'], " ");
+        let one_line = if key.contains(char::is_control) { yaml::quoted(key) } else { key.to_owned() };
+        self.problems.push(Problem::at(at, &one_line, message));
     }
+}
+
+fn is_section(key: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.key.split('.').next() == Some(key))
 }
 
 /// A value as `--set` would have it.

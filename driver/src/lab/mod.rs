@@ -14,6 +14,9 @@ use sim::workload::shared_system::SharedSystem;
 pub mod settings; // every setting there is
 pub mod units; // values with units
 pub mod file; // the lab file
+pub mod find; // numbers that can be looked for
+pub mod schema; // what editors check it by
+pub mod init; // ... and one to begin with
 mod tiers; // the tiers below the device
 mod router; // how workers are chosen
 mod fleet; // workers that come and go
@@ -159,6 +162,20 @@ impl Lab {
         }
         (setting.set)(self, value).map_err(|problem| format!("{problem}; it takes {}", takes(setting)))
     }
+}
+
+/// A value as a lab says it, whoever wrote it how, and whether it is what holds without it; as it is where a lab says nothing.
+pub(crate) fn canonical(key: &str, value: &str) -> (String, bool) {
+    let mut lab = Lab::default();
+    if lab.set(key, value).is_err() {
+        return (value.to_owned(), false);
+    }
+    let text = match &lab.describe()[key] {
+        serde_json::Value::Null => value.to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        number => number.to_string().trim_end_matches(".0").to_owned(),
+    };
+    (text, lab == Lab::default())
 }
 
 /// What a value of it looks like, in a sentence.

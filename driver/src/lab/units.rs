@@ -5,6 +5,17 @@ use kvcache::Span;
 /// Picoseconds.
 const SECOND: u64 = 1_000_000_000_000;
 
+/// Units of time, in picoseconds.
+pub(super) const TIMES: [(&str, u64); 7] = [
+    ("ns", 1_000),
+    ("us", 1_000_000),
+    ("ms", 1_000_000_000),
+    ("s", SECOND),
+    ("m", 60 * SECOND),
+    ("min", 60 * SECOND),
+    ("h", 3600 * SECOND),
+];
+
 /// Reads a span of time: a number and `ns`, `us`, `ms`, `s`, `min` or `h`; `0` needs no unit.
 ///
 /// # Errors
@@ -19,16 +30,14 @@ pub fn span(text: &str) -> Result<Span, String> {
 /// As [`span`].
 pub fn span_up_to(text: &str, most: Span) -> Result<Span, String> {
     let (number, unit) = split(text)?;
-    let picos = match unit {
-        "ns" => 1_000_u64,
-        "us" | "µs" => 1_000_000,
-        "ms" => 1_000_000_000,
-        "s" => SECOND,
-        "min" | "m" => 60 * SECOND,
-        "h" => 3600 * SECOND,
-        "" if number == 0.0 => SECOND,
-        "" => return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms")),
-        _ => return Err(format!("\"{unit}\" is no unit of time: use ns, us, ms, s, min or h")),
+    let named = TIMES.iter().find(|(name, _)| *name == if unit == "µs" { "us" } else { unit });
+    let picos = match named {
+        Some((_, picos)) => *picos,
+        None if unit.is_empty() && number == 0.0 => SECOND,
+        None if unit.is_empty() => {
+            return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms"));
+        }
+        None => return Err(format!("\"{unit}\" is no unit of time: use ns, us, ms, s, min or h")),
     };
     let seconds = number * (picos as f64 / SECOND as f64);
     if seconds > most.as_secs_f64() {
@@ -44,7 +53,7 @@ pub fn span_up_to(text: &str, most: Span) -> Result<Span, String> {
 }
 
 /// What a unit of bytes stands for: decimal as the International System of Units has it, binary as IEC 80000-13 does.
-const BYTES: [(&str, f64); 9] = [
+pub(super) const BYTES: [(&str, f64); 9] = [
     ("B", 1.0),
     ("kB", 1e3),
     ("MB", 1e6),
@@ -57,7 +66,8 @@ const BYTES: [(&str, f64); 9] = [
 ];
 
 /// What a unit of bits stands for, in bytes.
-const BITS: [(&str, f64); 5] = [("bit", 0.125), ("kbit", 125.0), ("Mbit", 125e3), ("Gbit", 125e6), ("Tbit", 125e9)];
+pub(super) const BITS: [(&str, f64); 5] =
+    [("bit", 0.125), ("kbit", 125.0), ("Mbit", 125e3), ("Gbit", 125e6), ("Tbit", 125e9)];
 
 /// The most bytes that a setting takes: what a transfer may have (1 PiB).
 const MOST_BYTES: u64 = 1 << 50;

@@ -9,13 +9,17 @@ pub mod folder; // a run as a folder
 mod line; // a request as a line of it
 mod partial; // ... that appears whole or not at all
 mod provenance; // what a run needs to be run again
+pub(crate) mod stored; // what a run said of itself, read again
 pub(crate) mod notes; // what the table's figures do not tell
 mod table; // for people
 pub mod breakdown; // where TTFT goes
 pub mod seeds; // what several seeds say together
+pub mod find; // how far something can go
 pub mod explain; // why requests went where they did
 pub mod describe; // what a workload is
 
+pub(crate) use partial::Partial;
+pub(crate) use provenance::hex_sha256;
 pub use provenance::{Input, Inputs};
 pub use table::table;
 
@@ -124,13 +128,18 @@ pub fn csv(outcomes: &[Outcome]) -> String {
             cells
         })
         .collect();
+    lines(&rows)
+}
+
+/// Rows of names and values under a line of all names.
+fn lines(rows: &[Vec<(String, String)>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let names = columns(&rows);
+    let names = columns(rows);
     let mut text = names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(",");
     text.push('\n');
-    for row in &rows {
+    for row in rows {
         let value = |name: &&str| row.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
         text.push_str(&names.iter().map(|name| quote(value(name))).collect::<Vec<_>>().join(","));
         text.push('\n');

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// A folder in the making.
 #[derive(Debug)]
-pub(super) struct Partial {
+pub(crate) struct Partial {
     target: PathBuf,
     /// Where its files are written until it is published.
     folder: PathBuf,
@@ -28,7 +28,7 @@ impl Partial {
     ///
     /// # Errors
     /// Why it cannot be.
-    pub(super) fn create(target: &Path) -> Result<Self, String> {
+    pub(crate) fn create(target: &Path) -> Result<Self, String> {
         let mut partial = Self {
             target: target.to_owned(),
             folder: PathBuf::new(),
@@ -59,7 +59,7 @@ impl Partial {
     }
 
     /// Where its files go.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -67,7 +67,7 @@ impl Partial {
     ///
     /// # Errors
     /// Where the disk refuses; then nothing is left behind.
-    pub(super) fn publish(mut self) -> io::Result<()> {
+    pub(crate) fn publish(mut self) -> io::Result<()> {
         if self.inside {
             for entry in fs::read_dir(&self.folder)? {
                 let entry = entry?;

@@ -9,6 +9,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+/// SHA-256 in hexadecimal.
+pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        write!(text, "{byte:02x}").expect("a string takes every character");
+    }
+    text
+}
+
 /// A file that runs were made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Input {
@@ -25,11 +34,12 @@ impl Input {
     /// A file that is told by its hash.
     #[must_use]
     pub fn hashed(path: &Path, bytes: &[u8]) -> Self {
-        let mut sha256 = String::with_capacity(64);
-        for byte in Sha256::digest(bytes) {
-            write!(sha256, "{byte:02x}").expect("a string takes every character");
-        }
-        Self { path: path.display().to_string(), sha256, text: None }
+        Self { path: path.display().to_string(), sha256: hex_sha256(bytes), text: None }
+    }
+
+    /// Its SHA-256.
+    pub(crate) fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// A file that is kept whole.

@@ -58,7 +58,7 @@ const TTFT: Figure = figure("mean_ttft_ms", "mean TTFT", "TTFT\nmean", |run| run
 const P90: Figure = figure("p90_ttft_ms", "P90 TTFT", "\nP90", |run| run.summary.ttft.p90);
 const OUTPUT: Figure = figure("output_throughput", "output", "out\ntok/s", |run| run.summary.throughput.output);
 
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 7] = [
     TTFT,
     P90,
     figure("mean_tpot_ms", "mean TPOT", "TPOT\nmean", |run| run.summary.tpot.mean),
@@ -67,6 +67,12 @@ const FIGURES: [Figure; 5] = [
         shown: |rate| shown(100.0 * rate),
         ..figure("hit_rate", "hit", "hit\n%", |run| run.summary.hit_rate.total)
     },
+    // Where something was promised.
+    Figure {
+        shown: |share| shown(100.0 * share),
+        ..figure("good_share", "good", "good\n%", |run| run.kept.as_ref().map(|kept| kept.good_share))
+    },
+    figure("goodput", "goodput", "good\nreq/s", |run| run.kept.as_ref().and_then(|kept| kept.goodput)),
 ];
 
 /// What a demo shows of its runs.
@@ -94,8 +100,14 @@ const ENOUGH_FOR_P90: usize = 10;
 pub struct Mean {
     /// Of all seeds.
     pub mean: f64,
-    /// Half of the interval that holds the mean of all possible seeds with 95 %.
-    pub half_width: f64,
+    /// Half of the interval that holds the mean of all possible seeds with 95 %; `None`: of one seed nothing is known.
+    pub half_width: Option<f64>,
+}
+
+/// The mean of what seeds gave, of which there is at least one.
+pub(super) fn mean_of(values: &[f64]) -> Mean {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    Mean { mean, half_width: (values.len() > 1).then(|| half_width(values, 1.0 - LEVEL)) }
 }
 
 /// Runs that differ in nothing but their seed.
@@ -160,7 +172,7 @@ pub fn json(outcomes: &[Outcome]) -> Option<serde_json::Value> {
     let told = |group: &Group<'_>| {
         let mut value = of_case(group.runs[0], &["strategy"]);
         value.insert("seeds".to_owned(), group.runs.len().into());
-        for figure in &FIGURES {
+        for figure in FIGURES.iter().filter(|figure| is_told(figure, &groups)) {
             let mean = serde_json::to_value(group.mean(figure)).expect("figures are representable");
             value.insert(figure.key.to_owned(), mean);
         }
@@ -197,7 +209,7 @@ fn of_case(run: &Outcome, more: &[&str]) -> serde_json::Map<String, serde_json::
 #[must_use]
 pub fn text(outcomes: &[Outcome]) -> String {
     let Some(groups) = groups(outcomes) else { return of_one_seed(outcomes) };
-    if groups.iter().all(|group| group.mean(&FIGURES[0]).is_some_and(|mean| mean.half_width == 0.0)) {
+    if groups.iter().all(|group| group.mean(&FIGURES[0]).is_some_and(|mean| mean.half_width == Some(0.0))) {
         return "\nSeeds change nothing in these runs: each was made several times, which tells nothing of chance.\n"
             .to_owned();
     }
@@ -249,22 +261,32 @@ pub fn means(outcomes: &[Outcome]) -> String {
     table_of_means(&groups, &SHOWN)
 }
 
+/// Whether anything was promised.
+fn promised(groups: &[Group<'_>]) -> bool {
+    groups.iter().any(|group| group.runs.iter().any(|run| run.kept.is_some()))
+}
+
+/// Figures of a promise are told where one was made.
+fn is_told(figure: &Figure, groups: &[Group<'_>]) -> bool {
+    promised(groups) || !matches!(figure.key, "good_share" | "goodput")
+}
+
 fn table_of_means(groups: &[Group<'_>], figures: &[Figure]) -> String {
+    let promised = promised(groups);
+    let told = || figures.iter().filter(|figure| is_told(figure, groups));
     let what = varying_but_for_seeds(groups);
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     let heads = what.iter().map(|(name, _)| Cell::new(format!("\n{name}")));
-    let names = figures
-        .iter()
+    let names = told()
         .flat_map(|figure| std::iter::once(figure.head.to_owned()).chain(figure.spread.then(|| "\n±".to_owned())));
-    let promised = groups.iter().any(|group| group.runs[0].kept.is_some());
     let names = names.chain(promised.then(|| "SLO\nkept".to_owned()));
     let mut table = compact(heads.chain(names.map(right)));
     for (index, group) in groups.iter().enumerate() {
-        let cells = figures.iter().flat_map(|figure| {
+        let cells = told().flat_map(|figure| {
             let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), figure.shown);
             let mean = group.mean(figure);
             std::iter::once(cell(mean.map(|mean| mean.mean)))
-                .chain(figure.spread.then(|| cell(mean.map(|mean| mean.half_width))))
+                .chain(figure.spread.then(|| cell(mean.and_then(|mean| mean.half_width))))
         });
         let kept = || group.runs.iter().filter(|run| run.kept.as_ref().is_some_and(|kept| kept.holds)).count();
         let cells = cells.chain(promised.then(|| format!("{}/{}", kept(), group.runs.len())));
@@ -274,7 +296,7 @@ fn table_of_means(groups: &[Group<'_>], figures: &[Figure]) -> String {
 }
 
 /// A figure to three digits: more would claim too much.
-fn shown(value: f64) -> String {
+pub(super) fn shown(value: f64) -> String {
     match value.abs() {
         0.0..9.995 => format!("{value:.2}"),
         9.995..99.95 => format!("{value:.1}"),
@@ -293,7 +315,10 @@ fn sentence(figure: &Figure, compared: &[Comparison], family: &[&Group<'_>]) -> 
         format!("{strategy} by {} ({} to {})", shown(*difference), shown(*low), shown(*high))
     };
     let (apart, alike): (Vec<_>, Vec<_>) = compared.iter().partition(|comparison| comparison.told_apart());
-    let mut text = format!("the least with {best}, {} ms.", shown(mean.mean));
+    // Who refuses what takes long looks fast.
+    let failed = family.iter().any(|group| group.runs.iter().any(|run| run.summary.failed > 0));
+    let whose = if failed { ", of completed requests alone" } else { "" };
+    let mut text = format!("the least with {best}, {} ms{whose}.", shown(mean.mean));
     if !apart.is_empty() {
         text.push_str(&format!(" Longer with {}.", apart.iter().map(one).collect::<Vec<_>>().join(", ")));
     }
@@ -399,9 +424,7 @@ impl Group<'_> {
     }
 
     fn mean(&self, figure: &Figure) -> Option<Mean> {
-        let values = self.values(figure)?;
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        Some(Mean { mean, half_width: half_width(&values, 1.0 - LEVEL) })
+        Some(mean_of(&self.values(figure)?))
     }
 }
 

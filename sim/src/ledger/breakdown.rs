@@ -4,11 +4,11 @@ use super::quantile::interpolated;
 use super::{Distribution, Ledger, Record, Status};
 use alloc::vec::Vec;
 use kvcache::Span;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One value for each part of a TTFT. The parts of a request add up to its TTFT exactly ([`Ledger::check`]); what they are
 /// is told by [`Spent`](crate::replica::Spent).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByPart<T> {
     /// Pure latency between client and router.
     pub api: T,
@@ -87,7 +87,7 @@ impl Class {
 }
 
 /// One value for each class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByClass<T> {
     /// Of hits.
     pub hit: T,
@@ -109,7 +109,7 @@ impl<T> ByClass<T> {
 }
 
 /// A part of the TTFTs of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartFigures {
     /// Its mean, ms: the means of all parts add up to that of the TTFT.
     pub mean_ms: Option<f64>,
@@ -122,7 +122,7 @@ pub struct PartFigures {
 }
 
 /// The requests of a class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OfClass {
     /// How many there are.
     pub requests: u64,
@@ -139,7 +139,7 @@ pub struct OfClass {
 }
 
 /// Those of the slowest tenth that are of a class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OfSlowest {
     /// How many there are.
     pub requests: u64,
@@ -148,7 +148,7 @@ pub struct OfSlowest {
 }
 
 /// The tenth of the requests, rounded up, whose first token took longest: what a P90 is the lower end of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SlowestTenth {
     /// How many there are.
     pub requests: u64,

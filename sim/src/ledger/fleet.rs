@@ -16,7 +16,7 @@ pub struct Workers {
 }
 
 /// What happened to the fleet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FleetCounts {
     /// Processes that died, those cut off when their time to go was over included.
     pub deaths: u64,

@@ -2,7 +2,7 @@
 
 use super::Ledger;
 use kvcache::{Span, Tokens};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Tokens that requests in flight ask for: prompts and replies, whole, those that wait included, each by itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,7 +54,7 @@ pub struct Held {
 }
 
 /// KV tokens in flight, as parts of what all workers' devices hold. `None`: nothing ran, or it is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KvInFlight {
     /// Tokens that all workers' devices hold.
     pub pool_tokens: Option<u64>,

@@ -141,7 +141,7 @@ pub struct LowerTiers {
 }
 
 /// What went wrong, or was left undone, in the lower tiers: all workers together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TierEvents {
     /// Loads that brought less than was promised, or nothing.
     pub short_loads: u64,

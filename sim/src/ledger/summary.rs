@@ -18,7 +18,7 @@ pub struct Price {
 }
 
 /// What became of the fleet, from the first request sent to the last token.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FleetSummary {
     /// Workers that took requests, over time.
     pub mean_workers: f64,
@@ -47,7 +47,7 @@ pub struct Throughput {
 }
 
 /// US dollars per 1,000 tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CostPer1k {
     /// All dollars over prompt and output tokens.
     pub total: Option<f64>,
@@ -60,7 +60,7 @@ pub struct CostPer1k {
 }
 
 /// Cached prompt tokens over prompt tokens, by the tier they came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct HitRate {
     /// Device memory of the worker.
     pub l0: Option<f64>,
@@ -73,7 +73,7 @@ pub struct HitRate {
 }
 
 /// Prompt tokens of all admitted requests, by where their KV came from at first. They sum to the prompts exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TokensByTier {
     /// Found on the device.
     pub l0: u64,
@@ -86,7 +86,7 @@ pub struct TokensByTier {
 }
 
 /// Bytes that the ways between the tiers had carried when the last request ended; of what was cut short, what had come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BytesMoved {
     /// From hosts to GPUs: loads.
     pub host_to_device: u64,
@@ -99,7 +99,7 @@ pub struct BytesMoved {
 }
 
 /// Seconds that engines with work stood still, all engines together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StallTimes {
     /// The pool had not answered yet.
     pub lookup: f64,

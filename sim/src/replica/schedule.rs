@@ -5,7 +5,7 @@
 
 use super::sequence::{Phase, SeqId, Sequence};
 use super::spent::Doing;
-use super::{EngineConfig, Output, Replica, Work};
+use super::{Output, Replica, Work};
 use crate::cost::Shape;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -441,13 +441,5 @@ impl Replica {
         batch.work.decoding.clear();
         (batch.endings, batch.withdrawn, batch.done, batch.stored) = (false, false, false, false);
         self.spare.push(batch);
-    }
-}
-
-impl EngineConfig {
-    /// Most tokens of one chunk.
-    pub(super) fn chunk_cap(&self) -> Tokens {
-        let derived = (self.max_num_partial_prefills > 1).then(|| Tokens((self.max_model_len.0 / 25).max(1)));
-        self.long_prefill_token_threshold.or(derived).unwrap_or(Tokens(u32::MAX))
     }
 }
