@@ -8,6 +8,7 @@ extern crate alloc;
 
 pub mod workload; // what is sent
 pub mod simulate; // virtual time: a workload through a cluster
+mod pacer; // ... who sends next where replies decide
 pub mod cluster; // workers behind a router, told the time
 pub mod replica; // one worker's engine: continuous batching over a prefix cache
 pub mod executor; // how long a stretch of passes takes

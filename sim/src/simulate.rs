@@ -2,9 +2,9 @@
 
 use crate::cluster::{Arrival, Cluster, Event};
 use crate::ledger::Ledger;
+use crate::pacer::Pacer;
 use crate::transport::{Moved, Transport};
 use crate::workload::{Pacing, Workload};
-use alloc::collections::BTreeSet;
 use core::fmt;
 use kvcache::{ChainBuilder, RequestId, Span, Time};
 use router::Api;
@@ -56,18 +56,18 @@ pub fn simulate(
         path,
         ledger: Ledger::new(workers, workload.requests().len()),
         chain: ChainBuilder::new(),
-        sent: 0,
+        pacer: Pacer::new(workload, path.latency),
         moved: Moved::default(),
-        due: BTreeSet::new(),
     };
     run.ledger.set_tiers(cluster.lower_tiers());
     match workload.pacing() {
         Pacing::Open => run.open(cluster, &mut look)?,
-        Pacing::Closed { concurrency } => run.closed(cluster, concurrency, &mut look)?,
+        Pacing::Closed { .. } | Pacing::Turns => run.closed(cluster, &mut look)?,
     }
     run.ledger.close(cluster.now());
     run.ledger.set_moved(run.moved);
     run.ledger.set_tier_events(cluster.tier_events());
+    run.ledger.set_order(run.pacer.into_order());
     Ok(run.ledger)
 }
 
@@ -76,9 +76,8 @@ struct Run<'a> {
     path: Path,
     ledger: Ledger,
     chain: ChainBuilder,
-    sent: usize,
-    moved: Moved,                 // when the latest request ended
-    due: BTreeSet<(Time, usize)>, // requests on their way to the router, under closed pacing
+    pacer: Pacer<'a>,
+    moved: Moved, // when the latest request ended
 }
 
 impl Run<'_> {
@@ -98,36 +97,21 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn closed(
-        &mut self,
-        cluster: &mut Cluster,
-        concurrency: u32,
-        look: &mut impl FnMut(&Event),
-    ) -> Result<(), BeyondHorizon> {
-        for _ in 0..concurrency {
-            self.send_next(Time::ZERO);
-        }
+    fn closed(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) -> Result<(), BeyondHorizon> {
         loop {
-            let (arrival, due) = (self.due.first().copied(), cluster.next_due());
+            let (arrival, due) = (self.pacer.first(), cluster.next_due());
             within_horizon(cluster.now())?;
             match (arrival, due) {
                 (Some((at, index)), due) if due.is_none_or(|due| at < due) => {
+                    within_horizon(at)?;
                     cluster.advance(at);
-                    self.due.pop_first();
+                    self.pacer.arrives();
                     self.deliver(index, Time(at.0 - self.path.latency.0), cluster);
                 }
                 (_, Some(due)) => cluster.advance(due),
                 (_, None) => return Ok(()),
             }
             self.enter_events(cluster, look);
-        }
-    }
-
-    /// Under closed pacing: whoever's turn it is sends now.
-    fn send_next(&mut self, now: Time) {
-        if self.sent < self.workload.requests().len() {
-            self.due.insert((now + self.path.latency, self.sent));
-            self.sent += 1;
         }
     }
 
@@ -147,15 +131,13 @@ impl Run<'_> {
     }
 
     fn enter_events(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) {
-        let closed = matches!(self.workload.pacing(), Pacing::Closed { .. });
         while let Some(event) = cluster.poll() {
             look(&event);
             self.ledger.enter(&event, cluster.now());
-            if ends_a_request(&event) {
+            if let Some(request) = ended(&event) {
                 self.moved = cluster.transport().map_or(self.moved, Transport::moved);
-                if closed {
-                    self.send_next(cluster.now());
-                }
+                let sent = self.ledger.records()[request.0 as usize].sent;
+                self.pacer.ended(request, sent, cluster.now());
             }
         }
     }
@@ -165,11 +147,16 @@ fn within_horizon(at: Time) -> Result<(), BeyondHorizon> {
     if at > HORIZON { Err(BeyondHorizon) } else { Ok(()) }
 }
 
-fn ends_a_request(event: &Event) -> bool {
+/// The request that an event ends.
+fn ended(event: &Event) -> Option<RequestId> {
     use crate::replica::Output::{Cancelled, Finished};
     match event {
-        Event::Refused { .. } => true,
-        Event::Output { output, .. } => matches!(output, Finished { .. } | Cancelled { .. }),
-        Event::Routed { .. } | Event::Ran { .. } | Event::Stalled { .. } | Event::Restarted { .. } => false,
+        Event::Refused { request, .. } => Some(*request),
+        Event::Output { output: Finished { request, .. } | Cancelled { request, .. }, .. } => Some(*request),
+        Event::Output { .. }
+        | Event::Routed { .. }
+        | Event::Ran { .. }
+        | Event::Stalled { .. }
+        | Event::Restarted { .. } => None,
     }
 }

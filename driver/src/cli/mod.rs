@@ -3,6 +3,7 @@
 use crate::experiment::slo::Slo;
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sim::workload::MOST_ROUNDS;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,7 +104,7 @@ struct SimulateArgs {
     endpoint: Option<PathBuf>,
     #[command(flatten)]
     lab: LabArgs,
-    /// docqa, chat, shared-system, mixed, or trace:FILE (Mooncake JSONL, recognised by content)
+    /// docqa, chat, shared-system, mixed, unrelated, code-review, multi-round-qa, or trace:FILE, recognised by content
     #[arg(long, default_value = "docqa", value_name = "NAME|trace:FILE")]
     workload: String,
     /// Routing strategies, one run each [default: as the endpoint file says]
@@ -116,14 +117,20 @@ struct SimulateArgs {
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N,M")]
     replicas: Vec<u16>,
     /// Requests per second, as a Poisson process
-    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = positive, value_name = "R,..", conflicts_with_all = ["concurrency", "speedup"])]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = positive, value_name = "R,..", conflicts_with_all = ["concurrency", "users", "speedup"])]
     rate: Vec<f64>,
     /// Requests always in flight; the next is sent when one ends [default: 20, for generated workloads]
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C,..", conflicts_with = "speedup")]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C,..", conflicts_with_all = ["users", "speedup"])]
     concurrency: Vec<u32>,
+    /// Users: each sends its next request when its reply is complete and it has thought (arrivals.think)
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N,..", conflicts_with = "speedup")]
+    users: Vec<u32>,
     /// Replay a trace so many times as fast
     #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
     speedup: Option<f64>,
+    /// Play a trace so many times, one after the other; what its prompts hold is new each time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)), value_name = "N", hide_default_value = true)]
+    repeat: u32,
     /// How many requests [default: 700, or the whole trace]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
     requests: Option<u32>,
@@ -190,20 +197,26 @@ enum WorkloadCommand {
 
 #[derive(Debug, Args)]
 struct DescribeArgs {
-    /// docqa, chat, shared-system, mixed, or trace:FILE (Mooncake JSONL, recognised by content)
+    /// docqa, chat, shared-system, mixed, unrelated, code-review, multi-round-qa, or trace:FILE, recognised by content
     #[arg(value_name = "NAME|trace:FILE", default_value = "docqa")]
     workload: String,
     #[command(flatten)]
     lab: LabArgs,
     /// Requests per second, as a Poisson process
-    #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "R", conflicts_with_all = ["concurrency", "speedup"])]
+    #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "R", conflicts_with_all = ["concurrency", "users", "speedup"])]
     rate: Option<f64>,
     /// Requests always in flight; the next is sent when one ends [default: 20, for generated workloads]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C", conflicts_with = "speedup")]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C", conflicts_with_all = ["users", "speedup"])]
     concurrency: Option<u32>,
+    /// Users: each sends its next request when its reply is complete and it has thought (arrivals.think)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N", conflicts_with = "speedup")]
+    users: Option<u32>,
     /// Replay a trace so many times as fast
     #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
     speedup: Option<f64>,
+    /// Play a trace so many times, one after the other; what its prompts hold is new each time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)), value_name = "N", hide_default_value = true)]
+    repeat: u32,
     /// How many requests [default: 700, or the whole trace]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
     requests: Option<u32>,

@@ -8,7 +8,7 @@ use crate::experiment::slo::Slo;
 use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, tiers_of};
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
-use crate::lab::{Origin, unread};
+use crate::lab::{Origin, unread, unread_arrivals};
 use crate::process::Usage;
 use crate::report::{Input, Inputs};
 use crate::{report, suggest};
@@ -19,6 +19,9 @@ use std::time::Instant;
 
 /// Requests in flight of a generated workload where nothing else is asked for: those of the original benchmark.
 const CONCURRENCY: u32 = 20;
+
+/// Queries per second of multi-round-qa where nothing else is asked for: those of its README's example.
+const QPS: f64 = 0.5;
 
 pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let began = Instant::now();
@@ -41,7 +44,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         lab: args.lab.lab.as_deref().zip(lab.as_deref()).map(|(path, text)| Input::whole(path, text)),
         trace: None,
     };
-    let source = Source::read_and_show(&args.workload, args.requests, |path, bytes| {
+    let source = Source::read_and_show(&args.workload, args.requests, args.repeat, |path, bytes| {
         // A hash takes as long as a tenth of a run.
         inputs.trace = args.out.is_some().then(|| Input::hashed(path, bytes));
     })?;
@@ -49,7 +52,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         strategies: or_default(&strategies, || default_strategy(&endpoint)),
         caches: caches(&args.cache, &endpoint)?,
         replicas: if args.replicas.is_empty() { vec![replicas(&endpoint)?] } else { args.replicas.clone() },
-        loads: loads((&args.rate, &args.concurrency, args.speedup), &args.workload, &source)?,
+        loads: loads((&args.rate, &args.concurrency, &args.users, args.speedup), &args.workload, &source)?,
         seeds: args.seed.clone(),
         axes,
     };
@@ -86,10 +89,7 @@ fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix) -> Vec<Str
     }
     let flags = matrix.axes.iter().filter(|axis| axis.origin == Origin::Flag);
     odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
-    let bursts = flags.map(|axis| axis.key.as_str()).find(|key| *key == "arrivals.burstiness");
-    if let (Some(key), true) = (bursts, matrix.loads.iter().all(|load| load.rate().is_none())) {
-        odd.push(format!("--set {key}: nothing in this run reads it; it is of arrivals that --rate draws"));
-    }
+    odd.extend(flags.filter_map(|axis| unread_arrivals(&axis.key, &args.workload, &matrix.loads)));
     odd
 }
 
@@ -193,6 +193,7 @@ fn check_lists(args: &SimulateArgs, strategies: &[Strategy]) -> Result<(), Failu
     distinct("--replicas", &args.replicas)?;
     distinct("--rate", &args.rate)?;
     distinct("--concurrency", &args.concurrency)?;
+    distinct("--users", &args.users)?;
     distinct("--seed", &args.seed)?;
     match twice(&args.explain_request) {
         Some(request) => Err(Failure::Usage(format!("--explain-request: {request} is given twice; keep one of them"))),
@@ -268,7 +269,7 @@ fn tiers(name: &str) -> Result<Tiers, Failure> {
 
 /// How requests are sent, one way for each value.
 pub(super) fn loads(
-    (rate, concurrency, speedup): (&[f64], &[u32], Option<f64>),
+    (rate, concurrency, users, speedup): (&[f64], &[u32], &[u32], Option<f64>),
     workload: &str,
     source: &Source,
 ) -> Result<Vec<Load>, Failure> {
@@ -281,6 +282,11 @@ pub(super) fn loads(
                 "--rate contradicts --workload trace:FILE, which brings its own times; use --speedup to compress them, or --concurrency to ignore them".to_owned(),
             ));
         }
+        if !users.is_empty() {
+            return Err(Failure::Usage(
+                "--users contradicts --workload trace:FILE, which brings its own sessions; use --set arrivals.turns=closed, so that each waits for its replies".to_owned(),
+            ));
+        }
         return Ok(vec![Load::Trace { speedup: speedup.unwrap_or(1.0) }]);
     }
     if speedup.is_some() {
@@ -288,8 +294,18 @@ pub(super) fn loads(
             "--speedup plays a trace faster, and --workload {workload} is none; use --rate or --concurrency"
         )));
     }
-    if rate.is_empty() {
-        return Ok(vec![Load::Concurrency(CONCURRENCY)]);
+    let multi_round = matches!(source, Source::MultiRoundQa { .. });
+    if !users.is_empty() {
+        if multi_round {
+            return Err(Failure::Usage(
+                "--users contradicts --workload multi-round-qa, whose users come and go; use --set multi_round_qa.num_users=N and --rate".to_owned(),
+            ));
+        }
+        return Ok(users.iter().map(|users| Load::Users(*users)).collect());
     }
-    Ok(rate.iter().map(|rate| Load::Rate(*rate)).collect())
+    Ok(match (rate.is_empty(), multi_round) {
+        (false, _) => rate.iter().map(|rate| Load::Rate(*rate)).collect(),
+        (true, true) => vec![Load::Rate(QPS)],
+        (true, false) => vec![Load::Concurrency(CONCURRENCY)],
+    })
 }

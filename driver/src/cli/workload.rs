@@ -15,9 +15,9 @@ pub(super) fn run(command: &WorkloadCommand) -> Result<(), Failure> {
         return print(&list_settings());
     }
     let lab = lab(args)?;
-    let source = Source::read(&args.workload, args.requests)?;
+    let source = Source::read_and_show(&args.workload, args.requests, args.repeat, |_, _| ())?;
     source.check(&lab)?;
-    let asked = (args.rate.as_slice(), args.concurrency.as_slice(), args.speedup);
+    let asked = (args.rate.as_slice(), args.concurrency.as_slice(), args.users.as_slice(), args.speedup);
     let load = loads(asked, &args.workload, &source)?[0];
     let description = Description::of(&source.workload(&lab, load, args.seed));
     match args.format {

@@ -19,6 +19,7 @@ mod tiers; // ... of what lies below the device
 mod case; // what one run of a matrix is
 mod describe; // an assembled case as a value
 mod source; // where requests come from
+mod replay; // ... from a file
 mod explanation; // why a request went where it did
 pub mod slo; // what users were promised
 
@@ -103,7 +104,7 @@ impl Outcome {
     /// What tells that an open load outran the workers: the work was still going on long after the last request.
     #[must_use]
     pub fn backlog(&self) -> Option<String> {
-        if matches!(self.case.load, Load::Concurrency(_)) {
+        if matches!(self.case.load, Load::Concurrency(_) | Load::Users(_)) {
             return None;
         }
         let sent = self.records.last()?.sent;

@@ -1,7 +1,7 @@
 //! A resolved lab as a value: what a lab file would have to say to give it again.
 
 use super::settings::{BACKENDS, CHOICES, EVICTIONS, LOADS, PROBES, SCOPES, STORES};
-use super::{L1Lab, L2Lab, Lab, RouterLab, TiersLab, workloads};
+use super::{L1Lab, L2Lab, Lab, RouterLab, TiersLab, arrivals, generators, workloads};
 use kvcache::{BreakerConfig, Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens};
 use router::TierCredits;
 use serde_json::{Map, Value, json};
@@ -32,11 +32,14 @@ impl Lab {
             l1,
             l2,
             router,
-            burstiness: _,
+            arrivals: _,
             docqa: _,
             chat: _,
             shared_system: _,
             mixed: _,
+            unrelated: _,
+            code_review: _,
+            multi_round_qa: _,
             usd_per_hour,
         } = self;
         let tokens = |tokens: &Option<Tokens>| tokens.map(|tokens| tokens.0);
@@ -58,7 +61,9 @@ impl Lab {
             "engine.duplicates": duplicates_name(*duplicates),
         });
         let mut parts = vec![device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), describe_router(router)];
+        parts.push(arrivals::describe(self));
         parts.extend(workloads::describe(self));
+        parts.extend(generators::describe(self));
         parts.push(json!({ "price.usd_per_hour": usd_per_hour }));
         Value::Object(parts.into_iter().flat_map(section).collect())
     }

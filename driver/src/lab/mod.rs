@@ -7,27 +7,33 @@
 use crate::suggest;
 use kvcache::{Duplicates, Span, Tokens};
 use sim::workload::chat::Chat;
+use sim::workload::code_review::CodeReview;
 use sim::workload::document_qa::DocumentQa;
 use sim::workload::mixed::Mixed;
+use sim::workload::multi_round_qa::MultiRoundQa;
 use sim::workload::shared_system::SharedSystem;
+use sim::workload::unrelated::Unrelated;
 
 pub mod settings; // every setting there is
 pub mod units; // values with units
 pub mod file; // the lab file
 mod tiers; // the tiers below the device
 mod router; // how workers are chosen
+mod arrivals; // when requests arrive
 mod workloads; // what is sent
+mod generators; // ... more of it
 mod origin; // where a value came from
 mod describe; // a lab as a lab file would say it
 mod unread; // settings that make no difference
 
 pub(crate) use describe::{duplicates_name, eviction_name, fraction, load_name, probe_name, store_name};
 
+pub use arrivals::{ArrivalsLab, Turns};
 pub use origin::Origin;
 pub use router::RouterLab;
 use settings::{SETTINGS, Setting};
 pub use tiers::{L1Lab, L2Lab, Preference, Scope, TiersLab};
-pub(crate) use unread::unread;
+pub(crate) use unread::{unread, unread_arrivals};
 
 /// All settings, checked one by one. `None`: the endpoint file or the hardware decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +76,8 @@ pub struct Lab {
     pub l2: L2Lab,
     /// How workers are chosen, and what is known of them.
     pub router: RouterLab,
-    /// Of generated arrivals: standard deviation over mean of their gaps.
-    pub burstiness: f64,
+    /// How requests arrive.
+    pub arrivals: ArrivalsLab,
     /// The workload `docqa`.
     pub docqa: DocumentQa,
     /// The workload `chat`.
@@ -80,6 +86,12 @@ pub struct Lab {
     pub shared_system: SharedSystem,
     /// The workload `mixed`.
     pub mixed: Mixed,
+    /// The workload `unrelated`.
+    pub unrelated: Unrelated,
+    /// The workload `code-review`.
+    pub code_review: CodeReview,
+    /// The workload `multi-round-qa`.
+    pub multi_round_qa: MultiRoundQa,
     /// Price of one instance.
     pub usd_per_hour: Option<f64>,
 }
@@ -106,11 +118,14 @@ impl Default for Lab {
             l1: L1Lab::default(),
             l2: L2Lab::default(),
             router: RouterLab::default(),
-            burstiness: 1.0,
+            arrivals: ArrivalsLab::default(),
             docqa: workloads::DOCQA,
             chat: workloads::CHAT,
             shared_system: workloads::SHARED_SYSTEM,
             mixed: workloads::MIXED,
+            unrelated: generators::UNRELATED,
+            code_review: generators::CODE_REVIEW,
+            multi_round_qa: generators::MULTI_ROUND_QA,
             usd_per_hour: None,
         }
     }

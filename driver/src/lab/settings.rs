@@ -1,5 +1,7 @@
 //! Every setting there is: its name, what it takes, what it means, and where its value goes.
 
+use super::arrivals::SETTINGS as ARRIVALS;
+use super::generators::SETTINGS as GENERATORS;
 use super::workloads::SETTINGS as WORKLOADS;
 use super::{Lab, Preference, Scope, units};
 use crate::endpoint::L2Backend;
@@ -39,7 +41,7 @@ macro_rules! setting {
 
 pub(super) use setting;
 
-fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let found = choices.iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
@@ -89,11 +91,12 @@ fn index_bytes(bytes: u64) -> Result<u64, String> {
 const LEAST_INDEX: u64 = 16 << 20;
 
 /// All settings, by section.
-pub const SETTINGS: &[Setting] = &joined::<{ PHYSICS.len() + WORKLOADS.len() + PRICE.len() }>();
+pub const SETTINGS: &[Setting] =
+    &joined::<{ PHYSICS.len() + ARRIVALS.len() + WORKLOADS.len() + GENERATORS.len() + PRICE.len() }>();
 
 /// A constant slice cannot be put together from others in any shorter way.
 const fn joined<const N: usize>() -> [Setting; N] {
-    let (parts, mut all, mut next) = ([PHYSICS, WORKLOADS, PRICE], [PRICE[0]; N], 0);
+    let (parts, mut all, mut next) = ([PHYSICS, ARRIVALS, WORKLOADS, GENERATORS, PRICE], [PRICE[0]; N], 0);
     let mut part = 0;
     while part < parts.len() {
         let mut index = 0;

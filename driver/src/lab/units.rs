@@ -7,8 +7,28 @@ use kvcache::Span;
 /// # Errors
 /// What is wrong, and what would be right.
 pub fn span(text: &str) -> Result<Span, String> {
+    let seconds = seconds(text)?;
+    if seconds > 3600.0 {
+        return Err(format!("\"{text}\" is longer than an hour"));
+    }
+    Ok(Span::from_secs_f64(seconds))
+}
+
+/// Reads a span of time of up to 100 days, as [`span`] does.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn long_span(text: &str) -> Result<Span, String> {
+    let seconds = seconds(text)?;
+    if seconds > 8_640_000.0 {
+        return Err(format!("\"{text}\" is longer than 100 days"));
+    }
+    Ok(Span::from_secs_f64(seconds))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
-    let seconds = match unit {
+    Ok(match unit {
         "ns" => number * 1e-9,
         "us" | "µs" => number * 1e-6,
         "ms" => number * 1e-3,
@@ -18,11 +38,7 @@ pub fn span(text: &str) -> Result<Span, String> {
         "" if number == 0.0 => 0.0,
         "" => return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms")),
         _ => return Err(format!("\"{unit}\" is no unit of time: use ns, us, ms, s, min or h")),
-    };
-    if seconds > 3600.0 {
-        return Err(format!("\"{text}\" is longer than an hour"));
-    }
-    Ok(Span::from_secs_f64(seconds))
+    })
 }
 
 /// What a unit of bytes stands for: decimal as the International System of Units has it, binary as IEC 80000-13 does.

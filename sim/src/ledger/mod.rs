@@ -154,6 +154,7 @@ pub struct Ledger {
     in_system: u64,
     residence: u128, // integral of `in_system`, request-picoseconds
     as_of: Time,
+    order: Vec<u32>,
 }
 
 impl Ledger {
@@ -283,6 +284,17 @@ impl Ledger {
     /// What the ways between the tiers have carried by now.
     pub const fn set_moved(&mut self, moved: Moved) {
         self.moved = moved;
+    }
+
+    /// The place of each request in its workload, by number; empty where these are the same.
+    pub fn set_order(&mut self, order: Vec<u32>) {
+        self.order = order;
+    }
+
+    /// The place in its workload of request `number`: where turns are taken, requests arrive in another order.
+    #[must_use]
+    pub fn place(&self, number: usize) -> usize {
+        self.order.get(number).map_or(number, |place| *place as usize)
     }
 
     /// The run ended: whoever is still in the system stays unfinished.
