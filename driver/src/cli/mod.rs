@@ -146,6 +146,9 @@ struct SimulateArgs {
     /// Write run.json, requests.jsonl and summary.json of each run into a new folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Print what would be sent, a line for each request, and simulate nothing; with -o json a JSON object for each
+    #[arg(long, conflicts_with_all = ["out", "explain_request", "slo"])]
+    dry_run: bool,
     /// Say why these requests went where they did, and print nothing else; requests are numbered from 0, as in
     /// requests.jsonl. With -o json one object, {"explanations": [..]}, each with its run
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "ID[,ID]")]
@@ -187,12 +190,17 @@ struct ImportArgs {
     /// The field of a request that names its session [default: session_id, conversation_id, session, thread_id, user_id, user]
     #[arg(long, value_name = "FIELD")]
     session: Option<String>,
+    /// What times are in that count from no known moment [default: seconds, where they have fractions]
+    #[arg(long, value_parser = ["s", "ms", "us", "ns"], value_name = "UNIT")]
+    time_unit: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum WorkloadCommand {
     /// How much could be found again, by how many it is shared, how it comes, how long it is
     Describe(Box<DescribeArgs>),
+    /// What would be sent, a line for each request; with -o json a JSON object for each
+    Show(Box<DescribeArgs>),
 }
 
 #[derive(Debug, Args)]

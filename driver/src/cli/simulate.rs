@@ -61,6 +61,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     for odd in odd(args, &experiment, &matrix) {
         warn(&format!("warning: {odd}"));
     }
+    if args.dry_run {
+        return super::workload::dry_run(&experiment, &matrix, args.format);
+    }
     let threads = args.threads.map_or_else(cores, usize::from);
     let options =
         RunOptions { records: args.out.is_some(), explain: &args.explain_request, threads, slo: args.slo.as_ref() };
@@ -290,8 +293,9 @@ pub(super) fn loads(
         return Ok(vec![Load::Trace { speedup: speedup.unwrap_or(1.0) }]);
     }
     if speedup.is_some() {
+        let what = if matches!(source, Source::Sizes { .. }) { "tells no times" } else { "is none" };
         return Err(Failure::Usage(format!(
-            "--speedup plays a trace faster, and --workload {workload} is none; use --rate or --concurrency"
+            "--speedup plays a trace faster, and --workload {workload} {what}; use --rate or --concurrency"
         )));
     }
     let multi_round = matches!(source, Source::MultiRoundQa { .. });

@@ -2,7 +2,7 @@
 
 use crate::bounded;
 use crate::failure::Failure;
-use sim::workload::{Workload, mooncake};
+use sim::workload::trace::{Replay, read};
 use std::path::Path;
 
 /// Of a trace: some eight million requests.
@@ -12,7 +12,7 @@ const MOST_BYTES: u64 = 2 << 30;
 ///
 /// # Errors
 /// [`Failure::Invalid`], naming the file, the line and the remedy.
-pub(super) fn read_trace(file: &Path, show: impl FnOnce(&Path, &[u8])) -> Result<Workload, Failure> {
+pub(super) fn read_trace(file: &Path, show: impl FnOnce(&Path, &[u8])) -> Result<Replay, Failure> {
     let name = file.display();
     let bytes = bounded::read(file, MOST_BYTES)
         .map_err(|error| Failure::Invalid(format!("{name}: cannot be read: {error}")))?;
@@ -23,10 +23,5 @@ pub(super) fn read_trace(file: &Path, show: impl FnOnce(&Path, &[u8])) -> Result
     })?;
     // Some editors put a byte order mark first.
     let text = text.trim_start_matches('\u{feff}');
-    if !mooncake::is_mooncake(text) {
-        return Err(Failure::Invalid(format!(
-            "{name}: not a trace that podlab knows: its first line should be a JSON object with timestamp, input_length, output_length and hash_ids (Mooncake JSONL)"
-        )));
-    }
-    mooncake::parse(text).map_err(|error| Failure::Invalid(format!("{name}: {error}")))
+    read(text).map_err(|error| Failure::Invalid(format!("{name}: {error}")))
 }

@@ -13,6 +13,7 @@ use sim::workload::document_qa::DocumentQa;
 use sim::workload::mixed::Mixed;
 use sim::workload::multi_round_qa::MultiRoundQa;
 use sim::workload::shared_system::SharedSystem;
+use sim::workload::trace::Replay;
 use sim::workload::unrelated::Unrelated;
 use sim::workload::{Arrivals, Pacing, Workload};
 use std::path::Path;
@@ -72,6 +73,13 @@ pub enum Source {
     },
     /// A trace, read once.
     Trace(Box<Workload>),
+    /// Sizes from a file that tells nothing of what prompts share.
+    Sizes {
+        /// The requests.
+        workload: Box<Workload>,
+        /// Whether it tells when they came.
+        timed: bool,
+    },
 }
 
 impl Source {
@@ -98,9 +106,10 @@ impl Source {
             if file.is_empty() {
                 return Err(Failure::Usage("--workload trace: names no file; write trace:FILE".to_owned()));
             }
-            let workload = read_trace(Path::new(file), show)?;
+            let Replay { workload, timed, shares } = read_trace(Path::new(file), show)?;
             let workload = workload.repeated(rounds, requests.map_or(MOST_REQUESTS, |count| count as usize));
-            return Ok(Self::Trace(Box::new(workload)));
+            let workload = Box::new(workload);
+            return Ok(if shares { Self::Trace(workload) } else { Self::Sizes { workload, timed } });
         }
         if rounds > 1 {
             return Err(Failure::Usage(format!(
@@ -127,7 +136,7 @@ impl Source {
     /// Whether it brings its own times.
     #[must_use]
     pub const fn is_trace(&self) -> bool {
-        matches!(self, Self::Trace(_))
+        matches!(self, Self::Trace(_) | Self::Sizes { timed: true, .. })
     }
 
     /// How many requests it is.
@@ -141,7 +150,7 @@ impl Source {
             | Self::Unrelated { requests }
             | Self::CodeReview { requests }
             | Self::MultiRoundQa { requests } => u64::from(*requests),
-            Self::Trace(trace) => trace.requests().len() as u64,
+            Self::Trace(trace) | Self::Sizes { workload: trace, .. } => trace.requests().len() as u64,
         }
     }
 
@@ -184,7 +193,7 @@ impl Source {
                 lab.multi_round_qa.most_tokens(),
                 "multi_round_qa.num_rounds or the lengths",
             ),
-            Self::Trace(_) => return Ok(()),
+            Self::Trace(_) | Self::Sizes { .. } => return lab.arrivals.check().map_err(Failure::Usage),
         };
         if most > u64::from(u32::MAX) {
             let limit = u32::MAX;
@@ -212,6 +221,11 @@ impl Source {
     /// What is odd about sending it so.
     #[must_use]
     pub fn warning(&self, lab: &Lab, load: Load) -> Option<String> {
+        if matches!(self, Self::Sizes { .. }) {
+            let text =
+                "the trace tells sizes, and nothing of what prompts share: none of them finds anything in a cache";
+            return Some(text.to_owned());
+        }
         let (Self::Chat { .. }, Load::Concurrency(concurrency)) = (self, load) else { return None };
         let (users, turns) = (lab.chat.users, lab.chat.turns);
         (turns > 1 && concurrency >= users).then(|| {
@@ -226,7 +240,7 @@ impl Source {
     pub fn longest_prompt(&self, lab: &Lab, load: Load, seed: u64) -> Tokens {
         match self {
             Self::DocumentQa { .. } => lab.docqa.instruction + lab.docqa.document + lab.docqa.question,
-            Self::Trace(trace) => trace.longest_prompt(),
+            Self::Trace(trace) | Self::Sizes { workload: trace, .. } => trace.longest_prompt(),
             _ => self.workload(lab, load, seed).longest_prompt(),
         }
     }
@@ -257,10 +271,10 @@ impl Source {
                     load => qa.generate(load.rate().unwrap_or(1.0)),
                 };
             }
-            Self::Trace(ref trace) => match load {
+            Self::Trace(ref trace) | Self::Sizes { workload: ref trace, .. } => match load {
                 Load::Concurrency(concurrency) => trace.as_ref().clone().paced(Pacing::Closed { concurrency }),
                 Load::Trace { speedup } => trace.as_ref().clone().sped_up(speedup),
-                Load::Rate(_) | Load::Users(_) => unreachable!("a trace brings its own times"),
+                Load::Rate(_) | Load::Users(_) => trace.as_ref().clone().arriving(arrivals(load, lab), streams),
             },
         };
         match (workload.pacing(), lab.arrivals.turns) {

@@ -14,6 +14,7 @@ mod table; // for people
 pub mod seeds; // what several seeds say together
 pub mod explain; // why requests went where they did
 pub mod describe; // what a workload is
+pub mod show; // what would be sent
 
 pub use provenance::{Input, Inputs};
 pub use table::table;

@@ -97,6 +97,19 @@ impl Arrivals {
     }
 }
 
+impl Workload {
+    /// The same requests, sent as `arrivals` say: of a list that tells no times.
+    #[must_use]
+    pub fn arriving(mut self, arrivals: Arrivals, streams: Streams) -> Self {
+        let mut times = arrivals.times(streams);
+        for (place, request) in self.requests.iter_mut().enumerate() {
+            request.at = times.draw();
+            request.session = arrivals.user(place as u64).or(request.session);
+        }
+        arrivals.in_turns(self.paced(arrivals.pacing()), streams)
+    }
+}
+
 /// One think time after the other, of exponential distribution.
 struct Thoughts {
     mean: f64,

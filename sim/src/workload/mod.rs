@@ -21,10 +21,15 @@ pub mod shape; // ... at a rate that changes
 mod turns; // requests that wait for the reply to the one before
 mod repeat; // a list played several times
 pub mod description; // what a workload is
-pub mod mooncake; // replay of a trace in Mooncake's format
+pub mod trace; // files of requests, recognised by content
+pub mod mooncake; // ... in Mooncake's format
+mod table; // ... as CSV
+mod list; // ... as JSON
+mod moment; // dates in them
 
 pub use arrivals::Arrivals;
 pub use repeat::MOST_ROUNDS;
+pub use trace::TraceError;
 pub use turns::Turn;
 
 /// A stretch of a prompt.
