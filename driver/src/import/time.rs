@@ -79,7 +79,7 @@ const EPOCH: f64 = 1e9;
 /// Where nobody says which unit it is, and nothing tells: fractions are of seconds, whole numbers may be anything.
 pub(super) fn in_seconds(mut seen: Vec<Seen>, unit: Option<f64>) -> Result<Vec<Seen>, TraceError> {
     let relative = !seen.is_empty() && seen.iter().all(|seen| (0.0..EPOCH).contains(&seen.at));
-    let tells = seen.iter().any(|seen| seen.at.fract() != 0.0) || seen.iter().all(|other| other.at == seen[0].at);
+    let tells = seen.iter().any(|seen| seen.at.fract() != 0.0) || seen.iter().all(|other| other.at - seen[0].at == 0.0);
     if !relative {
         return Ok(seen);
     }

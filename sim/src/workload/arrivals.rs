@@ -164,7 +164,7 @@ impl Times {
         if burstiness == 0.0 {
             return 1.0 / rate;
         }
-        if burstiness == 1.0 && matches!(self.arrivals, Arrivals::Shaped { .. }) {
+        if burstiness - 1.0 == 0.0 && matches!(self.arrivals, Arrivals::Shaped { .. }) {
             return self.gaps.exponential(1.0 / rate);
         }
         // A gamma distribution of shape k has a deviation of 1 / sqrt k of its mean.

@@ -81,7 +81,7 @@ impl CodeReview {
             workload.push_with_reply(times.draw(), Some(session), &pull.said, reply);
             pull.said.push(reply);
             if pull.next_turn(self) {
-                let merged = core::mem::replace(pull, Pull::default());
+                let merged = core::mem::take(pull);
                 hub.merge(&merged);
                 open[chosen] = hub.open();
             }

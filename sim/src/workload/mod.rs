@@ -3,7 +3,6 @@
 //! A segment is `(id, length)`: equal ids at equal positions behind equal pasts are equal tokens. Prompt *and* reply are
 //! segments, since the next turn of a chat contains the reply.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use kvcache::{ChainBuilder, SessionId, Span, Time, Tokens};
@@ -79,8 +78,7 @@ pub enum Pacing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     requests: Vec<Request>,
-    /// Shared by all copies: a long trace's segments take more than all else.
-    segments: Arc<Vec<Segment>>,
+    segments: Vec<Segment>,
     turns: Vec<Turn>,
     pacing: Pacing,
 }
@@ -91,8 +89,8 @@ const PRIVATE: u64 = 1 << 63;
 impl Workload {
     /// A workload without requests.
     #[must_use]
-    pub fn new(pacing: Pacing) -> Self {
-        Self { requests: Vec::new(), segments: Arc::default(), turns: Vec::new(), pacing }
+    pub const fn new(pacing: Pacing) -> Self {
+        Self { requests: Vec::new(), segments: Vec::new(), turns: Vec::new(), pacing }
     }
 
     /// Adds a request with a reply that nobody will refer to.
@@ -128,7 +126,7 @@ impl Workload {
         reply: Segment,
     ) {
         assert!(self.requests.last().is_none_or(|last| last.at <= at), "requests are in order of sending");
-        let segments = Arc::make_mut(&mut self.segments);
+        let segments = &mut self.segments;
         let from = segments.len() as u32;
         segments.extend(prompt.iter().filter(|segment| segment.tokens > Tokens::ZERO));
         let to = u32::try_from(segments.len()).expect("segments are counted in 32 bits");

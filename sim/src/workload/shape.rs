@@ -71,7 +71,7 @@ impl Shape {
     /// The same line with bursts on top; without, where these change nothing.
     #[must_use]
     pub fn with_bursts(self, bursts: Bursts) -> Self {
-        let changes = bursts.share > 0.0 && bursts.share < 1.0 && bursts.factor != 1.0;
+        let changes = bursts.share > 0.0 && bursts.share < 1.0 && bursts.factor - 1.0 != 0.0;
         Self { bursts: changes.then_some(bursts), ..self }
     }
 
@@ -84,7 +84,7 @@ impl Shape {
     /// Whether it is the rate that was asked for, at all times.
     #[must_use]
     pub fn is_flat(&self) -> bool {
-        self.bursts.is_none() && self.points().iter().all(|point| point.factor == 1.0)
+        self.bursts.is_none() && self.points().iter().all(|point| point.factor - 1.0 == 0.0)
     }
 }
 
@@ -139,7 +139,9 @@ impl Walk {
 
     /// Behind the last point whole periods are alike: those that are passed are not walked. What is expected in them.
     fn skip_periods(&mut self, left: f64) -> f64 {
-        let Some(bursts) = self.shape.bursts.filter(|_| self.passed == self.shape.count && self.phase % 2 == 0) else {
+        let Some(bursts) =
+            self.shape.bursts.filter(|_| self.passed == self.shape.count && self.phase.is_multiple_of(2))
+        else {
             return 0.0;
         };
         let each = self.rate * self.line_at(self.at) * bursts.period.as_secs_f64();
@@ -150,14 +152,16 @@ impl Walk {
     }
 
     fn end_of_phase(&self, bursts: &Bursts) -> f64 {
-        let within = if self.phase % 2 == 0 { 1.0 - bursts.share } else { 1.0 };
+        let within = if self.phase.is_multiple_of(2) { 1.0 - bursts.share } else { 1.0 };
         ((self.phase / 2) as f64 + within) * bursts.period.as_secs_f64()
     }
 
     /// Requests per second at `at`, which lies between the corner passed last and the next one.
     fn rate_at(&self, at: f64) -> f64 {
-        let burst =
-            self.shape.bursts.map_or(1.0, |bursts| if self.phase % 2 == 0 { bursts.between() } else { bursts.factor });
+        let burst = self
+            .shape
+            .bursts
+            .map_or(1.0, |bursts| if self.phase.is_multiple_of(2) { bursts.between() } else { bursts.factor });
         self.rate * burst * self.line_at(at)
     }
 

@@ -77,7 +77,7 @@ fn row(
         let number: Result<f64, _> = text.parse();
         match number {
             // Some tables have all numbers as floats.
-            Ok(number) if number == libm::trunc(number) && libm::fabs(number) < 1e15 => Ok(number as i64),
+            Ok(number) if number - libm::trunc(number) == 0.0 && libm::fabs(number) < 1e15 => Ok(number as i64),
             _ => Err(format!("{name} is no whole number of tokens")),
         }
     };

@@ -12,10 +12,9 @@ fn conversation(reasoning: bool, streamed: bool) -> String {
     let (mut messages, mut log) = (vec![message("system", SYSTEM)], String::new());
     for turn in 0..4 {
         messages.push(message("user", &format!("Question {turn}: {}", "why is that so? ".repeat(9))));
-        let chars: usize = messages
-            .iter()
-            .map(|message| message["role"].as_str().unwrap().len() + message["content"].as_str().unwrap().len() + 4)
-            .sum();
+        let length = |value: &Value| value.as_str().map_or(0, str::len);
+        let chars: usize =
+            messages.iter().map(|message| length(&message["role"]) + length(&message["content"]) + 4).sum();
         let reply = format!("Answer {turn}: {}", "because it is. ".repeat(20));
         let usage = json!({"prompt_tokens": chars / 4, "completion_tokens": (reply.len() + 13) / 4});
         let mut spoken = message("assistant", &reply);
