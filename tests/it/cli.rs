@@ -140,7 +140,7 @@ fn a_trace_that_cannot_be_true_is_refused_with_its_line() {
     broken_trace(&line(r#"{"timestamp": 6, "output_length": 3, "hash_ids": [1]}"#), &["line 2", "input_length"]);
     broken_trace(&line("[]"), &["line 2"]);
     broken_trace("", &["not a trace"]);
-    broken_trace("TIMESTAMP,ContextTokens\n", &["not a trace"]);
+    broken_trace("TIMESTAMP,ContextTokens\n", &["line 1: no column tells a request's output tokens"]);
 }
 
 #[test]
