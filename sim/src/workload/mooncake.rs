@@ -183,8 +183,11 @@ impl Cuts {
     }
 
     fn push(&self, id: u64, tokens: u32, into: &mut Vec<Segment>) {
-        // O(1), and nothing at all where no reply is named.
-        let cut = if self.0.is_empty() { None } else { self.0.get(&key(id)) };
+        if self.0.is_empty() {
+            into.push(Segment { id, tokens: Tokens(tokens) });
+            return;
+        }
+        let cut = self.0.get(&key(id));
         let (first, before) = cut.copied().unwrap_or((id, tokens));
         into.push(Segment { id: first, tokens: Tokens(tokens.min(before)) });
         into.push(Segment { id, tokens: Tokens(tokens.saturating_sub(before)) });
