@@ -8,6 +8,7 @@ extern crate alloc;
 
 pub mod workload; // what is sent
 pub mod simulate; // virtual time: a workload through a cluster
+mod pacer; // ... who sends next where replies decide
 pub mod extent; // how a run begins, how long it is, which part of it is measured
 pub mod cluster; // workers behind a router, told the time
 pub mod fleet; // what befalls workers, and how many there should be

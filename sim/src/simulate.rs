@@ -1,12 +1,12 @@
 //! Virtual time: a workload through a cluster, as fast as it goes.
 
 use crate::cluster::{Arrival, Cluster, Event};
-use crate::extent::{Extent, Starting};
+use crate::extent::Extent;
 use crate::fleet::Fleet;
 use crate::ledger::{Ledger, TierEvents};
+use crate::pacer::Pacer;
 use crate::transport::{Moved, Transport};
 use crate::workload::{Pacing, Workload};
-use alloc::collections::BTreeSet;
 use core::fmt;
 use kvcache::{ChainBuilder, RequestId, Span, Time};
 use router::Api;
@@ -80,23 +80,22 @@ pub fn simulate_within(
         ledger: Ledger::new(workers, workload.requests().len()).with_present(present),
         crew: fleet.map(Crew::new),
         chain: ChainBuilder::new(),
-        sent: 0,
+        pacer: Pacer::new(workload, path.latency, &extent),
         moved: Moved::default(),
         before: (Moved::default(), TierEvents::default()),
-        until: extent.until,
-        due: BTreeSet::new(),
     };
     run.ledger.set_warmup(extent.warmup);
     run.ledger.set_tiers(cluster.lower_tiers());
     match workload.pacing() {
         Pacing::Open => run.open(cluster, &mut look)?,
-        Pacing::Closed { concurrency } => run.closed(cluster, Starting::new(concurrency, extent.ramp), &mut look)?,
+        Pacing::Closed { .. } | Pacing::Turns => run.closed(cluster, &mut look)?,
     }
     run.ledger.close(cluster.now());
     let (moved, events) = run.before;
     run.ledger.set_moved(run.moved - moved);
     run.ledger.set_tier_events(cluster.tier_events() - events);
     run.ledger.set_held(cluster.held());
+    run.ledger.set_order(run.pacer.into_order());
     Ok(run.ledger)
 }
 
@@ -106,11 +105,9 @@ struct Run<'a> {
     ledger: Ledger,
     crew: Option<Crew<'a>>,
     chain: ChainBuilder,
-    sent: usize,
-    moved: Moved,                 // when the latest request ended
-    before: (Moved, TierEvents),  // when the first measured request arrived
-    until: Option<Time>,          // nobody sends from then on, under closed pacing
-    due: BTreeSet<(Time, usize)>, // requests on their way to the router, under closed pacing
+    pacer: Pacer<'a>,
+    moved: Moved,                // when the latest request ended
+    before: (Moved, TierEvents), // when the first measured request arrived
 }
 
 impl Run<'_> {
@@ -132,26 +129,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn closed(
-        &mut self,
-        cluster: &mut Cluster,
-        mut starting: Starting,
-        look: &mut impl FnMut(&Event),
-    ) -> Result<(), BeyondHorizon> {
+    fn closed(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) -> Result<(), BeyondHorizon> {
         loop {
             let due = self.next_due(cluster);
-            // Whoever starts does so before anything that happens at that moment.
-            let next = |run: &Self| run.due.first().map(|(at, _)| *at).into_iter().chain(due).min();
-            while let Some(at) = starting.next().filter(|at| next(self).is_none_or(|next| *at <= next)) {
-                starting.advance();
-                self.send_next(at);
-            }
-            let arrival = self.due.first().copied();
+            self.pacer.start_by(due);
+            let arrival = self.pacer.first();
             within_horizon(cluster.now())?;
             match (arrival, due) {
                 (Some((at, index)), due) if due.is_none_or(|due| at < due) => {
+                    within_horizon(at)?;
                     cluster.advance(at);
-                    self.due.pop_first();
+                    self.pacer.arrives();
                     self.deliver(index, Time(at.0 - self.path.latency.0), cluster);
                 }
                 (_, Some(due)) => {
@@ -161,15 +149,6 @@ impl Run<'_> {
                 (_, None) => return Ok(()),
             }
             self.enter_events(cluster, look);
-        }
-    }
-
-    /// Under closed pacing: whoever's turn it is sends now.
-    fn send_next(&mut self, now: Time) {
-        let late = self.until.is_some_and(|until| now >= until);
-        if !late && self.sent < self.workload.requests().len() {
-            self.due.insert((now + self.path.latency, self.sent));
-            self.sent += 1;
         }
     }
 
@@ -201,16 +180,14 @@ impl Run<'_> {
     }
 
     fn enter_events(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) {
-        let closed = matches!(self.workload.pacing(), Pacing::Closed { .. });
         while let Some(event) = cluster.poll() {
             look(&event);
             self.ledger.enter(&event, cluster.now());
-            let errored = self.crew.is_some() && self.fails(&event, cluster);
-            if errored || ends_a_request(&event) {
+            let ended = if self.crew.is_some() { self.fails(&event, cluster) } else { None };
+            if let Some(request) = ended.or_else(|| ends(&event)) {
                 self.moved = cluster.transport().map_or(self.moved, Transport::moved);
-                if closed {
-                    self.send_next(cluster.now());
-                }
+                let sent = self.ledger.records()[request.0 as usize].sent;
+                self.pacer.ended(request, sent, cluster.now());
             }
         }
     }
@@ -220,16 +197,18 @@ fn within_horizon(at: Time) -> Result<(), BeyondHorizon> {
     if at > HORIZON { Err(BeyondHorizon) } else { Ok(()) }
 }
 
-fn ends_a_request(event: &Event) -> bool {
+/// The request that an event ends.
+fn ends(event: &Event) -> Option<RequestId> {
     use crate::replica::Output::{Cancelled, Finished};
     match event {
-        Event::Refused { .. } => true,
-        Event::Output { output, .. } => matches!(output, Finished { .. } | Cancelled { .. }),
-        Event::Routed { .. }
+        Event::Refused { request, .. } => Some(*request),
+        Event::Output { output: Finished { request, .. } | Cancelled { request, .. }, .. } => Some(*request),
+        Event::Output { .. }
+        | Event::Routed { .. }
         | Event::Ran { .. }
         | Event::Stalled { .. }
         | Event::Restarted { .. }
         | Event::Worker { .. }
-        | Event::Lost { .. } => false,
+        | Event::Lost { .. } => None,
     }
 }

@@ -39,11 +39,15 @@ fn contradictions_and_unknown_names_are_usage_errors() {
     refuses(&["--cache", "l0+l2", "--set", "l2.ttl=1min", "--set", "l2.eviction=arc"], 2, &["--set l2.eviction=arc"]);
     refuses(&["--workload", "docqs"], 2, &["did you mean \"docqa\"?"]);
     refuses(&["--workload", "shared_system"], 2, &["did you mean \"shared-system\"?"]);
-    refuses(
-        &["--workload", "code-review"],
-        2,
-        &["not there yet; there is docqa, chat, shared-system, mixed, and trace:"],
-    );
+    let names = "there is docqa, chat, shared-system, mixed, unrelated, code-review, multi-round-qa, and trace:FILE";
+    refuses(&["--workload", "code_review"], 2, &[names, "did you mean \"code-review\"?"]);
+    refuses(&["--workload", "multi-round-qa", "--users", "3"], 2, &["--set multi_round_qa.num_users=N"]);
+    refuses(&["--users", "3", "--rate", "1"], 2, &["cannot be used with"]);
+    refuses(&["--users", "3", "--speedup", "2"], 2, &["cannot be used with"]);
+    refuses(&["--users", "3,3"], 2, &["--users: 3 is given twice"]);
+    refuses(&["--repeat", "2"], 2, &["--repeat plays a trace again, and --workload docqa is none"]);
+    let bursts = ["--rate", "1", "--set", "arrivals.burst_factor=20"];
+    refuses(&bursts, 2, &["--set arrivals.burst_factor=20: arrivals.burst_factor x arrivals.burst_share is 2.000"]);
     refuses(&["--workload", "chat", "--speedup", "2"], 2, &["--workload chat is none"]);
     refuses(&["--rate", "1", "--concurrency", "2"], 2, &["cannot be used with"]);
     refuses(&["--speedup", "2"], 2, &["--speedup plays a trace faster"]);
@@ -137,7 +141,7 @@ fn a_trace_that_cannot_be_true_is_refused_with_its_line() {
     broken_trace(&line(r#"{"timestamp": 6, "output_length": 3, "hash_ids": [1]}"#), &["line 2", "input_length"]);
     broken_trace(&line("[]"), &["line 2"]);
     broken_trace("", &["not a trace"]);
-    broken_trace("TIMESTAMP,ContextTokens\n", &["not a trace"]);
+    broken_trace("TIMESTAMP,ContextTokens\n", &["line 1: no column tells a request's output tokens"]);
 }
 
 #[test]
@@ -336,8 +340,8 @@ fn the_csv_has_the_columns_of_the_json_in_its_order() {
     let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(lines.len(), 3, "a line of names, and one per run");
     assert!(lines.iter().all(|line| line.len() == lines[0].len()));
-    let first = ["strategy", "cache", "replicas", "workload", "rate", "concurrency", "speedup", "seed"];
-    assert_eq!(lines[0][..8], first);
+    let first = ["strategy", "cache", "replicas", "workload", "rate", "concurrency", "users", "speedup", "seed"];
+    assert_eq!(lines[0][..9], first);
     let of = |run: usize, name: &str| {
         let column = lines[0].iter().position(|known| *known == name).unwrap_or_else(|| panic!("{name} is a column"));
         lines[run][column]
@@ -394,6 +398,12 @@ fn what_was_asked_for_in_vain_is_told() {
         (&["--set", "router.load_slack=3", "--strategy", "kvaware"], "who does: prefixaware+"),
         (&["--set", "router.cache_events=false", "--strategy", "kvaware"], "who does: kvaware+, predicted-ttft"),
         (&["--set", "arrivals.burstiness=2", "--concurrency", "3"], "it is of arrivals that --rate draws"),
+        (&["--set", "arrivals.shape=0s:2", "--users", "3"], "it is of arrivals that --rate draws"),
+        (&["--set", "arrivals.think=2s"], "it is of users, whom --users asks for"),
+        (&["--set", "arrivals.turns=closed"], "it is of requests with times of their own"),
+        (&["--set", "chat.think=2s", "--workload", "chat", "--users", "3"], "arrivals.think is of --users"),
+        (&["--set", "arrivals.burst_factor=2", "--workload", "multi-round-qa"], "those of multi-round-qa are not"),
+        (&["--set", "unrelated.users=2"], "it is of the workload unrelated"),
         (&["--workload", &trace, "--requests", "2"], "--requests 2: the trace has 1 requests"),
     ] {
         let Some(said) = warned(arguments) else { return };
@@ -404,6 +414,10 @@ fn what_was_asked_for_in_vain_is_told() {
         &["--set", "router.load_slack=3", "--strategy", "roundrobin,prefixaware+"],
         &["--set", "router.audit=false"],
         &["--set", "arrivals.burstiness=2", "--rate", "3"],
+        &["--set", "arrivals.burst_factor=2", "--set", "arrivals.shape=0s:1/60s:2", "--rate", "3"],
+        &["--set", "arrivals.think=2s", "--users", "3"],
+        &["--set", "arrivals.turns=closed", "--workload", &trace, "--requests", "1"],
+        &["--workload", &trace, "--requests", "2", "--repeat", "2"],
         &["--workload", &trace, "--requests", "1"],
     ] {
         assert_eq!(warned(arguments).as_deref(), Some(""), "{arguments:?}");

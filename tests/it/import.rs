@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use sim::workload::description::Description;
 use sim::workload::{Workload, mooncake};
 
-mod fuzz; // whatever a log holds
+pub(crate) mod fuzz; // whatever a log holds
+mod leftovers; // replies, years and units
 
 const SYSTEM: &str =
     "You are a patient assistant of the Zanzibar library, and quote nobody by name without asking first.";
@@ -213,7 +214,7 @@ fn an_engine_s_own_log() {
 #[test]
 fn what_a_log_does_not_tell_is_estimated_and_said() {
     let line = |at: u32, prompt: &str, rest: Value| {
-        let mut line = json!({"timestamp": at, "prompt": prompt});
+        let mut line = json!({"timestamp": f64::from(at) + 0.5, "prompt": prompt});
         line.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
         format!("{line}\n")
     };
@@ -248,7 +249,7 @@ fn what_a_log_does_not_tell_is_estimated_and_said() {
 fn nothing_is_shared_that_was_not_seen() {
     let line = |at: usize, prompt: &str, tokens: u32| {
         let usage = json!({"prompt_tokens": tokens, "completion_tokens": 3});
-        format!("{}\n", json!({"timestamp": at, "prompt": prompt, "usage": usage}))
+        format!("{}\n", json!({"timestamp": at as f64 + 0.5, "prompt": prompt, "usage": usage}))
     };
     let redacted: String = (0..10).map(|at| line(at, "[REDACTED]", 1000)).collect();
     let trace = imported(&redacted, 64);
@@ -264,7 +265,7 @@ fn nothing_is_shared_that_was_not_seen() {
         let messages = json!([{"role": "system", "content": "s".repeat(2000)}, {"role": "user", "content": content}]);
         format!(
             "{}\n",
-            json!({"timestamp": at, "messages": messages, "usage": {"prompt_tokens": tokens, "completion_tokens": 3}})
+            json!({"timestamp": at as f64 + 0.5, "messages": messages, "usage": {"prompt_tokens": tokens, "completion_tokens": 3}})
         )
     };
     let image = json!([{"type": "image_url", "image_url": {"url": "A".repeat(200_000)}}]);

@@ -2,7 +2,22 @@
 
 use kvcache::{SessionId, Span, Time, Tokens};
 use sim::streams::Streams;
+use sim::workload::Workload;
 use sim::workload::mooncake::{is_mooncake, parse};
+
+mod formats; // tables and lists of sizes
+mod replies; // replies that the next prompt repeats
+mod fuzz; // whatever a file holds
+
+/// Prompt and output tokens of each request.
+fn lengths(workload: &Workload) -> Vec<(u32, u32)> {
+    workload.requests().iter().map(|request| (request.prompt.0, request.output.0)).collect()
+}
+
+/// When each is sent, in seconds.
+fn times(workload: &Workload) -> Vec<f64> {
+    workload.requests().iter().map(|request| Span(request.at.0).as_secs_f64()).collect()
+}
 
 const GOOD: &str = r#"{"timestamp": 0, "input_length": 600, "output_length": 3, "hash_ids": [7, 9]}
 {"timestamp": 12.5, "input_length": 1024, "output_length": 1, "hash_ids": [7, 10], "session_id": 5}

@@ -4,9 +4,11 @@
 use kvcache::{ChainBuilder, Piece, SessionId, Span, Time, Tokens};
 use sim::streams::Streams;
 use sim::workload::chat::Chat;
+use sim::workload::code_review::CodeReview;
 use sim::workload::document_qa::DocumentQa;
 use sim::workload::mixed::Mixed;
 use sim::workload::shared_system::SharedSystem;
+use sim::workload::unrelated::Unrelated;
 use sim::workload::{Arrivals, Pacing, Request, Workload};
 use std::collections::BTreeMap;
 
@@ -15,10 +17,16 @@ mod lengths; // the distributions
 mod sharing; // who shares what with whom
 mod times; // when requests are sent, and by whom
 mod streams; // a stream per purpose
+mod shapes; // a rate that changes
+mod turns; // who waits for whose reply
+mod reviews; // what reviews of code share
+mod rounds; // production-stack's benchmark
+mod repeats; // a trace played again
 mod runs; // through the simulator, and what a lab may not ask for
 
 const OPEN: Arrivals = Arrivals::Poisson { rate: 5.0 };
 const CLOSED: Arrivals = Arrivals::Closed { concurrency: 4 };
+const USERS: Arrivals = Arrivals::Users { users: 7, think: Span::from_secs(3) };
 
 const CHAT: Chat = Chat {
     requests: 600,
@@ -46,13 +54,32 @@ const MIXED: Mixed = Mixed {
     users: 20,
 };
 
-/// The three under test, each with its name.
-fn all(arrivals: Arrivals, seed: u64) -> [(&'static str, Workload); 3] {
+const UNRELATED: Unrelated =
+    Unrelated { requests: 600, prompt: Tokens(300), spread: 0.7, answer: Tokens(70), users: 20 };
+
+const REVIEW: CodeReview = CodeReview {
+    requests: 600,
+    repositories: 3,
+    system: Tokens(50),
+    guide: Tokens(200),
+    map: Tokens(400),
+    merges: 2,
+    files: Tokens(900),
+    reviews: 3,
+    diff: Tokens(80),
+    turns: 2,
+    answer: Tokens(60),
+};
+
+/// Those under test that are drawn, each with its name.
+fn all(arrivals: Arrivals, seed: u64) -> [(&'static str, Workload); 5] {
     let streams = Streams::new(seed);
     [
         ("chat", CHAT.generate(arrivals, streams)),
         ("shared-system", SHARED.generate(arrivals, streams)),
         ("mixed", MIXED.generate(arrivals, streams)),
+        ("unrelated", UNRELATED.generate(arrivals, streams)),
+        ("code-review", REVIEW.generate(arrivals, streams)),
     ]
 }
 

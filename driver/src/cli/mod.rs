@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use extent::ExtentArgs;
 use publish::publish;
 use seeds::Seeds;
+use sim::workload::MOST_ROUNDS;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -121,7 +122,7 @@ struct SimulateArgs {
     endpoint: Option<PathBuf>,
     #[command(flatten)]
     lab: LabArgs,
-    /// docqa, chat, shared-system, mixed, or trace:FILE (Mooncake JSONL, recognised by content)
+    /// docqa, chat, shared-system, mixed, unrelated, code-review, multi-round-qa, or trace:FILE, recognised by content
     #[arg(long, default_value = "docqa", value_name = "NAME|trace:FILE")]
     workload: String,
     /// Routing strategies, one run each [default: as the endpoint file says]
@@ -134,14 +135,20 @@ struct SimulateArgs {
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N,M")]
     replicas: Vec<u16>,
     /// Requests per second, as a Poisson process
-    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = positive, value_name = "R,..", conflicts_with_all = ["concurrency", "speedup"])]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = positive, value_name = "R,..", conflicts_with_all = ["concurrency", "users", "speedup"])]
     rate: Vec<f64>,
     /// Requests always in flight; the next is sent when one ends [default: 20, for generated workloads]
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C,..", conflicts_with = "speedup")]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C,..", conflicts_with_all = ["users", "speedup"])]
     concurrency: Vec<u32>,
+    /// Users: each sends its next request when its reply is complete and it has thought (arrivals.think)
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N,..", conflicts_with = "speedup")]
+    users: Vec<u32>,
     /// Replay a trace so many times as fast
     #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
     speedup: Option<f64>,
+    /// Play a trace so many times, one after the other; what its prompts hold is new each time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)), value_name = "N", hide_default_value = true)]
+    repeat: u32,
     /// How many requests [default: 700, or the whole trace]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
     requests: Option<u32>,
@@ -166,6 +173,9 @@ struct SimulateArgs {
     /// Show where TTFT goes: its parts, hits and misses apart, KV in flight (of a single run it is always shown)
     #[arg(long)]
     breakdown: bool,
+    /// Print what would be sent, a line for each request, and simulate nothing; with -o json a JSON object for each
+    #[arg(long, conflicts_with_all = ["out", "explain_request", "slo"])]
+    dry_run: bool,
     /// Say why these requests went where they did, and print nothing else; requests are numbered from 0, as in
     /// requests.jsonl. With -o json one object, {"explanations": [..]}, each with its run
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "ID[,ID]")]
@@ -271,30 +281,41 @@ struct ImportArgs {
     /// The field of a request that names its session [default: session_id, conversation_id, session, thread_id, user_id, user]
     #[arg(long, value_name = "FIELD")]
     session: Option<String>,
+    /// What times are in that count from no known moment [default: seconds, where they have fractions]
+    #[arg(long, value_parser = ["s", "ms", "us", "ns"], value_name = "UNIT")]
+    time_unit: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum WorkloadCommand {
     /// How much could be found again, by how many it is shared, how it comes, how long it is
     Describe(Box<DescribeArgs>),
+    /// What would be sent, a line for each request; with -o json a JSON object for each
+    Show(Box<DescribeArgs>),
 }
 
 #[derive(Debug, Args)]
 struct DescribeArgs {
-    /// docqa, chat, shared-system, mixed, or trace:FILE (Mooncake JSONL, recognised by content)
+    /// docqa, chat, shared-system, mixed, unrelated, code-review, multi-round-qa, or trace:FILE, recognised by content
     #[arg(value_name = "NAME|trace:FILE", default_value = "docqa")]
     workload: String,
     #[command(flatten)]
     lab: LabArgs,
     /// Requests per second, as a Poisson process
-    #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "R", conflicts_with_all = ["concurrency", "speedup"])]
+    #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "R", conflicts_with_all = ["concurrency", "users", "speedup"])]
     rate: Option<f64>,
     /// Requests always in flight; the next is sent when one ends [default: 20, for generated workloads]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C", conflicts_with = "speedup")]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C", conflicts_with_all = ["users", "speedup"])]
     concurrency: Option<u32>,
+    /// Users: each sends its next request when its reply is complete and it has thought (arrivals.think)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N", conflicts_with = "speedup")]
+    users: Option<u32>,
     /// Replay a trace so many times as fast
     #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
     speedup: Option<f64>,
+    /// Play a trace so many times, one after the other; what its prompts hold is new each time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)), value_name = "N", hide_default_value = true)]
+    repeat: u32,
     /// How many requests [default: 700, or the whole trace]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
     requests: Option<u32>,

@@ -10,7 +10,7 @@ use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Sour
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
 use crate::lab::find::Quantity;
-use crate::lab::{Origin, unread};
+use crate::lab::{Origin, unread, unread_arrivals};
 use crate::process::Usage;
 use crate::report::{Input, Inputs};
 use crate::{report, suggest};
@@ -21,6 +21,9 @@ use std::time::Instant;
 
 /// Requests in flight of a generated workload where nothing else is asked for: those of the original benchmark.
 const CONCURRENCY: u32 = 20;
+
+/// Queries per second of multi-round-qa where nothing else is asked for: those of its README's example.
+const QPS: f64 = 0.5;
 
 pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let began = Instant::now();
@@ -34,6 +37,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         ask(args, file, || out.as_deref().map_or(Ok(()), report::folder::check))?;
     for odd in odd(args, &experiment, &matrix) {
         warn(&format!("warning: {odd}"));
+    }
+    if args.dry_run {
+        return super::workload::dry_run(&experiment, &matrix, args.format);
     }
     if let Some(goal) = &args.find {
         return super::find::run(args, goal, &experiment, matrix, began);
@@ -92,7 +98,7 @@ pub(super) fn ask(
         lab: args.lab.lab.as_deref().zip(lab.as_deref()).map(|(path, text)| Input::whole(path, text)),
         trace: None,
     };
-    let source = Source::read_and_show(&args.workload, args.requests, |path, bytes| {
+    let source = Source::read_and_show(&args.workload, args.requests, args.repeat, |path, bytes| {
         // A hash takes as long as a tenth of a run.
         inputs.trace = args.out.is_some().then(|| Input::hashed(path, bytes));
     })?;
@@ -108,7 +114,7 @@ pub(super) fn ask(
             ([], _) => vec![replicas(&endpoint)?],
             (given, _) => given.to_vec(),
         },
-        loads: loads((&rate, &concurrency, speedup), &args.workload, &source)?,
+        loads: loads((&rate, &concurrency, &args.users, speedup), &args.workload, &source)?,
         seeds: match (args.seed.as_slice(), looked_for) {
             ([], Some(_)) => vec![1, 2, 3, 4, 5],
             ([], None) => vec![0],
@@ -144,13 +150,13 @@ pub(super) fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix)
     odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
     let found = args.find.iter().filter_map(|goal| unread(goal.quantity.key(), &args.workload, &matrix.strategies));
     odd.extend(found.map(|odd| odd.replacen("--set", "--find", 1)));
-    let bursts = flags.map(|axis| axis.key.as_str()).find(|key| *key == "arrivals.burstiness");
-    if let (Some(key), true) = (bursts, matrix.loads.iter().all(|load| load.rate().is_none())) {
-        odd.push(format!("--set {key}: nothing in this run reads it; it is of arrivals that --rate draws"));
-    }
+    odd.extend(flags.filter_map(|axis| unread_arrivals(&axis.key, &args.workload, &matrix.loads)));
     let ramp = matrix.axes.iter().any(|axis| axis.key == "run.ramp" && axis.origin == Origin::Flag);
-    if ramp && matrix.loads.iter().all(|load| load.concurrency().is_none()) {
-        odd.push("run.ramp: nothing in this run reads it; it is of users who start under --concurrency".to_owned());
+    if ramp && matrix.loads.iter().all(|load| load.concurrency().is_none() && load.users().is_none()) {
+        odd.push(
+            "run.ramp: nothing in this run reads it; it is of users who start under --concurrency or --users"
+                .to_owned(),
+        );
     }
     odd
 }
@@ -279,6 +285,7 @@ fn check_lists(args: &SimulateArgs, strategies: &[Strategy]) -> Result<(), Failu
     distinct("--replicas", &args.replicas)?;
     distinct("--rate", &args.rate)?;
     distinct("--concurrency", &args.concurrency)?;
+    distinct("--users", &args.users)?;
     distinct("--seed", &args.seed.iter().flat_map(Seeds::all).collect::<Vec<_>>())?;
     match twice(&args.explain_request) {
         Some(request) => Err(Failure::Usage(format!("--explain-request: {request} is given twice; keep one of them"))),
@@ -354,7 +361,7 @@ fn tiers(name: &str) -> Result<Tiers, Failure> {
 
 /// How requests are sent, one way for each value.
 pub(super) fn loads(
-    (rate, concurrency, speedup): (&[f64], &[u32], Option<f64>),
+    (rate, concurrency, users, speedup): (&[f64], &[u32], &[u32], Option<f64>),
     workload: &str,
     source: &Source,
 ) -> Result<Vec<Load>, Failure> {
@@ -367,15 +374,31 @@ pub(super) fn loads(
                 "--rate contradicts --workload trace:FILE, which brings its own times; use --speedup to compress them, or --concurrency to ignore them".to_owned(),
             ));
         }
+        if !users.is_empty() {
+            return Err(Failure::Usage(
+                "--users contradicts --workload trace:FILE, which brings its own sessions; use --set arrivals.turns=closed, so that each waits for its replies".to_owned(),
+            ));
+        }
         return Ok(vec![Load::Trace { speedup: speedup.unwrap_or(1.0) }]);
     }
     if speedup.is_some() {
+        let what = if matches!(source, Source::Sizes { .. }) { "tells no times" } else { "is none" };
         return Err(Failure::Usage(format!(
-            "--speedup plays a trace faster, and --workload {workload} is none; use --rate or --concurrency"
+            "--speedup plays a trace faster, and --workload {workload} {what}; use --rate or --concurrency"
         )));
     }
-    if rate.is_empty() {
-        return Ok(vec![Load::Concurrency(CONCURRENCY)]);
+    let multi_round = matches!(source, Source::MultiRoundQa { .. });
+    if !users.is_empty() {
+        if multi_round {
+            return Err(Failure::Usage(
+                "--users contradicts --workload multi-round-qa, whose users come and go; use --set multi_round_qa.num_users=N and --rate".to_owned(),
+            ));
+        }
+        return Ok(users.iter().map(|users| Load::Users(*users)).collect());
     }
-    Ok(rate.iter().map(|rate| Load::Rate(*rate)).collect())
+    Ok(match (rate.is_empty(), multi_round) {
+        (false, _) => rate.iter().map(|rate| Load::Rate(*rate)).collect(),
+        (true, true) => vec![Load::Rate(QPS)],
+        (true, false) => vec![Load::Concurrency(CONCURRENCY)],
+    })
 }

@@ -21,9 +21,9 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
         Some(SweepCommand::Merge { parts, out, format }) => {
             let count = sweep::merge(parts, out)?;
             warn(&format!("wrote {}: {count} runs", out.display()));
-            tell(out, *format, began)
+            tell(out, *format, false, began)
         }
-        Some(SweepCommand::Report { folder, format }) => tell(folder, *format, began),
+        Some(SweepCommand::Report { folder, format }) => tell(folder, *format, false, began),
         None => grid(args, began),
     }
 }
@@ -82,7 +82,7 @@ fn grid(args: &SweepArgs, began: Instant) -> Result<(), Failure> {
         return Ok(());
     }
     warn(&format!("wrote {}: {all} runs", out.display()));
-    tell(out, asked.format, began)
+    tell(out, asked.format, asked.breakdown, began)
 }
 
 /// Ends the process at the first signal: each finished run is in its file, and the others have none.
@@ -99,14 +99,14 @@ fn keep_on_interrupt(done: Arc<AtomicUsize>, all: usize) {
 }
 
 /// The report of a finished sweep, as `podlab simulate` would print it.
-fn tell(folder: &Path, format: Format, began: Instant) -> Result<(), Failure> {
+fn tell(folder: &Path, format: Format, breakdown: bool, began: Instant) -> Result<(), Failure> {
     let runs = sweep::read(folder)?;
     for warning in runs.iter().flat_map(|done| &done.warnings) {
         warn(&format!("warning: {warning}"));
     }
     let outcomes: Vec<_> = runs.into_iter().map(|done| done.outcome).collect();
     print(&match format {
-        Format::Table => report::table(&outcomes),
+        Format::Table => report::table(&outcomes) + &report::breakdown::shown(&outcomes, breakdown),
         Format::Json => report::json(&outcomes, Usage::since(began)),
         Format::Csv => report::csv(&outcomes),
     })

@@ -5,10 +5,10 @@ use super::{ImportArgs, TraceCommand, print, warn};
 use crate::bounded;
 use crate::failure::Failure;
 use crate::import::trace::{Imported, Settings, write};
-use crate::import::{Format, ImportError, Seen, read};
+use crate::import::{Format, Reader, Seen, TIME_UNITS, read_next};
 use crate::report::describe;
 use sim::workload::description::Description;
-use sim::workload::mooncake;
+use sim::workload::{TraceError, mooncake};
 use std::path::Path;
 
 /// Of each log.
@@ -22,8 +22,11 @@ pub(super) fn run(command: &TraceCommand) -> Result<(), Failure> {
     let format = args.format.as_deref().map(Format::named).transpose();
     let format = format.map_err(|problem| Failure::Usage(format!("--format {problem}")))?;
     let mut seen: Vec<Seen> = Vec::new();
+    let unit = args.time_unit.as_deref();
+    let unit = unit.and_then(|unit| TIME_UNITS.iter().find(|(name, _)| *name == unit)).map(|(_, seconds)| *seconds);
+    let mut reader = Reader::with_unit(unit);
     for file in &args.logs {
-        seen.extend(log(file, format, args.session.as_deref())?);
+        seen.extend(log(file, format, args.session.as_deref(), &mut reader)?);
     }
     let settings = Settings { salt: salt(args)?, block: args.block };
     let imported = write(seen, &settings).map_err(|error| Failure::Invalid(error.to_string()))?;
@@ -39,14 +42,14 @@ pub(super) fn run(command: &TraceCommand) -> Result<(), Failure> {
     print(&format!("{text}\nNo text is in it. Next: podlab simulate ENDPOINT.yaml --workload {trace} --strategy all\n"))
 }
 
-fn log(file: &Path, format: Option<Format>, session: Option<&str>) -> Result<Vec<Seen>, Failure> {
+fn log(file: &Path, format: Option<Format>, session: Option<&str>, reader: &mut Reader) -> Result<Vec<Seen>, Failure> {
     let name = file.display();
     let bytes = bounded::read(file, MOST_BYTES)
         .map_err(|error| Failure::Invalid(format!("{name}: cannot be read: {error}")))?;
     // A word cut in two by a log's own limits is no reason to refuse the rest.
     let text = String::from_utf8_lossy(&bytes);
-    let of = |error: ImportError| Failure::Invalid(format!("{name}: {error}"));
-    read(text.trim_start_matches('\u{feff}'), format, session).map_err(of)
+    let of = |error: TraceError| Failure::Invalid(format!("{name}: {error}"));
+    read_next(text.trim_start_matches('\u{feff}'), format, session, reader).map_err(of)
 }
 
 fn salt(args: &ImportArgs) -> Result<Vec<u8>, Failure> {

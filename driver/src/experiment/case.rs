@@ -67,6 +67,8 @@ pub enum Load {
     Rate(f64),
     /// So many always in flight.
     Concurrency(u32),
+    /// So many users, who think between a reply and their next request.
+    Users(u32),
     /// At the times of the trace.
     Trace {
         /// So many times as fast.
@@ -85,6 +87,12 @@ impl Load {
     #[must_use]
     pub const fn concurrency(self) -> Option<u32> {
         if let Self::Concurrency(concurrency) = self { Some(concurrency) } else { None }
+    }
+
+    /// Users, where that was asked for.
+    #[must_use]
+    pub const fn users(self) -> Option<u32> {
+        if let Self::Users(users) = self { Some(users) } else { None }
     }
 
     /// So many times as fast as the trace, where its times are followed.
@@ -119,6 +127,7 @@ impl Case {
         match self.load {
             Load::Rate(rate) => write!(label, "-rate{rate}"),
             Load::Concurrency(concurrency) => write!(label, "-c{concurrency}"),
+            Load::Users(users) => write!(label, "-u{users}"),
             Load::Trace { speedup } => write!(label, "-x{speedup}"),
         }
         .expect("a string takes every character");

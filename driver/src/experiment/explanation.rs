@@ -61,7 +61,7 @@ impl<'a> Asked<'a> {
     pub(super) fn explain(&self, workload: &Workload, ledger: &Ledger, assembled: &Assembled) -> Vec<Explanation> {
         let explain = |&request: &u64| Explanation {
             request,
-            session: workload.requests()[request as usize].session,
+            session: workload.requests()[ledger.place(request as usize)].session,
             names_session: assembled.path.names_session,
             record: ledger.records()[request as usize],
             routed: self.routed.get(&request).cloned(),

@@ -22,6 +22,7 @@ mod fleet; // ... of workers that come and go
 mod case; // what one run of a matrix is
 mod describe; // an assembled case as a value
 mod source; // where requests come from
+mod replay; // ... from a file
 mod explanation; // why a request went where it did
 pub mod slo; // what users were promised
 pub mod find; // how far something can go and keep it
@@ -118,7 +119,7 @@ impl Outcome {
     /// What tells that an open load outran the workers: the work was still going on long after the last request.
     #[must_use]
     pub fn backlog(&self) -> Option<String> {
-        if matches!(self.case.load, Load::Concurrency(_)) {
+        if matches!(self.case.load, Load::Concurrency(_) | Load::Users(_)) {
             return None;
         }
         let sent = self.records.last()?.sent;
@@ -248,7 +249,7 @@ impl Experiment {
             let mut fleet = (!assembled.fleet.is_static()).then(|| Fleet::new(assembled.fleet.clone()));
             let ledger = simulate_within(&workload, &mut cluster, fleet.as_mut(), assembled.path, extent, look);
             let ledger = ledger.map_err(beyond)?;
-            let closed = case.load.concurrency().is_some() && !source.is_trace();
+            let closed = (case.load.concurrency().is_some() || case.load.users().is_some()) && source.is_generated();
             let all_sent = ledger.records().len() == workload.requests().len();
             if extent.until.is_none() || !closed || !all_sent {
                 return Ok(Sent { workload, cluster, asked, ledger });

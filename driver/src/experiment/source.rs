@@ -1,27 +1,25 @@
 //! Where requests come from.
 
 use super::case::Load;
-use crate::bounded;
+use super::replay::read_trace;
 use crate::failure::Failure;
-use crate::lab::Lab;
+use crate::lab::{Lab, Turns};
 use crate::suggest;
 use kvcache::Tokens;
 use sim::streams::Streams;
 use sim::workload::chat::Chat;
+use sim::workload::code_review::CodeReview;
 use sim::workload::document_qa::DocumentQa;
 use sim::workload::mixed::Mixed;
+use sim::workload::multi_round_qa::MultiRoundQa;
 use sim::workload::shared_system::SharedSystem;
-use sim::workload::{Arrivals, Pacing, Workload, mooncake};
+use sim::workload::trace::Replay;
+use sim::workload::unrelated::Unrelated;
+use sim::workload::{Arrivals, Pacing, Workload};
 use std::path::Path;
 
 /// Names of generated workloads.
-const NAMES: [&str; 4] = ["docqa", "chat", "shared-system", "mixed"];
-
-/// ... that are not there yet.
-const LATER: [&str; 3] = ["code-review", "unrelated", "multi-round-qa"];
-
-/// Of a trace: some eight million requests.
-const MOST_BYTES: u64 = 2 << 30;
+const NAMES: [&str; 7] = ["docqa", "chat", "shared-system", "mixed", "unrelated", "code-review", "multi-round-qa"];
 
 /// How much gaps vary that are independent of each other.
 const POISSON: f64 = 1.0;
@@ -29,7 +27,7 @@ const POISSON: f64 = 1.0;
 /// Documents whose unequal shares are worked out.
 const MOST_SKEWED: u32 = 1_000_000;
 
-/// The most requests of a generated workload.
+/// The most requests of a workload: what is kept of each takes a few gigabytes then.
 const MOST_REQUESTS: u32 = 20_000_000;
 
 /// Requests of a generated workload where none are asked for.
@@ -58,8 +56,30 @@ pub enum Source {
         /// Prompts in all.
         requests: u32,
     },
+    /// Prompts that share nothing.
+    Unrelated {
+        /// Prompts in all.
+        requests: u32,
+    },
+    /// Reviews of pull requests to a few repositories.
+    CodeReview {
+        /// Requests in all.
+        requests: u32,
+    },
+    /// Users with a history each, as production-stack's benchmark has them.
+    MultiRoundQa {
+        /// Requests in all.
+        requests: u32,
+    },
     /// A trace, read once.
     Trace(Box<Workload>),
+    /// Sizes from a file that tells nothing of what prompts share.
+    Sizes {
+        /// The requests.
+        workload: Box<Workload>,
+        /// Whether it tells when they came.
+        timed: bool,
+    },
 }
 
 impl Source {
@@ -68,24 +88,33 @@ impl Source {
     /// # Errors
     /// [`Failure::Usage`] for an unknown name, [`Failure::Invalid`] for a trace that cannot be read.
     pub fn read(name: &str, requests: Option<u32>) -> Result<Self, Failure> {
-        Self::read_and_show(name, requests, |_, _| ())
+        Self::read_and_show(name, requests, 1, |_, _| ())
     }
 
-    /// Reads a workload's name, and shows a trace's file and its bytes: a pipe cannot be read twice.
+    /// Reads a workload's name, and shows a trace's file and its bytes: a pipe cannot be read twice. A trace is played `rounds`
+    /// times.
     ///
     /// # Errors
     /// As [`Source::read`].
-    pub fn read_and_show(name: &str, requests: Option<u32>, show: impl FnOnce(&Path, &[u8])) -> Result<Self, Failure> {
+    pub fn read_and_show(
+        name: &str,
+        requests: Option<u32>,
+        rounds: u32,
+        show: impl FnOnce(&Path, &[u8]),
+    ) -> Result<Self, Failure> {
         if let Some(file) = name.strip_prefix("trace:") {
             if file.is_empty() {
                 return Err(Failure::Usage("--workload trace: names no file; write trace:FILE".to_owned()));
             }
-            let workload = read_trace(Path::new(file), show)?;
-            let workload = match requests {
-                Some(count) => workload.first(count as usize),
-                None => workload,
-            };
-            return Ok(Self::Trace(Box::new(workload)));
+            let Replay { workload, timed, shares } = read_trace(Path::new(file), show)?;
+            let workload = workload.repeated(rounds, requests.unwrap_or(MOST_REQUESTS) as usize);
+            let workload = Box::new(workload);
+            return Ok(if shares { Self::Trace(workload) } else { Self::Sizes { workload, timed } });
+        }
+        if rounds > 1 {
+            return Err(Failure::Usage(format!(
+                "--repeat plays a trace again, and --workload {name} is none; use --requests for more of it"
+            )));
         }
         let requests = requests.unwrap_or(REQUESTS);
         match name {
@@ -93,11 +122,13 @@ impl Source {
             "chat" => Ok(Self::Chat { requests }),
             "shared-system" => Ok(Self::SharedSystem { requests }),
             "mixed" => Ok(Self::Mixed { requests }),
+            "unrelated" => Ok(Self::Unrelated { requests }),
+            "code-review" => Ok(Self::CodeReview { requests }),
+            "multi-round-qa" => Ok(Self::MultiRoundQa { requests }),
             _ => {
-                let what = if LATER.contains(&name) { "not there yet; " } else { "" };
                 let near = suggest::clause(name, NAMES);
                 let names = NAMES.join(", ");
-                Err(Failure::Usage(format!("--workload {name}: {what}there is {names}, and trace:FILE{near}")))
+                Err(Failure::Usage(format!("--workload {name}: there is {names}, and trace:FILE{near}")))
             }
         }
     }
@@ -105,7 +136,7 @@ impl Source {
     /// Whether it brings its own times.
     #[must_use]
     pub const fn is_trace(&self) -> bool {
-        matches!(self, Self::Trace(_))
+        matches!(self, Self::Trace(_) | Self::Sizes { timed: true, .. })
     }
 
     /// How many requests it is.
@@ -115,8 +146,11 @@ impl Source {
             Self::DocumentQa { requests }
             | Self::Chat { requests }
             | Self::SharedSystem { requests }
-            | Self::Mixed { requests } => u64::from(*requests),
-            Self::Trace(trace) => trace.requests().len() as u64,
+            | Self::Mixed { requests }
+            | Self::Unrelated { requests }
+            | Self::CodeReview { requests }
+            | Self::MultiRoundQa { requests } => u64::from(*requests),
+            Self::Trace(trace) | Self::Sizes { workload: trace, .. } => trace.requests().len() as u64,
         }
     }
 
@@ -144,7 +178,22 @@ impl Source {
                 lab.mixed.most_tokens(),
                 "mixed.document_tokens or mixed.answer_tokens, which chance exceeds up to 37 times",
             ),
-            Self::Trace(_) => return Ok(()),
+            Self::Unrelated { .. } => (
+                "unrelated: prompt and answer",
+                lab.unrelated.most_tokens(),
+                "unrelated.answer_tokens, which chance exceeds up to 37 times",
+            ),
+            Self::CodeReview { .. } => (
+                "code-review: all that is shared, the diff and all turns of a review",
+                lab.code_review.most_tokens(),
+                "code_review.turns or the mean lengths, which chance exceeds up to 37 times",
+            ),
+            Self::MultiRoundQa { .. } => (
+                "multi-round-qa: both prompts and all rounds",
+                lab.multi_round_qa.most_tokens(),
+                "multi_round_qa.num_rounds or the lengths",
+            ),
+            Self::Trace(_) | Self::Sizes { .. } => return lab.arrivals.check().map_err(Failure::Usage),
         };
         if most > u64::from(u32::MAX) {
             let limit = u32::MAX;
@@ -152,6 +201,7 @@ impl Source {
                 "{parts} can have {most} tokens together, more than the {limit} of a request; lower {remedy}"
             )));
         }
+        lab.arrivals.check().map_err(Failure::Usage)?;
         let shares = lab.mixed.long_share + lab.mixed.medium_share;
         if matches!(self, Self::Mixed { .. }) && shares > 1000 {
             return Err(Failure::Usage(format!(
@@ -171,6 +221,11 @@ impl Source {
     /// What is odd about sending it so.
     #[must_use]
     pub fn warning(&self, lab: &Lab, load: Load) -> Option<String> {
+        if matches!(self, Self::Sizes { .. }) {
+            let text =
+                "the trace tells sizes, and nothing of what prompts share: none of them finds anything in a cache";
+            return Some(text.to_owned());
+        }
         let (Self::Chat { .. }, Load::Concurrency(concurrency)) = (self, load) else { return None };
         let (users, turns) = (lab.chat.users, lab.chat.turns);
         (turns > 1 && concurrency >= users).then(|| {
@@ -185,7 +240,7 @@ impl Source {
     pub fn longest_prompt(&self, lab: &Lab, load: Load, seed: u64) -> Tokens {
         match self {
             Self::DocumentQa { .. } => lab.docqa.instruction + lab.docqa.document + lab.docqa.question,
-            Self::Trace(trace) => trace.longest_prompt(),
+            Self::Trace(trace) | Self::Sizes { workload: trace, .. } => trace.longest_prompt(),
             _ => self.workload(lab, load, seed).longest_prompt(),
         }
     }
@@ -198,13 +253,25 @@ impl Source {
             Self::Chat { .. } => Self::Chat { requests },
             Self::SharedSystem { .. } => Self::SharedSystem { requests },
             Self::Mixed { .. } => Self::Mixed { requests },
-            Self::Trace(trace) => Self::Trace(trace.clone()),
+            Self::Unrelated { .. } => Self::Unrelated { requests },
+            Self::CodeReview { .. } => Self::CodeReview { requests },
+            Self::MultiRoundQa { .. } => Self::MultiRoundQa { requests },
+            Self::Trace(_) | Self::Sizes { .. } => self.clone(),
         }
     }
 
-    /// The same with twice as many requests; `None`: that would be too many.
+    /// Whether it can have as many requests as anybody wants.
+    #[must_use]
+    pub const fn is_generated(&self) -> bool {
+        !matches!(self, Self::Trace(_) | Self::Sizes { .. })
+    }
+
+    /// The same with twice as many requests; `None`: that would be too many, or it has those it has.
     #[must_use]
     pub fn doubled(&self) -> Option<Self> {
+        if !self.is_generated() {
+            return None;
+        }
         let requests =
             u32::try_from(self.requests()).ok()?.checked_mul(2).filter(|requests| *requests <= MOST_REQUESTS);
         requests.map(|requests| self.with_requests(requests))
@@ -214,10 +281,13 @@ impl Source {
     #[must_use]
     pub fn workload(&self, lab: &Lab, load: Load, seed: u64) -> Workload {
         let workload = self.generate(lab, load, seed);
-        let (Some(duration), None) = (lab.run.duration, load.concurrency()) else { return workload };
+        let replies_decide = load.concurrency().is_some() || load.users().is_some();
+        let Some(duration) = lab.run.duration.filter(|_| !replies_decide) else { return workload };
         let reaches = |workload: &Workload| workload.requests().last().is_some_and(|last| last.at.0 >= duration.0);
-        match self.doubled().filter(|_| !self.is_trace() && !reaches(&workload)) {
+        match self.doubled().filter(|_| !reaches(&workload)) {
             Some(longer) => longer.workload(lab, load, seed),
+            // Whoever waits for replies stops by itself.
+            None if workload.pacing() != Pacing::Open => workload,
             None => {
                 let count = workload.requests().partition_point(|request| request.at.0 < duration.0);
                 workload.first(count)
@@ -227,7 +297,7 @@ impl Source {
 
     fn generate(&self, lab: &Lab, load: Load, seed: u64) -> Workload {
         let streams = Streams::new(seed);
-        match *self {
+        let workload = match *self {
             Self::DocumentQa { requests } => {
                 DocumentQa { requests, ..lab.docqa }.generate(arrivals(load, lab), streams)
             }
@@ -236,39 +306,40 @@ impl Source {
                 SharedSystem { requests, ..lab.shared_system }.generate(arrivals(load, lab), streams)
             }
             Self::Mixed { requests } => Mixed { requests, ..lab.mixed }.generate(arrivals(load, lab), streams),
-            Self::Trace(ref trace) => match load {
+            Self::Unrelated { requests } => {
+                Unrelated { requests, ..lab.unrelated }.generate(arrivals(load, lab), streams)
+            }
+            Self::CodeReview { requests } => {
+                CodeReview { requests, ..lab.code_review }.generate(arrivals(load, lab), streams)
+            }
+            Self::MultiRoundQa { requests } => {
+                let qa = MultiRoundQa { requests, ..lab.multi_round_qa };
+                return match load {
+                    Load::Concurrency(concurrency) => qa.generate(1.0).paced(Pacing::Closed { concurrency }),
+                    load => qa.generate(load.rate().unwrap_or(1.0)),
+                };
+            }
+            Self::Trace(ref trace) | Self::Sizes { workload: ref trace, .. } => match load {
                 Load::Concurrency(concurrency) => trace.as_ref().clone().paced(Pacing::Closed { concurrency }),
                 Load::Trace { speedup } => trace.as_ref().clone().sped_up(speedup),
-                Load::Rate(_) => unreachable!("a trace brings its own times"),
+                Load::Rate(_) | Load::Users(_) => trace.as_ref().clone().arriving(arrivals(load, lab), streams),
             },
+        };
+        match (workload.pacing(), lab.arrivals.turns) {
+            (Pacing::Open, Turns::Closed) => workload.waiting(),
+            _ => workload,
         }
     }
 }
 
 fn arrivals(load: Load, lab: &Lab) -> Arrivals {
+    let (burstiness, shape) = (lab.arrivals.burstiness, lab.arrivals.shape());
     match load {
-        Load::Rate(rate) if lab.burstiness == POISSON => Arrivals::Poisson { rate },
-        Load::Rate(rate) => Arrivals::Renewal { rate, burstiness: lab.burstiness },
+        Load::Rate(rate) if !shape.is_flat() => Arrivals::Shaped { rate, burstiness, shape },
+        Load::Rate(rate) if burstiness == POISSON => Arrivals::Poisson { rate },
+        Load::Rate(rate) => Arrivals::Renewal { rate, burstiness },
         Load::Concurrency(concurrency) => Arrivals::Closed { concurrency },
-        Load::Trace { .. } => unreachable!("a generated workload has a rate or a concurrency"),
+        Load::Users(users) => Arrivals::Users { users, think: lab.arrivals.think },
+        Load::Trace { .. } => unreachable!("a generated workload has a rate, a concurrency or users"),
     }
-}
-
-fn read_trace(file: &Path, show: impl FnOnce(&Path, &[u8])) -> Result<Workload, Failure> {
-    let name = file.display();
-    let bytes = bounded::read(file, MOST_BYTES)
-        .map_err(|error| Failure::Invalid(format!("{name}: cannot be read: {error}")))?;
-    show(file, &bytes);
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-        Failure::Invalid(format!("{name}: line {line}: not UTF-8 text"))
-    })?;
-    // Some editors put a byte order mark first.
-    let text = text.trim_start_matches('\u{feff}');
-    if !mooncake::is_mooncake(text) {
-        return Err(Failure::Invalid(format!(
-            "{name}: not a trace that podlab knows: its first line should be a JSON object with timestamp, input_length, output_length and hash_ids (Mooncake JSONL)"
-        )));
-    }
-    mooncake::parse(text).map_err(|error| Failure::Invalid(format!("{name}: {error}")))
 }

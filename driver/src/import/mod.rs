@@ -5,7 +5,7 @@
 //! across days keeps its names.
 
 use crate::suggest;
-use std::fmt;
+use sim::workload::TraceError;
 
 pub mod content; // what a prompt is
 mod openai; // requests and responses as JSON
@@ -15,26 +15,7 @@ mod time; // moments as logs write them
 pub mod trace; // ... and as a trace
 
 use content::Content;
-
-/// Where a log cannot be read, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportError {
-    /// Counted from 1; 0: the file as a whole.
-    pub line: usize,
-    /// What is wrong there, and what is allowed.
-    pub problem: String,
-}
-
-impl fmt::Display for ImportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.problem),
-            line => write!(f, "line {line}: {}", self.problem),
-        }
-    }
-}
-
-impl std::error::Error for ImportError {}
+pub use time::UNITS as TIME_UNITS;
 
 /// What a log tells of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +30,8 @@ pub struct Seen {
     pub output: Option<u32>,
     /// The reply.
     pub reply: Option<Content>,
+    /// Prompt and reply as a next turn's prompt begins with them; `None`: it does not, or cannot be told.
+    pub said: Option<Content>,
     /// The most tokens that the reply could have.
     pub most: Option<u32>,
     /// Whose it is.
@@ -97,18 +80,49 @@ impl Format {
 ///
 /// # Errors
 /// The first line that is no request, with what would be one.
-pub fn read(text: &str, format: Option<Format>, session: Option<&str>) -> Result<Vec<Seen>, ImportError> {
-    let format = format.or_else(|| Format::of(text)).ok_or_else(|| ImportError {
+pub fn read(text: &str, format: Option<Format>, session: Option<&str>) -> Result<Vec<Seen>, TraceError> {
+    read_next(text, format, session, &mut Reader::default())
+}
+
+/// What is carried from one file of a log to the next: vLLM's lines tell no year, and the order of files does. And in which
+/// unit times are that count from no known moment.
+#[derive(Debug, Default)]
+pub struct Reader {
+    clock: vllm::Clock,
+    /// Seconds in a unit of such times; `None`: it is not said.
+    unit: Option<f64>,
+}
+
+impl Reader {
+    /// Before the first file, with times that count from no known moment in units of so many seconds, if that is said.
+    #[must_use]
+    pub fn with_unit(unit: Option<f64>) -> Self {
+        Self { unit, ..Self::default() }
+    }
+}
+
+/// Reads one file of a log after another. `session` as in [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub fn read_next(
+    text: &str,
+    format: Option<Format>,
+    session: Option<&str>,
+    reader: &mut Reader,
+) -> Result<Vec<Seen>, TraceError> {
+    let format = format.or_else(|| Format::of(text)).ok_or_else(|| TraceError {
         line: 0,
         problem: "not a log that podlab knows: JSON lines with OpenAI-style requests and responses, SageMaker data capture, or a vLLM log with \"Received request\"; name it by --format".to_owned(),
     })?;
     let seen = match format {
-        Format::Vllm => vllm::read(text)?,
+        Format::Vllm => vllm::read(text, &mut reader.clock)?,
         Format::OpenAi => each(text, |value| openai::request(value, session))?,
         Format::SageMaker => each(text, |value| sagemaker::request(value, session))?,
     };
+    let seen = time::in_seconds(seen, reader.unit)?;
     if seen.is_empty() {
-        return Err(ImportError { line: 0, problem: "the log holds no request".to_owned() });
+        return Err(TraceError { line: 0, problem: "the log holds no request".to_owned() });
     }
     Ok(seen)
 }
@@ -117,10 +131,10 @@ pub fn read(text: &str, format: Option<Format>, session: Option<&str>) -> Result
 fn each(
     text: &str,
     read: impl Fn(&serde_json::Value) -> Result<Option<Seen>, String>,
-) -> Result<Vec<Seen>, ImportError> {
+) -> Result<Vec<Seen>, TraceError> {
     let mut all = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let here = |problem: String| ImportError { line: index + 1, problem };
+        let here = |problem: String| TraceError { line: index + 1, problem };
         let value = serde_json::from_str(line).map_err(|error| here(broken(&error)))?;
         all.extend(read(&value).map_err(here)?);
     }

@@ -77,6 +77,7 @@ pub(super) fn seen(
         input: count(["prompt_tokens", "input_tokens"])?,
         output: count(["completion_tokens", "output_tokens"])?,
         reply: response.and_then(|response| reply(response, &events)),
+        said: response.and_then(|response| said(request, response, &events)),
         most: most.and_then(|most| u32::try_from(most).ok()),
         session: whose(&[line, request], session),
     }))
@@ -101,6 +102,37 @@ fn reply(response: &Value, events: &[Value]) -> Option<Content> {
         }
     };
     Some(Content::Text(text))
+}
+
+/// Prompt and reply as the next turn would begin: the conversation with the assistant's message behind it, a completion's prompt
+/// with its text. What a model thought before it spoke is not repeated, so nothing behind that is known again.
+fn said(request: &Value, response: &Value, events: &[Value]) -> Option<Content> {
+    let response = if let Value::Array(several) = response { several.first()? } else { response };
+    let choice = response.get("choices").and_then(|choices| choices.get(0));
+    let Some(messages) = request["messages"].as_array() else {
+        let Content::Text(prompt) = Content::of_prompt(request.get("prompt").or_else(|| request.get("inputs"))?)?
+        else {
+            return None;
+        };
+        let Some(Content::Text(reply)) = reply(response, events) else { return None };
+        return Some(Content::Text(prompt + &reply));
+    };
+    let message = if events.is_empty() {
+        choice?.get("message")?.clone()
+    } else {
+        let of = |name: &str| events.iter().map(|event| words(&event["choices"][0]["delta"][name])).collect::<String>();
+        let calls = events.iter().any(|event| !event["choices"][0]["delta"]["tool_calls"].is_null());
+        if calls || !of("reasoning_content").is_empty() {
+            return None;
+        }
+        serde_json::json!({ "role": "assistant", "content": of("content") })
+    };
+    if !words(&message["reasoning_content"]).is_empty() {
+        return None;
+    }
+    let mut messages = messages.clone();
+    messages.push(message);
+    Some(Content::of_chat(&messages, request.get("tools")))
 }
 
 /// What one event adds to a reply.

@@ -1,6 +1,8 @@
 //! Moments as logs write them: numbers of seconds, milliseconds, micro- or nanoseconds, or dates.
 
+use super::Seen;
 use serde_json::Value;
+use sim::workload::TraceError;
 
 /// Fields that tell when a request came, the best first.
 const FIELDS: [&str; 11] = [
@@ -63,4 +65,32 @@ pub(super) fn date(text: &str) -> Option<f64> {
     let civil = || jiff::tz::TimeZone::UTC.to_timestamp(text.parse::<jiff::civil::DateTime>().ok()?).ok();
     let timestamp = zoned.or_else(civil)?;
     Some(timestamp.as_nanosecond() as f64 / 1e9)
+}
+
+/// Units that times may be in, in seconds.
+pub const UNITS: [(&str, f64); 4] = [("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)];
+
+/// Before it no moment is meant: September 2001.
+const EPOCH: f64 = 1e9;
+
+/// The same with times in seconds, where they count from no known moment and their unit is `unit`.
+///
+/// # Errors
+/// Where nobody says which unit it is, and nothing tells: fractions are of seconds, whole numbers may be anything.
+pub(super) fn in_seconds(mut seen: Vec<Seen>, unit: Option<f64>) -> Result<Vec<Seen>, TraceError> {
+    let relative = !seen.is_empty() && seen.iter().all(|seen| (0.0..EPOCH).contains(&seen.at));
+    let tells = seen.iter().any(|seen| seen.at.fract() != 0.0) || seen.iter().all(|other| other.at - seen[0].at == 0.0);
+    if !relative {
+        return Ok(seen);
+    }
+    let Some(unit) = unit else {
+        if tells {
+            return Ok(seen);
+        }
+        return Err(TraceError::whole(
+            "times are whole numbers that count from no known moment, and may be seconds or milliseconds: say which by --time-unit s or --time-unit ms",
+        ));
+    };
+    seen.iter_mut().for_each(|seen| seen.at *= unit);
+    Ok(seen)
 }

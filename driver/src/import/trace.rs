@@ -1,10 +1,12 @@
 //! What was seen, as a trace: one JSON object per line with `timestamp`, `input_length`, `output_length` and `hash_ids`, as
-//! Mooncake's, and beside them `block_size` and `session_id`.
+//! Mooncake's, and beside them `block_size`, `session_id`, and `output_hash_ids`: the
+//! blocks of prompt and reply together from the one on in which the prompt ends, so that a next turn finds the reply again.
 
+use super::Seen;
 use super::content::Content;
-use super::{ImportError, Seen};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use sim::workload::TraceError;
 
 /// Characters of a token where no usage tells.
 const CHARS_PER_TOKEN: f64 = 4.0;
@@ -51,6 +53,8 @@ struct Line {
     input_length: u32,
     output_length: u32,
     hash_ids: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    output_hash_ids: Vec<u64>,
     block_size: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<u64>,
@@ -60,7 +64,7 @@ struct Line {
 ///
 /// # Errors
 /// Where nothing tells how long any reply was, or the log spans more than a trace may.
-pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, ImportError> {
+pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, TraceError> {
     seen.sort_by(|a, b| a.at.total_cmp(&b.at));
     let chars_per_token = ratio(&seen);
     let first = seen.first().map_or(0.0, |seen| seen.at);
@@ -73,14 +77,14 @@ pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, Impor
     let limit = |seen: &Seen| if output(seen).is_none() { seen.most } else { None };
     let median = median(known).or_else(|| median(seen.iter().filter_map(limit).collect()));
     let Some(median) = median else {
-        return Err(ImportError {
+        return Err(TraceError {
             line: 0,
             problem: "nothing tells how long any reply was: neither usage, nor a response, nor max_tokens; log the responses, too".to_owned(),
         });
     };
     let span = seen.last().map_or(0.0, |seen| seen.at - first);
     if span > LONGEST {
-        return Err(ImportError {
+        return Err(TraceError {
             line: 0,
             problem: format!(
                 "the log spans {:.0} days, and a trace {:.0} at most: import a part of it, or see that all its times have one unit",
@@ -92,12 +96,20 @@ pub fn write(mut seen: Vec<Seen>, settings: &Settings) -> Result<Imported, Impor
     let mut text = String::new();
     for (own, seen) in seen.iter().enumerate() {
         let length = seen.input.unwrap_or_else(|| tokens_of(&seen.prompt)).max(1);
+        let replied = output(seen).or(seen.most).unwrap_or(median).max(1);
+        let ids =
+            |content: &Content, length: u32, end: End| ids(content, own, (length, end), chars_per_token, settings);
+        // Of prompt and reply together, the blocks that are not the prompt's alone.
+        let said = |content: &Content| {
+            ids(content, length.saturating_add(replied), End::Cut).split_off((length / settings.block) as usize)
+        };
         let line = Line {
             // To the microsecond: times of clocks have no more in a double.
             timestamp: ((seen.at - first) * 1e6).round() / 1e3,
             input_length: length,
-            output_length: output(seen).or(seen.most).unwrap_or(median).max(1),
-            hash_ids: ids(&seen.prompt, own, length, chars_per_token, settings),
+            output_length: replied,
+            hash_ids: ids(&seen.prompt, length, End::Whole),
+            output_hash_ids: seen.said.as_ref().map(said).unwrap_or_default(),
             block_size: settings.block,
             session_id: seen.session.as_ref().map(|name| number(&hash(&settings.salt, b"session", name.as_bytes()))),
         };
@@ -137,12 +149,21 @@ fn median(mut lengths: Vec<u32>) -> Option<u32> {
     lengths.get(lengths.len() / 2).copied()
 }
 
+/// What becomes of text behind the last block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is part of that block, so that prompts which differ there are told apart.
+    Whole,
+    /// It is left out: a reply's beginning is what it is, whatever follows.
+    Cut,
+}
+
 /// A number for each block of the prompt, the last one perhaps not full.
 ///
 /// Text is cut every so many characters, the same for all prompts, so that what begins alike is cut alike. Where that makes more
 /// blocks than the prompt's tokens do, the last one has the rest; where it makes fewer, those behind the text are like nobody
 /// else's: what a log does not show is not shared. `own` is what tells this request from others.
-fn ids(prompt: &Content, own: usize, length: u32, chars_per_token: f64, settings: &Settings) -> Vec<u64> {
+fn ids(prompt: &Content, own: usize, (length, end): (u32, End), chars_per_token: f64, settings: &Settings) -> Vec<u64> {
     let wanted = length.div_ceil(settings.block) as usize;
     let mut blocks: Vec<Vec<u8>> = match prompt {
         Content::Text(text) => {
@@ -155,7 +176,7 @@ fn ids(prompt: &Content, own: usize, length: u32, chars_per_token: f64, settings
             .map(|block| block.iter().flat_map(|token| token.to_le_bytes()).collect())
             .collect(),
     };
-    if blocks.len() > wanted {
+    if blocks.len() > wanted && end == End::Whole {
         let rest: Vec<u8> = blocks.drain(wanted - 1..).flatten().collect();
         blocks.push(rest);
     }

@@ -2,7 +2,8 @@
 //! `--enable-log-outputs` `Generated response ID ..`.
 
 use super::content::Content;
-use super::{ImportError, Seen, time};
+use super::{Seen, time};
+use sim::workload::TraceError;
 use std::collections::HashMap;
 
 /// What a line about a request says.
@@ -13,16 +14,15 @@ const TOKENS: &str = "prompt_token_ids: [";
 const GENERATED: &str = "Generated response ";
 
 /// All requests of a log. Lines about something else are passed over.
-pub(super) fn read(text: &str) -> Result<Vec<Seen>, ImportError> {
+pub(super) fn read(text: &str, clock: &mut Clock) -> Result<Vec<Seen>, TraceError> {
     let mut all: Vec<Seen> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     // Details are logged before the request is, or after.
     let mut details: HashMap<String, Content> = HashMap::new();
-    let mut clock = Clock::default();
     for (index, line) in text.lines().enumerate() {
         if let Some((head, rest)) = told(line, RECEIVED) {
             let Some((id, rest)) = rest.split_once(": ") else { continue };
-            let at = clock.of(head).ok_or_else(|| ImportError {
+            let at = clock.of(head).ok_or_else(|| TraceError {
                 line: index + 1,
                 problem: "no time before \"Received request\": vLLM's lines begin with INFO 11-27 10:00:00".to_owned(),
             })?;
@@ -32,7 +32,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Seen>, ImportError> {
             let prompt = details.remove(id).or_else(|| content(rest, PARAMETERS));
             let prompt = prompt.unwrap_or(Content::Text(String::new()));
             places.insert(id.to_owned(), all.len());
-            all.push(Seen { at, prompt, input: None, output: None, reply: None, most, session: None });
+            all.push(Seen { at, prompt, input: None, output: None, reply: None, said: None, most, session: None });
         } else if let Some((id, rest)) = told(line, "Request ").and_then(|(_, rest)| rest.split_once(DETAILS)) {
             let Some(prompt) = content(rest, "prompt_embeds") else { continue };
             match places.get(id) {
@@ -48,8 +48,14 @@ pub(super) fn read(text: &str) -> Result<Vec<Seen>, ImportError> {
             }
         }
     }
+    for seen in &mut all {
+        // The template closes a reply behind it.
+        if let (Content::Text(prompt), Some(Content::Text(reply))) = (&seen.prompt, &seen.reply) {
+            seen.said = Some(Content::Text(format!("{prompt}{reply}")));
+        }
+    }
     if let Some(empty) = all.iter().find(|seen| seen.prompt.is_empty()) {
-        return Err(ImportError {
+        return Err(TraceError {
             line: 0,
             problem: format!(
                 "{} of {} requests name no prompt (the first at {:.0} s): since 0.11 vLLM logs prompts at debug level only; run it with VLLM_LOGGING_LEVEL=DEBUG",
@@ -118,11 +124,11 @@ fn number(text: &str) -> Option<u32> {
     text.split(|other: char| !other.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// vLLM's lines tell no year: it grows where the months run backwards.
+/// vLLM's lines tell no year: each is within half a year of the one before, in whatever file that is.
 #[derive(Debug, Default)]
-struct Clock {
-    year: u16,
-    month: u8,
+pub(super) struct Clock {
+    /// Years from that of the first line, and the month of the last one; months are counted from 1.
+    last: Option<(i16, i16)>,
 }
 
 impl Clock {
@@ -135,12 +141,17 @@ impl Clock {
                 break (word, words.next()?);
             }
         };
-        let month: u8 = day[..2].parse().ok()?;
-        if month < self.month {
-            self.year += 1;
-        }
-        self.month = month;
-        // Any leap year will do to begin with.
-        time::date(&format!("{:04}-{day}T{clock}", 2024 + self.year))
+        let month: i16 = day.get(..2)?.parse().ok()?;
+        let year = match self.last {
+            None => 0,
+            // From December to January, a year on; from January to December, one back: files need not be in order.
+            Some((year, last)) if month < last - 6 => year + 1,
+            Some((year, last)) if month > last + 6 => year - 1,
+            Some((year, _)) => year,
+        };
+        // Any leap year will do to begin with; a log of centuries has no order left.
+        let at = time::date(&format!("{:04}-{day}T{clock}", 2024_i16.checked_add(year)?))?;
+        self.last = Some((year, month));
+        Some(at)
     }
 }

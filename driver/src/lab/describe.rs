@@ -1,7 +1,7 @@
 //! A resolved lab as a value: what a lab file would have to say to give it again.
 
 use super::settings::{BACKENDS, CHOICES, EVICTIONS, LOADS, PROBES, SCOPES, STORES};
-use super::{L1Lab, L2Lab, Lab, RouterLab, TiersLab, fleet, workloads};
+use super::{L1Lab, L2Lab, Lab, RouterLab, TiersLab, arrivals, fleet, generators, workloads};
 use kvcache::{BreakerConfig, Deadline, Duplicates, Eviction, LoadMode, Span, StoreMode, Tokens};
 use router::TierCredits;
 use serde_json::{Map, Value, json};
@@ -34,12 +34,15 @@ impl Lab {
             router,
             fleet: _,
             autoscaling: _,
-            burstiness: _,
+            arrivals: _,
             docqa: _,
             chat: _,
             shared_system: _,
             mixed: _,
             run,
+            unrelated: _,
+            code_review: _,
+            multi_round_qa: _,
             usd_per_hour,
         } = self;
         let tokens = |tokens: &Option<Tokens>| tokens.map(|tokens| tokens.0);
@@ -62,7 +65,9 @@ impl Lab {
         });
         let mut parts = vec![device, describe_tiers(tiers), describe_l1(l1), describe_l2(l2), describe_router(router)];
         parts.extend(fleet::describe(self));
+        parts.push(arrivals::describe(self));
         parts.extend(workloads::describe(self));
+        parts.extend(generators::describe(self));
         parts.push(super::run::describe(run));
         parts.push(json!({ "price.usd_per_hour": usd_per_hour }));
         Value::Object(parts.into_iter().flat_map(section).collect())

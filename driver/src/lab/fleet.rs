@@ -104,7 +104,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "fleet.events",
         "schedule",
         "none",
-        "what befalls workers and L2, events with ; between them, such as: 60s crash 2 for 90s; 5min replicas 4; 10min slow 3 by 2.5 for 5min; 12min l2 refused for 30s (or l2 silent, or l2 loses SHARD)",
+        "what befalls workers and L2: 60s crash 2 for 90s; 5min replicas 4; 10min slow 3 by 2.5 for 5min; 12min l2 refused|silent|loses 0 for 30s",
         |lab, text| { lab.fleet.events = schedule::parse(text)? }
     ),
     setting!(
@@ -164,7 +164,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     }),
     setting!(
         "autoscaling.metric",
-        "name",
+        "invocations | rate | in_flight | waiting | running | kv_usage",
         "the triggers of the endpoint file",
         "invocations (within the period), rate (per second), in_flight, waiting, running: a worker's share; kv_usage: percent",
         |lab, text| { lab.autoscaling.metric = Some(choice(text, &METRICS)?) }

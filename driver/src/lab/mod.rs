@@ -7,9 +7,12 @@
 use crate::suggest;
 use kvcache::{Duplicates, Span, Tokens};
 use sim::workload::chat::Chat;
+use sim::workload::code_review::CodeReview;
 use sim::workload::document_qa::DocumentQa;
 use sim::workload::mixed::Mixed;
+use sim::workload::multi_round_qa::MultiRoundQa;
 use sim::workload::shared_system::SharedSystem;
+use sim::workload::unrelated::Unrelated;
 
 pub mod settings; // every setting there is
 pub mod units; // values with units
@@ -21,7 +24,9 @@ mod tiers; // the tiers below the device
 mod router; // how workers are chosen
 mod fleet; // workers that come and go
 mod schedule; // ... when
+mod arrivals; // when requests arrive
 mod workloads; // what is sent
+mod generators; // ... more of it
 pub mod run; // how a run begins, how long it is, what of it is measured
 mod origin; // where a value came from
 mod describe; // a lab as a lab file would say it
@@ -29,12 +34,13 @@ mod unread; // settings that make no difference
 
 pub(crate) use describe::{duplicates_name, eviction_name, fraction, load_name, probe_name, store_name};
 
+pub use arrivals::{ArrivalsLab, Turns};
 pub use fleet::{FleetLab, ScalingLab, ScalingMetric};
 pub use origin::Origin;
 pub use router::RouterLab;
 use settings::{SETTINGS, Setting};
 pub use tiers::{L1Lab, L2Lab, Preference, Scope, TiersLab};
-pub(crate) use unread::unread;
+pub(crate) use unread::{unread, unread_arrivals};
 
 /// All settings, checked one by one. `None`: the endpoint file or the hardware decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,8 +87,8 @@ pub struct Lab {
     pub fleet: FleetLab,
     /// How many workers there should be.
     pub autoscaling: ScalingLab,
-    /// Of generated arrivals: standard deviation over mean of their gaps.
-    pub burstiness: f64,
+    /// How requests arrive.
+    pub arrivals: ArrivalsLab,
     /// The workload `docqa`.
     pub docqa: DocumentQa,
     /// The workload `chat`.
@@ -91,6 +97,12 @@ pub struct Lab {
     pub shared_system: SharedSystem,
     /// The workload `mixed`.
     pub mixed: Mixed,
+    /// The workload `unrelated`.
+    pub unrelated: Unrelated,
+    /// The workload `code-review`.
+    pub code_review: CodeReview,
+    /// The workload `multi-round-qa`.
+    pub multi_round_qa: MultiRoundQa,
     /// How a run begins, how long it is, which part of it is measured.
     pub run: run::RunLab,
     /// Price of one instance.
@@ -121,11 +133,14 @@ impl Default for Lab {
             router: RouterLab::default(),
             fleet: FleetLab::default(),
             autoscaling: ScalingLab::default(),
-            burstiness: 1.0,
+            arrivals: ArrivalsLab::default(),
             docqa: workloads::DOCQA,
             chat: workloads::CHAT,
             shared_system: workloads::SHARED_SYSTEM,
             mixed: workloads::MIXED,
+            unrelated: generators::UNRELATED,
+            code_review: generators::CODE_REVIEW,
+            multi_round_qa: generators::MULTI_ROUND_QA,
             run: run::RunLab::default(),
             usd_per_hour: None,
         }

@@ -47,6 +47,9 @@ impl WarmupLab {
                 Err("100% would leave nothing to measure".to_owned())
             };
         }
+        if text == "0" {
+            return Ok(Self::Nothing);
+        }
         if text.ends_with(|c: char| c.is_ascii_digit()) {
             return Ok(Self::Requests(units::count(text, 0)?));
         }
@@ -99,7 +102,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting!(
         "run.duration",
-        "time, such as 10min",
+        "time",
         "none: all requests are sent",
         "nothing is sent from then on; generated workloads then have as many requests as that takes",
         |lab, text| { lab.run.duration = if text == "none" { None } else { Some(duration(text)?) } }

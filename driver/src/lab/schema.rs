@@ -86,6 +86,10 @@ fn value(setting: &Setting) -> Value {
         "time" => time(&takes),
         "size" => vec![with_units(&BYTES, "", &takes)],
         "bandwidth" => vec![with_units(&[&BYTES[..], &BITS[..]].concat(), "/s", &takes)],
+        // Of counts only whole numbers: an `m` stands for minutes here.
+        "count," => [vec![integer(&takes)], time(&takes), vec![percent()]].concat(),
+        "schedule" => vec![json!({ "type": "string", "pattern": schedule() })],
+        "list" => vec![json!({ "enum": ["constant"] }), json!({ "type": "string", "pattern": points() })],
         "name" => vec![json!({ "type": "string", "minLength": 1 })],
         _ => vec![json!({ "enum": setting.takes.split(" | ").collect::<Vec<_>>() })],
     };
@@ -110,9 +114,43 @@ fn smallest(taken: u64, takes: impl Fn(u64) -> bool) -> u64 {
     taken - largest(0, taken, |less| less <= taken && takes(taken - less))
 }
 
-fn whole(takes: &dyn Fn(&str) -> bool) -> Vec<Value> {
+fn integer(takes: &dyn Fn(&str) -> bool) -> Value {
     let number = |value: u64| takes(&value.to_string());
     let (least, most) = (smallest(1, number), largest(1, u64::from(u32::MAX), number));
+    json!({ "type": "integer", "minimum": least, "maximum": most })
+}
+
+fn percent() -> Value {
+    json!({ "type": "string", "pattern": "^[1-9]?[0-9](?:\\.[0-9]{1,3})?%$" })
+}
+
+/// A moment or a span of a schedule: nobody plans for longer than some months.
+const MOMENT: &str = "(?:0s|[1-9][0-9]{0,5}(?:s|ms)|[1-9][0-9]{0,4}min|[1-9][0-9]{0,2}h)";
+
+/// `fleet.events` as they are mostly written: an event a line, or `;` between them.
+fn schedule() -> String {
+    let (worker, lasts) = ("(?:[1-9][0-9]{0,2}|0)", format!("(?: for {MOMENT})?"));
+    let what = [
+        format!("crash {worker}{lasts}"),
+        format!("replicas {worker}"),
+        format!("slow {worker} by [1-9][0-9]{{0,2}}(?:\\.[0-9]{{1,3}})?{lasts}"),
+        format!("l2 (?:refused|silent|loses {worker}){lasts}"),
+    ];
+    let event = format!("{MOMENT} +(?:{})", what.join("|"));
+    let comment = "(?: *#[ -~]*)?";
+    format!("^(?:none|{event}{comment}(?:(?:; ?|\n){event}{comment})*\n?)$")
+}
+
+/// Points of `arrivals.shape`; that their times are in order is not said here.
+fn points() -> String {
+    let point = format!("{MOMENT}:[0-9]{{1,2}}(?:\\.[0-9]{{1,3}})?");
+    format!("^{point}(?:/{point}){{0,7}}$")
+}
+
+fn whole(takes: &dyn Fn(&str) -> bool) -> Vec<Value> {
+    let number = |value: u64| takes(&value.to_string());
+    let some = (1..100).find(|value| number(*value)).unwrap_or(1);
+    let (least, most) = (smallest(some, number), largest(some, u64::from(u32::MAX), number));
     let multiples = [("", 1), ("k", 1000), ("m", 1_000_000), ("Ki", 1 << 10), ("Mi", 1 << 20)];
     let written = multiples.iter().filter_map(|(unit, factor)| {
         let (low, high) = (least.div_ceil(*factor), most / factor);
@@ -144,9 +182,10 @@ fn fraction(takes: &dyn Fn(&str) -> bool) -> Value {
 fn time(takes: &dyn Fn(&str) -> bool) -> Vec<Value> {
     let most = largest(1, 1 << 20, |seconds| takes(&format!("{seconds}s")));
     let zero = takes("0");
+    let least = if takes("1ns") { 1.0 } else { smallest(3_600_000, |ms| takes(&format!("{ms}ms"))) as f64 * 1e9 };
     let written = TIMES
         .iter()
-        .filter_map(|(unit, picos)| in_unit(unit, (1.0 / *picos as f64, most as f64 * 1e12 / *picos as f64), zero));
+        .filter_map(|(unit, picos)| in_unit(unit, (least / *picos as f64, most as f64 * 1e12 / *picos as f64), zero));
     let pattern = format!("^(?:{})$", written.collect::<Vec<_>>().join("|"));
     let mut forms = vec![json!({ "type": "string", "pattern": pattern })];
     if zero {

@@ -1,6 +1,8 @@
 //! Every setting there is: its name, what it takes, what it means, and where its value goes.
 
+use super::arrivals::SETTINGS as ARRIVALS;
 use super::fleet::SETTINGS as FLEET;
+use super::generators::SETTINGS as GENERATORS;
 use super::run::SETTINGS as RUN;
 use super::workloads::SETTINGS as WORKLOADS;
 use super::{Lab, Preference, Scope, units};
@@ -91,12 +93,23 @@ fn index_bytes(bytes: u64) -> Result<u64, String> {
 const LEAST_INDEX: u64 = 16 << 20;
 
 /// All settings, by section.
-pub const SETTINGS: &[Setting] =
-    &joined::<{ PHYSICS.len() + FLEET.len() + WORKLOADS.len() + RUN.len() + PRICE.len() }>();
+pub const SETTINGS: &[Setting] = &joined::<
+    {
+        PARTS[0].len()
+            + PARTS[1].len()
+            + PARTS[2].len()
+            + PARTS[3].len()
+            + PARTS[4].len()
+            + PARTS[5].len()
+            + PARTS[6].len()
+    },
+>();
+
+const PARTS: [&[Setting]; 7] = [PHYSICS, FLEET, ARRIVALS, WORKLOADS, GENERATORS, RUN, PRICE];
 
 /// A constant slice cannot be put together from others in any shorter way.
 const fn joined<const N: usize>() -> [Setting; N] {
-    let (parts, mut all, mut next) = ([PHYSICS, FLEET, WORKLOADS, RUN, PRICE], [PRICE[0]; N], 0);
+    let (parts, mut all, mut next) = (PARTS, [PRICE[0]; N], 0);
     let mut part = 0;
     while part < parts.len() {
         let mut index = 0;

@@ -42,7 +42,7 @@ pub fn span_up_to(text: &str, most: Span) -> Result<Span, String> {
     let seconds = number * (picos as f64 / SECOND as f64);
     if seconds > most.as_secs_f64() {
         let hours = most.as_secs_f64() / 3600.0;
-        let most = if hours > 1.0 { format!("{hours} hours") } else { "an hour".to_owned() };
+        let most = if hours > 24.0 { format!("{} days", hours / 24.0) } else { "an hour".to_owned() };
         return Err(format!("\"{text}\" is longer than {most}"));
     }
     // A float does not hold the picoseconds of many hours; a whole number of units is exact.
@@ -50,6 +50,14 @@ pub fn span_up_to(text: &str, most: Span) -> Result<Span, String> {
         return Ok(Span(number as u64 * picos));
     }
     Ok(Span::from_secs_f64(seconds))
+}
+
+/// Reads a span of time of up to 100 days, as [`span`] does.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn long_span(text: &str) -> Result<Span, String> {
+    span_up_to(text, Span::from_secs(8_640_000))
 }
 
 /// What a unit of bytes stands for: decimal as the International System of Units has it, binary as IEC 80000-13 does.

@@ -1,13 +1,16 @@
 //! Settings that a run never looks at: whoever sets them expects a difference that does not come.
 
+use crate::experiment::Load;
 use router::Strategy;
 
 /// What to say where none of these strategies, or not this workload, reads the setting.
 pub(crate) fn unread(key: &str, workload: &str, strategies: &[Strategy]) -> Option<String> {
     let (section, name) = key.split_once('.')?;
     let of_workload = match section {
-        "docqa" | "chat" | "mixed" => Some(section),
+        "docqa" | "chat" | "mixed" | "unrelated" => Some(section),
         "shared_system" => Some("shared-system"),
+        "code_review" => Some("code-review"),
+        "multi_round_qa" => Some("multi-round-qa"),
         _ => None,
     };
     if let Some(reader) = of_workload.filter(|reader| *reader != workload) {
@@ -17,6 +20,25 @@ pub(crate) fn unread(key: &str, workload: &str, strategies: &[Strategy]) -> Opti
     let read = strategies.iter().any(|strategy| readers.contains(strategy));
     let names: Vec<&str> = readers.iter().map(|strategy| strategy.as_str()).collect();
     (!read).then(|| format!("--set {key}: nothing in this run reads it; who does: {}", names.join(", ")))
+}
+
+/// What to say where none of these loads reads a setting of arrivals.
+pub(crate) fn unread_arrivals(key: &str, workload: &str, loads: &[Load]) -> Option<String> {
+    let (read, whose) = match key {
+        "arrivals.think" => (loads.iter().any(|load| load.users().is_some()), "users, whom --users asks for"),
+        "chat.think" => {
+            let read = workload != "chat" || loads.iter().any(|load| load.rate().is_some());
+            (read, "arrivals that --rate draws; arrivals.think is of --users")
+        }
+        "arrivals.turns" => {
+            let own = |load: &Load| load.rate().is_some() || load.speedup().is_some();
+            (loads.iter().any(own), "requests with times of their own: of --rate, or of a trace")
+        }
+        _ if !key.starts_with("arrivals.") => return None,
+        _ if workload == "multi-round-qa" => (false, "arrivals that are drawn, and those of multi-round-qa are not"),
+        _ => (loads.iter().any(|load| load.rate().is_some()), "arrivals that --rate draws"),
+    };
+    (!read).then(|| format!("--set {key}: nothing in this run reads it; it is of {whose}"))
 }
 
 /// The strategies that go by a setting of the section `router`; `None`: whatever the strategy.

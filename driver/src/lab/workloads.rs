@@ -49,21 +49,14 @@ pub(super) const MIXED: Mixed = Mixed {
 };
 
 /// Every turn's prompt is kept with all turns before it: a million requests of so many take some 16 GB.
-const MOST_TURNS: u32 = 1000;
+pub(super) const MOST_TURNS: u32 = 1000;
 
-fn up_to(count: u32, most: u32) -> Result<u32, String> {
+pub(super) fn up_to(count: u32, most: u32) -> Result<u32, String> {
     if count > most { Err(format!("{count} is more than {most}")) } else { Ok(count) }
 }
 
 /// The settings of all of them.
 pub(super) const SETTINGS: &[Setting] = &[
-    setting!(
-        "arrivals.burstiness",
-        "number",
-        "1",
-        "with --rate: standard deviation over mean of the gaps; 0: a metronome, 1: Poisson, above: bursts (gamma)",
-        |lab, text| { lab.burstiness = units::number(text, (0.0, 10.0))? }
-    ),
     setting!("docqa.documents", "count", "35", "documents of the workload docqa", |lab, text| {
         lab.docqa.documents = units::count(text, 1)?
     }),
@@ -212,8 +205,7 @@ pub(super) fn describe(lab: &Lab) -> Vec<Value> {
         "shared_system.answer_tokens": answer.0,
         "shared_system.users": users,
     });
-    let arrivals = json!({"arrivals.burstiness": lab.burstiness});
-    vec![arrivals, docqa, chat, shared_system, mixed(&lab.mixed)]
+    vec![docqa, chat, shared_system, mixed(&lab.mixed)]
 }
 
 fn mixed(mixed: &Mixed) -> Value {

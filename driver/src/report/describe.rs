@@ -66,7 +66,7 @@ pub fn json(description: &Description) -> Value {
 
 fn pace(description: &Description) -> String {
     let Some(span) = description.span else {
-        return "arrivals        when replies end (a closed loop)\n".to_owned();
+        return "arrivals        when replies are complete (a closed loop)\n".to_owned();
     };
     let seconds = span.as_secs_f64();
     let rate = (seconds > 0.0).then(|| (description.requests - 1) as f64 / seconds);

@@ -76,6 +76,7 @@ fn columns(case: &Case, asked: &Asked<'_>) -> Vec<(String, String)> {
     let load = match case.load {
         Load::Rate(rate) => format!("{rate}/s"),
         Load::Concurrency(concurrency) => format!("{concurrency} in flight"),
+        Load::Users(users) => format!("{users} users"),
         Load::Trace { speedup } => format!("trace x{speedup}"),
     };
     let mut columns = Vec::new();

@@ -17,6 +17,7 @@ pub mod seeds; // what several seeds say together
 pub mod find; // how far something can go
 pub mod explain; // why requests went where they did
 pub mod describe; // what a workload is
+pub mod show; // what would be sent
 
 pub(crate) use partial::Partial;
 pub(crate) use provenance::hex_sha256;
@@ -87,6 +88,7 @@ struct Case<'a> {
     workload: &'a str,
     rate: Option<f64>,
     concurrency: Option<u32>,
+    users: Option<u32>,
     speedup: Option<f64>,
     seed: u64,
     settings: &'a std::collections::BTreeMap<String, String>,
@@ -108,6 +110,7 @@ impl<'a> Case<'a> {
             workload: &outcome.workload,
             rate: case.load.rate(),
             concurrency: case.load.concurrency(),
+            users: case.load.users(),
             speedup: case.load.speedup(),
             seed: case.seed,
             settings: &case.settings,

@@ -200,7 +200,7 @@ pub fn comparisons(outcomes: &[Outcome]) -> Option<serde_json::Value> {
 
 /// What a run was, but for its seed.
 fn of_case(run: &Outcome, more: &[&str]) -> serde_json::Map<String, serde_json::Value> {
-    const SAME: [&str; 7] = ["cache", "replicas", "workload", "rate", "concurrency", "speedup", "settings"];
+    const SAME: [&str; 8] = ["cache", "replicas", "workload", "rate", "concurrency", "users", "speedup", "settings"];
     let run = serde_json::to_value(super::Run::of(run)).expect("figures are representable");
     more.iter().chain(&SAME).map(|key| ((*key).to_owned(), run[*key].clone())).collect()
 }

@@ -58,12 +58,13 @@ fn take<T: DeserializeOwned>(run: &mut Map<String, Value>, key: &str) -> Result<
 fn case(run: &mut Map<String, Value>) -> Result<(Case, String), String> {
     let strategy: String = take(run, "strategy")?;
     let cache: String = take(run, "cache")?;
-    let loads = (take(run, "rate")?, take(run, "concurrency")?, take(run, "speedup")?);
+    let loads = (take(run, "rate")?, take(run, "concurrency")?, take(run, "users")?, take(run, "speedup")?);
     let load = match loads {
-        (Some(rate), None, None) => Load::Rate(rate),
-        (None, Some(concurrency), None) => Load::Concurrency(concurrency),
-        (None, None, Some(speedup)) => Load::Trace { speedup },
-        _ => return Err("rate, concurrency, speedup: one of them is told of a run".to_owned()),
+        (Some(rate), None, None, None) => Load::Rate(rate),
+        (None, Some(concurrency), None, None) => Load::Concurrency(concurrency),
+        (None, None, Some(users), None) => Load::Users(users),
+        (None, None, None, Some(speedup)) => Load::Trace { speedup },
+        _ => return Err("rate, concurrency, users, speedup: one of them is told of a run".to_owned()),
     };
     let case = Case {
         strategy: strategy.parse().map_err(|_| format!("strategy: there is no {strategy}"))?,

@@ -84,6 +84,7 @@ pub(super) fn columns(outcome: &Outcome) -> Vec<(String, String)> {
     let load = match case.load {
         Load::Rate(rate) => format!("{rate}/s"),
         Load::Concurrency(concurrency) => format!("{concurrency} in flight"),
+        Load::Users(users) => format!("{users} users"),
         Load::Trace { speedup } => format!("trace x{speedup}"),
     };
     let mut columns = vec![

@@ -194,6 +194,7 @@ pub struct Ledger {
     residence: u128,      // integral of `in_system`, request-picoseconds
     stayed_in_vain: u128, // how long those were here who ended without their last token
     as_of: Time,
+    order: Vec<u32>,
 }
 
 impl Ledger {
@@ -372,6 +373,17 @@ impl Ledger {
     /// What the ways between the tiers have carried by now.
     pub const fn set_moved(&mut self, moved: Moved) {
         self.moved = moved;
+    }
+
+    /// The place of each request in its workload, by number; empty where these are the same.
+    pub fn set_order(&mut self, order: Vec<u32>) {
+        self.order = order;
+    }
+
+    /// The place in its workload of request `number`: where turns are taken, requests arrive in another order.
+    #[must_use]
+    pub fn place(&self, number: usize) -> usize {
+        self.order.get(number).map_or(number, |place| *place as usize)
     }
 
     /// The run ended: whoever is still in the system stays unfinished.

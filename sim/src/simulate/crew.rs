@@ -4,7 +4,7 @@ use super::Run;
 use crate::cluster::{Cluster, Event};
 use crate::fleet::Fleet;
 use alloc::vec::Vec;
-use kvcache::Time;
+use kvcache::{RequestId, Time};
 
 /// The fleet, and which request of the workload each that was sent is.
 pub(super) struct Crew<'a> {
@@ -45,20 +45,20 @@ impl Run<'_> {
     }
 
     /// What a lost request comes to: before its first token the gateway sends it again, as often as it may; whoever has seen
-    /// a part of a reply gets an error. Says whether that has ended it.
-    pub(super) fn fails(&mut self, event: &Event, cluster: &mut Cluster) -> bool {
-        let Some(crew) = &mut self.crew else { return false };
+    /// a part of a reply gets an error. Gives the request that this has ended.
+    pub(super) fn fails(&mut self, event: &Event, cluster: &mut Cluster) -> Option<RequestId> {
+        let crew = self.crew.as_mut()?;
         crew.fleet.look(event, cluster);
-        let Event::Lost { request, worker, at } = *event else { return false };
+        let Event::Lost { request, worker, at } = *event else { return None };
         let record = &self.ledger.records()[request.0 as usize];
         if record.first_token.is_none() && record.lost <= crew.fleet.config().retries {
             let index = crew.sent[request.0 as usize] as usize;
             self.ledger.sent_again();
             self.arrive(request, index, cluster);
-            return false;
+            return None;
         }
         self.ledger.errored(request, at);
         cluster.give_up(request, worker);
-        true
+        Some(request)
     }
 }

@@ -1,9 +1,10 @@
 //! Chat: users in conversations of several turns. Every prompt is the conversation so far - system prompt, messages
 //! *and replies* - and a new message.
 //!
-//! The list says in advance when each turn is sent: no turn waits for the reply to the one before, which its prompt
-//! nevertheless contains. Poisson arrivals keep a user's turns a think time apart; where replies decide, all users send
-//! a turn before any sends the next. Neither promises that the reply was complete.
+//! Users who think ([`Arrivals::Users`]) wait for the reply that their next prompt contains. Otherwise the list says in advance
+//! when each turn is sent, and no turn waits (unless told to: [`Workload::waiting`]): arrivals at a rate keep a user's turns a
+//! think time apart; where so many requests are in flight, all users send a turn before any sends the next. Neither promises
+//! that the reply was complete.
 
 use super::arrivals::later;
 use super::lengths::Geometric;
@@ -49,8 +50,9 @@ impl Chat {
         for turn in 0..u64::from(self.requests) {
             let at = times.draw();
             let user = match arrivals {
-                Arrivals::Poisson { .. } | Arrivals::Renewal { .. } => crowd.draw(at),
+                Arrivals::Poisson { .. } | Arrivals::Renewal { .. } | Arrivals::Shaped { .. } => crowd.draw(at),
                 Arrivals::Closed { .. } => turn % u64::from(self.users.max(1)),
+                Arrivals::Users { users, .. } => turn % u64::from(users.max(1)),
             };
             if conversations.len() as u64 <= user {
                 conversations.resize_with(user as usize + 1, Conversation::default);
@@ -64,7 +66,7 @@ impl Chat {
             workload.push_with_reply(at, Some(SessionId(user)), &conversation.so_far, reply);
             conversation.so_far.push(reply);
         }
-        workload
+        arrivals.in_turns(workload, streams)
     }
 
     /// The most tokens that a prompt and its reply can have.

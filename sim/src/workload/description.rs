@@ -2,7 +2,7 @@
 
 use super::{Pacing, Workload};
 use alloc::vec::Vec;
-use kvcache::{ChainBuilder, KeyMap, Span, Tokens};
+use kvcache::{ChainBuilder, KeyMap, Piece, Span, Tokens};
 
 /// Upper bounds of the groups of [`Description::shared`]: tokens that so many requests have.
 pub const GROUPS: [u32; 6] = [1, 2, 4, 8, 16, u32::MAX];
@@ -40,30 +40,44 @@ pub struct Description {
     pub in_sessions: u64,
 }
 
+/// A cache that forgets nothing: pieces of prompts and replies by their keys, and how much of each there was.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(KeyMap<Tokens>);
+
+impl Memory {
+    /// How many tokens of a prompt of `prompt` tokens were there before; then all of `pieces`, its reply's too, are. O(pieces).
+    pub fn find(&mut self, pieces: &[Piece], prompt: Tokens) -> Tokens {
+        let (mut whole, mut before, mut found) = (true, Tokens::ZERO, Tokens::ZERO);
+        for piece in pieces {
+            let length = piece.end - before;
+            let longest = self.0.entry(piece.key.0).or_default();
+            if piece.end <= prompt {
+                // A piece may have been cut short before, where its prompt ended.
+                found += if whole { (*longest).min(length) } else { Tokens::ZERO };
+                whole &= *longest >= length;
+            }
+            *longest = (*longest).max(length);
+            before = piece.end;
+        }
+        found
+    }
+}
+
 impl Description {
     /// Of a workload. O(segments).
     #[must_use]
     pub fn of(workload: &Workload) -> Self {
         let requests = workload.requests();
         let mut builder = ChainBuilder::new();
-        let (mut known, mut count): (KeyMap<Tokens>, KeyMap<u32>) = (KeyMap::default(), KeyMap::default());
+        let (mut memory, mut count): (Memory, KeyMap<u32>) = (Memory::default(), KeyMap::default());
         let mut reusable_tokens = 0;
         for request in requests {
             workload.chain(request, &mut builder);
             let pieces = builder.pieces();
-            let (mut whole, mut before) = (true, Tokens::ZERO);
-            for piece in pieces {
-                let length = piece.end - before;
-                let longest = known.entry(piece.key.0).or_default();
-                if piece.end <= request.prompt {
-                    *count.entry(piece.key.0).or_default() += 1;
-                    // A piece may have been cut short before, where its prompt ended.
-                    reusable_tokens += if whole { u64::from((*longest).min(length).0) } else { 0 };
-                    whole &= *longest >= length;
-                }
-                *longest = (*longest).max(length);
-                before = piece.end;
+            for piece in pieces.iter().take_while(|piece| piece.end <= request.prompt) {
+                *count.entry(piece.key.0).or_default() += 1;
             }
+            reusable_tokens += u64::from(memory.find(pieces, request.prompt).0);
         }
         let mut shared = [0; GROUPS.len()];
         for request in requests {

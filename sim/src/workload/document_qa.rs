@@ -43,9 +43,10 @@ impl DocumentQa {
                 Segment { id: 1 + documents + question as u64, tokens: self.question },
             ];
             let user = users.below(u64::from(self.users.max(1)));
-            workload.push(times.draw(), Some(SessionId(user)), &prompt, self.answer);
+            let session = arrivals.user(question as u64).unwrap_or(SessionId(user));
+            workload.push(times.draw(), Some(session), &prompt, self.answer);
         }
-        workload
+        arrivals.in_turns(workload, streams)
     }
 
     /// Which document each question is about, each document as often as its share says, to within one question.

@@ -74,9 +74,10 @@ impl Mixed {
                 (NONE, user, if is_medium { medium.draw(&mut mediums) } else { short.draw(&mut shorts) })
             };
             let prompt = [document, Segment { id: 2 * id, tokens: length }];
-            workload.push(times.draw(), Some(SessionId(user)), &prompt, answer.draw(&mut answers));
+            let session = arrivals.user(id).unwrap_or(SessionId(user));
+            workload.push(times.draw(), Some(session), &prompt, answer.draw(&mut answers));
         }
-        workload
+        arrivals.in_turns(workload, streams)
     }
 
     /// The most tokens that a prompt and its reply can have.

@@ -11,12 +11,25 @@ pub mod document_qa; // one long document, many questions
 pub mod chat; // conversations of several turns
 pub mod shared_system; // unrelated questions behind one system prompt
 pub mod mixed; // prompts of very different lengths
+pub mod unrelated; // prompts that share nothing
+pub mod code_review; // reviews of pull requests to a few repositories
+pub mod multi_round_qa; // users with a history each, as production-stack's benchmark has them
 pub mod lengths; // how long what is drawn may be
 mod arrivals; // when generated requests are sent
+pub mod shape; // ... at a rate that changes
+mod turns; // requests that wait for the reply to the one before
+mod repeat; // a list played several times
 pub mod description; // what a workload is
-pub mod mooncake; // replay of a trace in Mooncake's format
+pub mod trace; // files of requests, recognised by content
+pub mod mooncake; // ... in Mooncake's format
+mod table; // ... as CSV
+mod list; // ... as JSON
+mod moment; // dates in them
 
 pub use arrivals::Arrivals;
+pub use repeat::MOST_ROUNDS;
+pub use trace::TraceError;
+pub use turns::Turn;
 
 /// A stretch of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +43,7 @@ pub struct Segment {
 /// One request of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// When it is sent, under [`Pacing::Open`].
+    /// When it is sent, under [`Pacing::Open`]; under [`Pacing::Turns`], if it waits for nobody.
     pub at: Time,
     /// Its user's session.
     pub session: Option<SessionId>,
@@ -38,9 +51,13 @@ pub struct Request {
     pub prompt: Tokens,
     /// The tokens of its reply.
     pub output: Tokens,
-    /// The id of its reply as a segment.
+    /// The id of its reply as a segment, as far as no segments are named for that.
     pub reply: u64,
     segments: Range<u32>,
+    /// Segments behind those of the prompt that name the beginning of its reply.
+    replied: u32,
+    /// Which playing of the list it belongs to.
+    round: u32,
 }
 
 /// Who decides when a request is sent.
@@ -53,6 +70,8 @@ pub enum Pacing {
         /// How many.
         concurrency: u32,
     },
+    /// The replies, each for the request that waits for it ([`Turn`]).
+    Turns,
 }
 
 /// A list of requests in order of sending.
@@ -60,6 +79,7 @@ pub enum Pacing {
 pub struct Workload {
     requests: Vec<Request>,
     segments: Vec<Segment>,
+    turns: Vec<Turn>,
     pacing: Pacing,
 }
 
@@ -70,7 +90,7 @@ impl Workload {
     /// A workload without requests.
     #[must_use]
     pub const fn new(pacing: Pacing) -> Self {
-        Self { requests: Vec::new(), segments: Vec::new(), pacing }
+        Self { requests: Vec::new(), segments: Vec::new(), turns: Vec::new(), pacing }
     }
 
     /// Adds a request with a reply that nobody will refer to.
@@ -89,16 +109,38 @@ impl Workload {
     /// Where the prompt exceeds 2^32 tokens or `at` runs backwards: readers and generators check both. Where all prompts
     /// together have 2^32 segments, which take 64 GiB.
     pub fn push_with_reply(&mut self, at: Time, session: Option<SessionId>, prompt: &[Segment], reply: Segment) {
+        self.push_with_segments(at, session, prompt, &[], reply);
+    }
+
+    /// Adds a request whose reply begins with the segments `replied`, which are part of `reply`'s tokens; its id names what
+    /// is behind them.
+    ///
+    /// # Panics
+    /// As [`Workload::push_with_reply`].
+    pub fn push_with_segments(
+        &mut self,
+        at: Time,
+        session: Option<SessionId>,
+        prompt: &[Segment],
+        replied: &[Segment],
+        reply: Segment,
+    ) {
         assert!(self.requests.last().is_none_or(|last| last.at <= at), "requests are in order of sending");
-        let from = self.segments.len() as u32;
-        self.segments.extend(prompt.iter().filter(|segment| segment.tokens > Tokens::ZERO));
+        let segments = &mut self.segments;
+        let from = segments.len() as u32;
+        segments.extend(prompt.iter().filter(|segment| segment.tokens > Tokens::ZERO));
+        let to = u32::try_from(segments.len()).expect("segments are counted in 32 bits");
+        segments.extend(replied.iter().filter(|segment| segment.tokens > Tokens::ZERO));
+        let all = u32::try_from(segments.len()).expect("segments are counted in 32 bits");
         self.requests.push(Request {
             at,
             session,
             prompt: prompt.iter().map(|segment| segment.tokens).sum(),
             output: reply.tokens,
             reply: reply.id,
-            segments: from..u32::try_from(self.segments.len()).expect("segments are counted in 32 bits"),
+            segments: from..to,
+            replied: all - to,
+            round: 0,
         });
     }
 
@@ -115,8 +157,13 @@ impl Workload {
     }
 
     /// The same requests, sent by `pacing`.
+    ///
+    /// # Panics
+    /// For [`Pacing::Turns`], of which [`Workload::in_turns`] says more.
     #[must_use]
     pub fn paced(mut self, pacing: Pacing) -> Self {
+        assert!(pacing != Pacing::Turns, "whose turn it is must be said");
+        self.turns = Vec::new();
         self.pacing = pacing;
         self
     }
@@ -125,14 +172,19 @@ impl Workload {
     #[must_use]
     pub fn first(mut self, count: usize) -> Self {
         self.requests.truncate(count);
+        self.turns.truncate(count);
         self
     }
 
     /// The same requests, sent `factor` times as fast.
     #[must_use]
     pub fn sped_up(mut self, factor: f64) -> Self {
+        let faster = |span: Span| Span::from_secs_f64(span.as_secs_f64() / factor);
         for request in &mut self.requests {
-            request.at = Time(Span::from_secs_f64(Span(request.at.0).as_secs_f64() / factor).0);
+            request.at = Time(faster(Span(request.at.0)).0);
+        }
+        for turn in &mut self.turns {
+            (turn.think, turn.gap) = (faster(turn.think), faster(turn.gap));
         }
         self
     }
@@ -152,9 +204,14 @@ impl Workload {
     /// The pieces of a request's prompt and reply, the reply last.
     pub fn chain(&self, request: &Request, into: &mut ChainBuilder) {
         into.clear();
-        for segment in self.segments(request) {
-            into.push(segment.id, segment.tokens);
+        let (from, to) = (request.segments.start as usize, (request.segments.end + request.replied) as usize);
+        // What is behind a past that nobody else has is nobody else's.
+        let mut own = request.round_key();
+        for segment in &self.segments[from..to] {
+            into.push(segment.id ^ own, segment.tokens);
+            own = 0;
         }
-        into.push(request.reply, request.output);
+        let named = into.pieces().last().map_or(Tokens::ZERO, |piece| piece.end);
+        into.push(request.reply ^ own, Tokens((request.prompt.0 + request.output.0).saturating_sub(named.0)));
     }
 }

@@ -1,15 +1,16 @@
 //! Replay of a trace in Mooncake's format: one JSON object per line with `timestamp` (ms), `input_length`,
 //! `output_length` and `hash_ids`, where an id names 512 tokens of the prompt and all before them, or as many as `block_size`
-//! says.
+//! says. podlab's own traces may also have `output_hash_ids`, which name the blocks of prompt and reply together from the one
+//! on in which the prompt ends: what a next turn that contains the reply has there, too.
 //!
 //! A line that cannot be true makes the file a broken one: simulating the rest would answer another question.
 
+use super::trace::{TraceError, session as by_name};
 use super::{Pacing, Segment, Workload};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
-use kvcache::{SessionId, Time, Tokens};
+use kvcache::{KeyMap, SessionId, Time, Tokens};
 use serde::Deserialize;
 
 /// Tokens that one `hash_id` names (Mooncake, FAST'25 release).
@@ -18,26 +19,6 @@ pub const TOKENS_PER_ID: u32 = 512;
 /// Times beyond this many milliseconds do not fit into picoseconds of 64 bits with room to run on (115 days).
 const LAST_TIMESTAMP: u64 = 10_000_000_000;
 
-/// A trace that cannot be replayed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceError {
-    /// Where, counted from 1; 0: the file as a whole.
-    pub line: usize,
-    /// What is wrong there, and what is allowed.
-    pub problem: String,
-}
-
-impl fmt::Display for TraceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.problem),
-            line => write!(f, "line {line}: {}", self.problem),
-        }
-    }
-}
-
-impl core::error::Error for TraceError {}
-
 /// Numbers are read wide and signed, so that an impossible one is told from a broken line.
 #[derive(Deserialize)]
 struct Line {
@@ -45,6 +26,8 @@ struct Line {
     input_length: i64,
     output_length: i64,
     hash_ids: Vec<i64>,
+    #[serde(default)]
+    output_hash_ids: Vec<i64>,
     #[serde(default)]
     session_id: Option<SessionName>,
     #[serde(default = "tokens_per_id")]
@@ -62,11 +45,11 @@ enum SessionName {
     Text(String),
 }
 
-/// Whether a file looks like one: its first line is an object with `hash_ids`.
+/// Whether a file looks like one: its first line is an object with `input_length` and `hash_ids`.
 #[must_use]
 pub fn is_mooncake(text: &str) -> bool {
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim_start();
-    first.starts_with('{') && first.contains("\"input_length\"")
+    first.starts_with('{') && first.contains("\"input_length\"") && first.contains("\"hash_ids\"")
 }
 
 /// Reads a whole trace.
@@ -75,14 +58,22 @@ pub fn is_mooncake(text: &str) -> bool {
 /// The first line that is no request, or cannot be true.
 pub fn parse(text: &str) -> Result<Workload, TraceError> {
     let mut workload = Workload::new(Pacing::Open);
-    let (mut segments, mut latest) = (Vec::new(), Time::ZERO);
+    let (mut segments, mut replied, mut latest) = (Vec::new(), Vec::new(), Time::ZERO);
+    let mut cuts = Cuts::default();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let here = |problem| TraceError { line: index + 1, problem };
         let line: Line = serde_json::from_str(line).map_err(|error| here(broken(&error)))?;
         let request = check(&line, latest).map_err(here)?;
         latest = request.at;
-        cut(&line.hash_ids, request.input, line.block_size, &mut segments);
-        workload.push(request.at, line.session_id.map(session), &segments, request.output);
+        cuts.prompt(&line, request.input, &mut segments);
+        let session = line.session_id.as_ref().map(session);
+        if line.output_hash_ids.is_empty() {
+            workload.push(request.at, session, &segments, request.output);
+            continue;
+        }
+        cuts.reply(&line, &request, &mut replied);
+        let reply = Segment { id: super::PRIVATE | workload.requests().len() as u64, tokens: request.output };
+        workload.push_with_segments(request.at, session, &segments, &replied, reply);
     }
     if workload.requests().is_empty() {
         return Err(TraceError { line: 0, problem: "the trace holds no request".to_string() });
@@ -142,28 +133,77 @@ fn check(line: &Line, latest: Time) -> Result<Checked, String> {
             line.block_size
         ));
     }
+    let last = (input.0 / line.block_size) as usize;
+    let replied = (input.0 + output.0).div_ceil(line.block_size) as usize - last;
+    if !line.output_hash_ids.is_empty() && line.output_hash_ids.len() != replied {
+        return Err(format!(
+            "{} output_hash_ids do not cover the reply: from the block on in which the prompt ends, {} tokens each, it has {replied}",
+            line.output_hash_ids.len(),
+            line.block_size
+        ));
+    }
+    if let Some(id) = line.output_hash_ids.iter().find(|id| **id < 0) {
+        return Err(format!("output_hash_ids contain {id}: an id is not negative"));
+    }
     if let Some(id) = line.hash_ids.iter().find(|id| **id < 0) {
         return Err(format!("hash_ids contain {id}: an id is not negative"));
     }
     Ok(Checked { at, input, output })
 }
 
-/// The prompt's segments: one per id, the last as long as the prompt leaves it.
-fn cut(ids: &[i64], input: Tokens, block: u32, into: &mut Vec<Segment>) {
-    into.clear();
-    let mut left = input.0;
-    for id in ids {
-        let tokens = left.min(block);
-        into.push(Segment { id: *id as u64, tokens: Tokens(tokens) });
-        left -= tokens;
+/// Blocks in which a prompt ended and its reply began: whoever has such a block has both parts, under two names.
+#[derive(Default)]
+struct Cuts(KeyMap<(u64, u32)>);
+
+impl Cuts {
+    /// The prompt's segments: one per id, the last as long as the prompt leaves it, and two where a reply begins in one.
+    fn prompt(&self, line: &Line, input: Tokens, into: &mut Vec<Segment>) {
+        into.clear();
+        let mut left = input.0;
+        for id in &line.hash_ids {
+            let tokens = left.min(line.block_size);
+            self.push(*id as u64, tokens, into);
+            left -= tokens;
+        }
+    }
+
+    /// The reply's segments, of which the first shares its block with the prompt's end, unless a block ends there.
+    fn reply(&mut self, line: &Line, request: &Checked, into: &mut Vec<Segment>) {
+        into.clear();
+        let (within, mut left) = (request.input.0 % line.block_size, request.output.0);
+        for (place, id) in line.output_hash_ids.iter().enumerate() {
+            let before = if place == 0 { within } else { 0 };
+            let tokens = left.min(line.block_size - before);
+            if let (true, Some(last)) = (before > 0, line.hash_ids.last()) {
+                self.0.insert(key(*id as u64), (*last as u64, before));
+            }
+            into.push(Segment { id: *id as u64, tokens: Tokens(tokens) });
+            left -= tokens;
+        }
+    }
+
+    fn push(&self, id: u64, tokens: u32, into: &mut Vec<Segment>) {
+        if self.0.is_empty() {
+            into.push(Segment { id, tokens: Tokens(tokens) });
+            return;
+        }
+        let cut = self.0.get(&key(id));
+        let (first, before) = cut.copied().unwrap_or((id, tokens));
+        into.push(Segment { id: first, tokens: Tokens(tokens.min(before)) });
+        into.push(Segment { id, tokens: Tokens(tokens.saturating_sub(before)) });
     }
 }
 
-fn session(name: SessionName) -> SessionId {
-    SessionId(match name {
-        SessionName::Number(number) => number,
-        SessionName::Text(text) => text
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)),
-    })
+/// Ids may be small numbers, and a map by keys wants them spread: a bijection (the finaliser of MurmurHash3, Appleby).
+const fn key(id: u64) -> u64 {
+    let mixed = (id ^ (id >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    mixed ^ (mixed >> 33)
+}
+
+fn session(name: &SessionName) -> SessionId {
+    match name {
+        SessionName::Number(number) => SessionId(*number),
+        SessionName::Text(text) => by_name(text),
+    }
 }

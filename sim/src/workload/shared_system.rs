@@ -33,9 +33,10 @@ impl SharedSystem {
             let prompt =
                 [Segment { id: 0, tokens: self.system }, Segment { id, tokens: question.draw(&mut questions) }];
             let user = users.below(u64::from(self.users.max(1)));
-            workload.push(times.draw(), Some(SessionId(user)), &prompt, answer.draw(&mut answers));
+            let session = arrivals.user(id - 1).unwrap_or(SessionId(user));
+            workload.push(times.draw(), Some(session), &prompt, answer.draw(&mut answers));
         }
-        workload
+        arrivals.in_turns(workload, streams)
     }
 
     /// The most tokens that a prompt and its reply can have.

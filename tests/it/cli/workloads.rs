@@ -16,8 +16,8 @@ fn runs(name: &str, arguments: &[&str]) -> Option<(Vec<Value>, String)> {
 
 #[test]
 fn each_generated_workload_completes_what_it_sends() {
-    for name in ["docqa", "chat", "shared-system", "mixed"] {
-        for arguments in [&["--rate", "4,8"] as &[&str], &["--concurrency", "10,20"]] {
+    for name in ["docqa", "chat", "shared-system", "mixed", "unrelated", "code-review"] {
+        for arguments in [&["--rate", "4,8"] as &[&str], &["--concurrency", "10,20"], &["--users", "5,30"]] {
             let Some((runs, stderr)) = runs(name, arguments) else { return };
             assert_eq!((runs.len(), stderr.as_str()), (2, ""), "{name}");
             for run in runs {

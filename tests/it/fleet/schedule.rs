@@ -54,7 +54,7 @@ fn what_is_no_schedule_is_refused_with_the_event_and_the_forms() {
         ("60s slow 1 by 0", "outside 0.001 to 1000"),
         ("60s slow 1 2", "an event is one of"),
         ("60s l2 down", "AT l2 refused|silent"),
-        ("3000h crash 1", "longer than 2400 hours"),
+        ("3000h crash 1", "longer than 100 days"),
         (";", "no event"),
         ("-5s crash 1", "negative"),
     ] {

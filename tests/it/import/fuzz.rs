@@ -3,6 +3,11 @@
 use super::*;
 use crate::router::Chance;
 
+/// How many mutations are tried: 20,000, or as many as `PODLAB_FUZZ` says.
+pub(crate) fn rounds() -> u64 {
+    std::env::var("PODLAB_FUZZ").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20_000)
+}
+
 #[test]
 fn broken_logs_are_refused_or_read() {
     let vllm = "INFO 12-31 23:59:58 logger.py:36] Received request cmpl-a-0: prompt: 'How, to', params: SamplingParams(n=1, max_tokens=16), prompt_token_ids: [1, 2, 3], lora_request: None.\nINFO 01-01 00:00:03 [logger.py:9] Request cmpl-a-0 details: prompt: 'x', prompt_token_ids: [4], prompt_embeds\nGenerated response cmpl-a-0: output: '', output_token_ids: [5, 6], finish\n".to_owned();
@@ -25,7 +30,7 @@ fn broken_logs_are_refused_or_read() {
     ];
     let mut chance = Chance::new(11);
     let (mut read_some, mut refused) = (0, 0);
-    for round in 0..20_000 {
+    for round in 0..rounds() as usize {
         let mut log: Vec<char> = seeds[round % seeds.len()].chars().collect();
         for _ in 0..1 + chance.below(6) {
             let (from, length) = (chance.pick(log.len()), chance.below(12) as usize);
@@ -50,5 +55,6 @@ fn broken_logs_are_refused_or_read() {
             }
         }
     }
+    println!("{read_some} read, {refused} refused");
     assert!(read_some > 2_000 && refused > 2_000, "{read_some} read, {refused} refused");
 }

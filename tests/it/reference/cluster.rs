@@ -73,6 +73,7 @@ impl<'a> Cluster<'a> {
                 }
             }
             Pacing::Closed { concurrency } => (0..concurrency).for_each(|_| self.send_next(Time::ZERO)),
+            Pacing::Turns => unreachable!("scenarios take no turns"),
         }
         let model = self.scenario.cost.model();
         let mut restarts: VecDeque<(Time, WorkerId)> = self.scenario.restarts.iter().copied().collect();

@@ -9,7 +9,7 @@ use kvcache::Tokens;
 use router::Strategy;
 use std::collections::BTreeMap;
 
-const NAMES: [&str; 3] = ["chat", "shared-system", "mixed"];
+const NAMES: [&str; 6] = ["chat", "shared-system", "mixed", "unrelated", "code-review", "multi-round-qa"];
 
 fn experiment(workload: &str, requests: u32) -> Experiment {
     let (endpoint, _) = Endpoint::read(&project("driver/examples/aws-blog-70b.yaml")).expect("the sample is valid");
@@ -33,7 +33,7 @@ fn each_runs_to_its_end_under_every_strategy() {
     for name in NAMES {
         let experiment = experiment(name, 150);
         for strategy in Strategy::ALL {
-            for load in [Load::Rate(6.0), Load::Concurrency(8)] {
+            for load in [Load::Rate(6.0), Load::Concurrency(8), Load::Users(8)] {
                 let summary = run(&experiment, case(load, strategy, 3, &[])).summary;
                 assert_eq!((summary.completed, summary.failed), (150, 0), "{name} {strategy} {load:?}");
             }
@@ -121,6 +121,12 @@ fn what_no_request_can_be_is_refused() {
         ("shared-system", "shared_system.answer_tokens"),
         ("mixed", "mixed.document_tokens"),
         ("mixed", "mixed.answer_tokens"),
+        ("unrelated", "unrelated.answer_tokens"),
+        ("code-review", "code_review.map_tokens"),
+        ("code-review", "code_review.files_tokens"),
+        ("code-review", "code_review.answer_tokens"),
+        ("multi-round-qa", "multi_round_qa.user_history_prompt"),
+        ("multi-round-qa", "multi_round_qa.answer_len"),
     ] {
         let refusal = refusal(name, &[(key, HUGE)]).expect(key);
         assert!(refusal.starts_with(&format!("{name}: ")), "{refusal}");

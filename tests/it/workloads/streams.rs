@@ -66,6 +66,47 @@ fn a_setting_changes_its_own_draws_only() {
 }
 
 #[test]
+fn a_setting_of_reviews_changes_its_own_draws_only() {
+    let streams = Streams::new(21);
+    let unrelated = UNRELATED.generate(OPEN, streams);
+    for (changed, expected) in [
+        (Unrelated { prompt: Tokens(301), ..UNRELATED }, &["lengths"] as &[&str]),
+        (Unrelated { spread: 0.8, ..UNRELATED }, &["lengths"]),
+        (Unrelated { answer: Tokens(71), ..UNRELATED }, &["answers"]),
+        (Unrelated { users: 21, ..UNRELATED }, &["users"]),
+    ] {
+        differ(&unrelated, &changed.generate(OPEN, streams), expected, &format!("{changed:?}"));
+    }
+    let review = REVIEW.generate(OPEN, streams);
+    for (changed, expected) in [
+        (CodeReview { diff: Tokens(81), ..REVIEW }, &["lengths"] as &[&str]),
+        (CodeReview { answer: Tokens(61), ..REVIEW }, &["answers"]),
+        (CodeReview { files: Tokens(901), ..REVIEW }, &[]),
+        (CodeReview { map: Tokens(401), ..REVIEW }, &[]),
+        (CodeReview { reviews: 4, ..REVIEW }, &["users", "sharing"]),
+    ] {
+        differ(&review, &changed.generate(OPEN, streams), expected, &format!("{changed:?}"));
+    }
+    differ(&review, &REVIEW.generate(Arrivals::Poisson { rate: 6.0 }, streams), &["times"], "rate");
+}
+
+/// Users who think longer say the same, and of two who think as long all think the same thoughts.
+#[test]
+fn think_times_are_a_stream_of_their_own() {
+    let slow = Arrivals::Users { users: 7, think: Span::from_secs(6) };
+    let mut thoughts = Vec::new();
+    for ((name, quick), (_, slow)) in all(USERS, 5).into_iter().zip(all(slow, 5)) {
+        differ(&quick, &slow, &["times"], name);
+        let think =
+            |workload: &Workload| -> Vec<u64> { workload.turns().iter().take(600).map(|turn| turn.think.0).collect() };
+        let close = |(quick, slow): (&u64, &u64)| slow.abs_diff(2 * quick) <= 2;
+        assert!(think(&quick).iter().zip(&think(&slow)).all(close), "{name}");
+        thoughts.push(think(&quick));
+    }
+    assert!(thoughts.windows(2).all(|pair| pair[0] == pair[1]), "whatever they ask");
+}
+
+#[test]
 fn a_share_changes_no_length_and_no_time() {
     // The n-th short prompt is as long as before, whatever stands between.
     let shorts = |mixed: Mixed| -> Vec<u32> {
@@ -103,7 +144,7 @@ fn all_generators_are_sent_at_the_same_times() {
 
 #[test]
 fn one_seed_gives_one_workload_and_another_seed_another() {
-    for arrivals in [OPEN, CLOSED] {
+    for arrivals in [OPEN, CLOSED, USERS] {
         let pairs = all(arrivals, 24).into_iter().zip(all(arrivals, 24)).zip(all(arrivals, 25));
         for (((name, one), (_, same)), (_, other)) in pairs {
             assert!(one == same, "{name}");
@@ -115,7 +156,7 @@ fn one_seed_gives_one_workload_and_another_seed_another() {
 #[test]
 fn fewer_requests_are_the_beginning_of_more() {
     let streams = Streams::new(26);
-    for arrivals in [OPEN, CLOSED] {
+    for arrivals in [OPEN, CLOSED, USERS] {
         let begins = |few: &Workload, many: &Workload| {
             let chains = |workload: &Workload| -> Vec<_> {
                 let requests = workload.requests().iter().take(100);
@@ -129,6 +170,14 @@ fn fewer_requests_are_the_beginning_of_more() {
             &SHARED.generate(arrivals, streams),
         );
         begins(&Mixed { requests: 100, ..MIXED }.generate(arrivals, streams), &MIXED.generate(arrivals, streams));
+        begins(
+            &Unrelated { requests: 100, ..UNRELATED }.generate(arrivals, streams),
+            &UNRELATED.generate(arrivals, streams),
+        );
+        begins(
+            &CodeReview { requests: 100, ..REVIEW }.generate(arrivals, streams),
+            &REVIEW.generate(arrivals, streams),
+        );
     }
 }
 
@@ -147,7 +196,7 @@ fn a_seed_means_tomorrow_what_it_means_today() {
     let documents = docqa.requests().iter().take(6).map(|request| docqa.segments(request)[0].id);
     assert_eq!(documents.collect::<Vec<_>>(), [6, 13, 31, 24, 3, 16]);
     assert_eq!(told(&docqa), [(26, 8256, 200), (81, 8256, 200), (61, 8256, 200), (68, 8256, 200)]);
-    let [(_, chat), (_, shared), (_, mixed)] = all(OPEN, 0);
+    let [(_, chat), (_, shared), (_, mixed), ..] = all(OPEN, 0);
     assert_eq!(told(&chat), [(0, 111, 70), (1, 106, 45), (2, 113, 2), (3, 101, 109)]);
     let users = chat.requests().iter().skip(40).take(8).filter_map(|request| request.session);
     assert_eq!(users.map(|session| session.0).collect::<Vec<_>>(), [18, 9, 16, 11, 12, 13, 0, 11]);
