@@ -150,7 +150,7 @@ impl Finding {
     /// What was seen at a value that was tried.
     #[must_use]
     pub fn at(&self, value: f64) -> Option<&Point> {
-        self.curve.iter().find(|point| point.value == value)
+        self.curve.iter().find(|point| point.value.to_bits() == value.to_bits())
     }
 }
 

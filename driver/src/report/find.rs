@@ -36,7 +36,7 @@ impl Asked<'_> {
     fn words(&self, value: f64) -> String {
         let text = self.text(value);
         match self.goal.quantity {
-            Quantity::Replicas if value == 1.0 => "1 worker".to_owned(),
+            Quantity::Replicas if text == "1" => "1 worker".to_owned(),
             Quantity::Replicas => format!("{text} workers"),
             Quantity::Rate => format!("{text} requests/s"),
             Quantity::Concurrency => format!("{text} in flight"),
@@ -148,7 +148,7 @@ fn answers(findings: &[Finding], asked: &Asked<'_>, rows: &[Vec<(String, String)
                 let next = beyond.and_then(|beyond| finding.at(beyond));
                 let kept = next.map_or_else(|| "-".to_owned(), |next| format!("{}/{}", next.seeds_kept(), asked.seeds));
                 let beyond = beyond.map_or_else(|| "-".to_owned(), |beyond| asked.text(beyond));
-                let good = finding.at(value).map(|point| good(point)).unwrap_or_default();
+                let good = finding.at(value).map(good).unwrap_or_default();
                 [vec![asked.text(value), beyond, kept], good].concat()
             }
         };
