@@ -227,7 +227,7 @@ impl Experiment {
             explanations: asked.explain(&workload, &ledger, assembled),
             growth: Growth::of(cluster.router()),
             kept: None,
-            records: ledger.records().to_vec(),
+            records: ledger.into_records(),
             case,
         })
     }

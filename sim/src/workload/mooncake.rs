@@ -10,8 +10,10 @@ use super::{Pacing, Segment, Workload};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 use kvcache::{KeyMap, SessionId, Time, Tokens};
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// Tokens that one `hash_id` names (Mooncake, FAST'25 release).
 pub const TOKENS_PER_ID: u32 = 512;
@@ -25,6 +27,7 @@ struct Line {
     timestamp: f64,
     input_length: i64,
     output_length: i64,
+    #[serde(deserialize_with = "ids")]
     hash_ids: Vec<i64>,
     #[serde(default)]
     output_hash_ids: Vec<i64>,
@@ -32,6 +35,31 @@ struct Line {
     session_id: Option<SessionName>,
     #[serde(default = "tokens_per_id")]
     block_size: u32,
+}
+
+/// Ids for which a line has room from the start: growing to what most have costs more than reading them.
+const USUAL_IDS: usize = 64;
+
+fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
+    struct Ids;
+
+    impl<'de> Visitor<'de> for Ids {
+        type Value = Vec<i64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a sequence")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<i64>, A::Error> {
+            let mut ids = Vec::with_capacity(USUAL_IDS);
+            while let Some(id) = seq.next_element()? {
+                ids.push(id);
+            }
+            Ok(ids)
+        }
+    }
+
+    deserializer.deserialize_seq(Ids)
 }
 
 const fn tokens_per_id() -> u32 {
