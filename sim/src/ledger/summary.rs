@@ -271,14 +271,14 @@ impl Ledger {
     }
 
     /// From the first request sent to the last token.
-    fn from_to(&self) -> Option<(Time, Time)> {
+    fn measured_time(&self) -> Option<(Time, Time)> {
         let first = self.measured().iter().map(|record| record.sent).min()?;
         let last: Time = self.measured().iter().filter_map(|record| record.last_token).max()?;
         Some((first, last))
     }
 
     fn makespan(&self) -> Option<Span> {
-        self.from_to().map(|(first, last)| last.since(first))
+        self.measured_time().map(|(first, last)| last.since(first))
     }
 
     fn imbalance(&self) -> Option<f64> {
@@ -291,7 +291,7 @@ impl Ledger {
     }
 
     fn fleet_summary(&self) -> Option<FleetSummary> {
-        let (first, last) = self.from_to()?;
+        let (first, last) = self.measured_time()?;
         let timeline = &self.fleet.timeline;
         if timeline.len() == 1 && self.fleet.counts == FleetCounts::default() {
             return None;
@@ -329,7 +329,7 @@ impl Ledger {
     }
 
     fn cost(&self, price: Option<Price>, prompts: u64, outputs: u64) -> CostPer1k {
-        let (Some(price), Some((first, last))) = (price, self.from_to()) else { return CostPer1k::default() };
+        let (Some(price), Some((first, last))) = (price, self.measured_time()) else { return CostPer1k::default() };
         let instances =
             |workers: &Workers| u64::from(u32::from(workers.provisioned).div_ceil(price.workers_per_instance));
         let instance_hours = self.fleet.integral(first, last, instances) as f64 / 1e12 / 3600.0;
