@@ -15,6 +15,7 @@ use sim::workload::shared_system::SharedSystem;
 use sim::workload::unrelated::Unrelated;
 
 pub mod settings; // every setting there is
+mod joined; // ... in one table
 pub mod units; // values with units
 pub mod file; // the lab file
 pub mod find; // numbers that can be looked for

@@ -3,6 +3,7 @@
 use super::arrivals::SETTINGS as ARRIVALS;
 use super::fleet::SETTINGS as FLEET;
 use super::generators::SETTINGS as GENERATORS;
+use super::joined::{count, joined};
 use super::run::SETTINGS as RUN;
 use super::workloads::SETTINGS as WORKLOADS;
 use super::{Lab, Preference, Scope, units};
@@ -93,34 +94,9 @@ fn index_bytes(bytes: u64) -> Result<u64, String> {
 const LEAST_INDEX: u64 = 16 << 20;
 
 /// All settings, by section.
-pub const SETTINGS: &[Setting] = &joined::<
-    {
-        PARTS[0].len()
-            + PARTS[1].len()
-            + PARTS[2].len()
-            + PARTS[3].len()
-            + PARTS[4].len()
-            + PARTS[5].len()
-            + PARTS[6].len()
-    },
->();
+pub const SETTINGS: &[Setting] = &joined::<{ count(&PARTS) }>(&PARTS);
 
 const PARTS: [&[Setting]; 7] = [PHYSICS, FLEET, ARRIVALS, WORKLOADS, GENERATORS, RUN, PRICE];
-
-/// A constant slice cannot be put together from others in any shorter way.
-const fn joined<const N: usize>() -> [Setting; N] {
-    let (parts, mut all, mut next) = (PARTS, [PRICE[0]; N], 0);
-    let mut part = 0;
-    while part < parts.len() {
-        let mut index = 0;
-        while index < parts[part].len() {
-            all[next] = parts[part][index];
-            (next, index) = (next + 1, index + 1);
-        }
-        part += 1;
-    }
-    all
-}
 
 const PHYSICS: &[Setting] = &[
     setting!(

@@ -24,7 +24,7 @@ pub struct EngineConfig {
     pub async_scheduling: bool,
     /// Most passes that may be run as one stretch: 1 where somebody waits for every token.
     pub max_repeats: u64,
-    /// Whether a pass remembers who took part ([`Replica::work`]), and each token is told ([`Output::Tokens`]).
+    /// Whether a pass remembers who took part ([`Replica::work`](super::Replica::work)), and each token is told ([`Output::Tokens`](super::Output::Tokens)).
     pub record_work: bool,
     /// The device cache.
     pub cache: CacheConfig,
