@@ -138,6 +138,9 @@ impl Run<'_> {
             match (arrival, due) {
                 (Some((at, index)), due) if due.is_none_or(|due| at < due) => {
                     within_horizon(at)?;
+                    if self.live_until(at, cluster, look) {
+                        continue; // somebody else may come first now
+                    }
                     cluster.advance(at);
                     self.pacer.arrives();
                     self.deliver(index, Time(at.0 - self.path.latency.0), cluster);

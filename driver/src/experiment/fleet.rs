@@ -155,7 +155,7 @@ fn lab_trigger(metric: ScalingMetric, lab: &Lab) -> Result<Trigger, String> {
         ScalingMetric::Running => Metric::Running,
         ScalingMetric::KvUsage => Metric::KvUsage,
     };
-    Ok(Trigger { metric, target, per_worker: metric != Metric::KvUsage, activation: 0.0 })
+    Ok(Trigger { metric, target, per_worker: metric != Metric::KvUsage, mean: false, activation: 0.0 })
 }
 
 fn file_triggers(scaling: &Autoscaling, lab: &Lab, warnings: &mut Vec<String>) -> Vec<Trigger> {
@@ -209,9 +209,10 @@ fn file_trigger(trigger: &ScalingTrigger, lab: &Lab) -> Result<Trigger, String> 
     };
     // vLLM tells the share of KV in use from 0 to 1.
     let percent = if metric == Metric::KvUsage { 100.0 } else { 1.0 };
-    // A mean is a total over the workers: what each of them should have is the target either way, except for `Value`.
-    let per_worker = metric != Metric::KvUsage && (is_mean || !trigger.is_value);
-    Ok(Trigger { metric, target: target * percent, per_worker, activation: trigger.activation * percent })
+    // KV in use is a mean by itself. A mean under `AverageValue`, KEDA's default, is divided by the workers once more.
+    let mean = is_mean && metric != Metric::KvUsage;
+    let activation = trigger.activation * percent;
+    Ok(Trigger { metric, target: target * percent, per_worker: !trigger.is_value, mean, activation })
 }
 
 /// The range of a query's `rate(...[5m])`.

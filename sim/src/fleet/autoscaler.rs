@@ -34,6 +34,8 @@ pub struct Trigger {
     pub target: f64,
     /// Whether it is a total that the workers share.
     pub per_worker: bool,
+    /// Whether what is looked at is the mean over the workers that are there, and not their total.
+    pub mean: bool,
     /// Above this, there must be a worker.
     pub activation: f64,
 }
@@ -104,20 +106,33 @@ impl Autoscaler {
     }
 
     fn scaled(&mut self, current: u16, counts: &Counts, now: Time) -> u16 {
+        let (least, most) = (self.config.min.max(1), self.config.max.max(1));
+        if current < least || current > most {
+            return current.clamp(least, most);
+        }
+        if self.asked.is_empty() {
+            // What there is at first counts as asked for: no fleet shrinks before it was looked at for a whole window.
+            self.asked.push_back((now, current));
+        }
         let asks = |trigger: &Trigger| {
             let value = self.value(trigger, counts, now);
-            let workers = f64::from(current);
-            let ratio = if trigger.per_worker { value / (trigger.target * workers) } else { value / trigger.target };
+            let ordered = f64::from(current);
+            let (ratio, workers) = if trigger.per_worker {
+                (value / (trigger.target * ordered), ordered)
+            } else {
+                // Those who start are not counted, or each look would ask for more until they are there.
+                (value / trigger.target, f64::from(counts.there))
+            };
             if (ratio - 1.0).abs() <= TOLERANCE { current } else { libm::ceil(ratio * workers).min(65_535.0) as u16 }
         };
         let asked = self.config.triggers.iter().map(asks).max().unwrap_or(current);
         // Down to nobody is not the autoscaler's to decide.
-        let asked = asked.clamp(self.config.min.max(1), self.config.max.max(1));
+        let asked = asked.clamp(least, most);
         self.asked.push_back((now, asked));
         let within =
-            |window: Span| self.asked.iter().filter(move |(at, _)| now.since(*at) <= window).map(|(_, asked)| *asked);
-        let up = within(self.config.up_stabilization).min().unwrap_or(asked);
-        let down = within(self.config.down_stabilization).max().unwrap_or(asked);
+            |window: Span| self.asked.iter().filter(move |(at, _)| now.since(*at) < window).map(|(_, asked)| *asked);
+        let up = within(self.config.up_stabilization).min().map_or(asked, |least| least.min(asked));
+        let down = within(self.config.down_stabilization).max().map_or(asked, |most| most.max(asked));
         if up > current {
             up.min(current.saturating_mul(2).max(current.saturating_add(LEAST_STEP)))
         } else {
@@ -131,14 +146,15 @@ impl Autoscaler {
             let (at, arrivals) = before.or(self.arrivals.front()).copied().unwrap_or_default();
             ((counts.arrivals - arrivals) as f64, now.since(at).as_secs_f64())
         };
-        match trigger.metric {
+        let total = match trigger.metric {
             Metric::Invocations { period } => since(period).0,
             Metric::Rate { period } => match since(period) {
                 (_, 0.0) => 0.0,
                 (arrivals, seconds) => arrivals / seconds,
             },
             metric => counts.value(metric).unwrap_or_default(),
-        }
+        };
+        if trigger.mean { total / f64::from(counts.there.max(1)) } else { total }
     }
 
     /// What no window reaches any more. One count beyond each period is kept, to begin it.

@@ -35,6 +35,8 @@ pub struct Counts {
     pub running: u64,
     /// Those that wait there, or in line before them.
     pub waiting: u64,
+    /// Workers that are there.
+    pub there: u16,
     /// KV blocks in use.
     pub used_blocks: u64,
     /// KV blocks of the workers that are there.
@@ -47,6 +49,7 @@ impl Counts {
     pub fn of(cluster: &Cluster) -> Self {
         let mut counts = Self { arrivals: cluster.arrivals(), waiting: cluster.in_line(), ..Self::default() };
         for replica in cluster.replicas_there() {
+            counts.there += 1;
             let running = replica.running() as u64;
             counts.running += running;
             counts.waiting += replica.live() as u64 - running;

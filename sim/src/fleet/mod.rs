@@ -5,7 +5,7 @@
 
 use crate::cluster::{Change, Cluster, Event, Presence};
 use crate::transport::{Reach, Transport};
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use kvcache::{Span, Time, WorkerId};
 
@@ -126,6 +126,10 @@ pub struct Fleet {
     begun: Vec<Time>,
     /// When each that is to go is not waited for any longer.
     cut_off: Vec<Time>,
+    /// When each is as fast as ever again. Of events that overlap the latest counts, and ends when it says.
+    slow_until: Vec<Option<Time>>,
+    pool_out_until: Option<Time>,
+    shards_lost_until: BTreeMap<u16, Option<Time>>,
 }
 
 impl Fleet {
@@ -141,6 +145,9 @@ impl Fleet {
             autoscaler,
             begun: alloc::vec![Time::ZERO; usize::from(config.capacity())],
             cut_off: alloc::vec![Time::ZERO; usize::from(config.capacity())],
+            slow_until: alloc::vec![None; usize::from(config.capacity())],
+            pool_out_until: None,
+            shards_lost_until: BTreeMap::new(),
             config,
         };
         for index in 0..fleet.config.schedule.len() {
@@ -194,9 +201,20 @@ impl Fleet {
                     cluster.cut_off(worker);
                 }
             }
-            Step::UsualPace(worker) => cluster.pace(worker, 1000),
-            Step::PoolBack => set_reach(cluster, Reach::Up),
+            Step::UsualPace(worker) => {
+                if self.slow_until[worker.index()] == Some(cluster.now()) {
+                    cluster.pace(worker, 1000);
+                }
+            }
+            Step::PoolBack => {
+                if self.pool_out_until == Some(cluster.now()) {
+                    set_reach(cluster, Reach::Up);
+                }
+            }
             Step::ShardBack(shard) => {
+                if self.shards_lost_until.get(&shard) != Some(&Some(cluster.now())) {
+                    return;
+                }
                 if let Some(pool) = cluster.transport_mut().and_then(Transport::pool_mut) {
                     pool.restore_shard(shard);
                 }
@@ -215,17 +233,23 @@ impl Fleet {
             }
             What::Replicas(replicas) => self.scale_to(replicas, cluster),
             What::Slow { worker, permille, lasts } => {
+                if cluster.presence(worker) == Presence::Absent {
+                    return;
+                }
                 cluster.pace(worker, permille);
+                self.slow_until[worker.index()] = lasts.map(|span| now + span);
                 self.plan_after(now, lasts, Step::UsualPace(worker));
             }
             What::PoolOut { reach, lasts } => {
                 set_reach(cluster, reach);
+                self.pool_out_until = lasts.map(|span| now + span);
                 self.plan_after(now, lasts, Step::PoolBack);
             }
             What::ShardLost { shard, lasts } => {
                 if let Some(pool) = cluster.transport_mut().and_then(Transport::pool_mut) {
                     pool.lose_shard(shard, now);
                 }
+                self.shards_lost_until.insert(shard, lasts.map(|span| now + span));
                 self.plan_after(now, lasts, Step::ShardBack(shard));
             }
         }

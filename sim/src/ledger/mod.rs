@@ -191,6 +191,7 @@ pub struct Ledger {
     asked: Asked,
     held: Option<Held>,
     in_system: u64,
+    ended: Time,          // when the latest request did
     residence: u128,      // integral of `in_system`, request-picoseconds
     stayed_in_vain: u128, // how long those were here who ended without their last token
     as_of: Time,
@@ -238,6 +239,7 @@ impl Ledger {
     fn leave(&mut self, request: RequestId, status: Status, now: Time) {
         self.pass_time(now);
         self.in_system -= 1;
+        self.ended = now;
         let record = self.of_mut(request);
         assert_eq!(record.status, Status::Unfinished, "a request ends once");
         record.status = status;

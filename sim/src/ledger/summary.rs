@@ -17,7 +17,7 @@ pub struct Price {
     pub workers_per_instance: u32,
 }
 
-/// What became of the fleet, from the first request sent to the last token.
+/// What became of the fleet, from the first measured request to the last end of one.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FleetSummary {
     /// Workers that took requests, over time.
@@ -233,7 +233,8 @@ impl Ledger {
 
     fn tokens(&self) -> TokensByTier {
         let mut tokens = TokensByTier::default();
-        for record in self.measured() {
+        let served = |record: &&super::Record| !matches!(record.status, Status::Refused | Status::Errored);
+        for record in self.measured().iter().filter(served) {
             let (Some(l0), Some(l1), Some(l2)) = (record.cached, record.from_l1, record.from_l2) else { continue };
             tokens.l0 += u64::from(l0.0);
             tokens.l1 += u64::from(l1.0);
@@ -291,21 +292,29 @@ impl Ledger {
     }
 
     fn fleet_summary(&self) -> Option<FleetSummary> {
-        let (first, last) = self.measured_time()?;
+        // Up to the last end of any request, be it an error: what befell the fleet may have left no token behind it.
+        let (first, last) = (self.measured().first()?.sent, self.ended);
         let timeline = &self.fleet.timeline;
         if timeline.len() == 1 && self.fleet.counts == FleetCounts::default() {
             return None;
         }
         let span = last.since(first).0.max(1) as f64;
         let mean = |of: fn(&Workers) -> u64| self.fleet.integral(first, last, of) as f64 / span;
-        let seen = || timeline.iter().filter(|workers| workers.at <= last);
+        let until = timeline.iter().skip(1).map(|next| next.at).chain([Time(u64::MAX)]);
+        let seen: Vec<&Workers> = timeline
+            .iter()
+            .zip(until)
+            .filter(|(workers, until)| workers.at <= last && *until > first)
+            .map(|(workers, _)| workers)
+            .collect();
         Some(FleetSummary {
             mean_workers: mean(|workers| u64::from(workers.up)),
             mean_provisioned: mean(|workers| u64::from(workers.provisioned)),
-            least_workers: seen().map(|workers| workers.up).min().unwrap_or_default(),
-            most_workers: seen().map(|workers| workers.up).max().unwrap_or_default(),
+            least_workers: seen.iter().map(|workers| workers.up).min().unwrap_or_default(),
+            most_workers: seen.iter().map(|workers| workers.up).max().unwrap_or_default(),
             counts: self.fleet.counts,
-            timeline: seen()
+            timeline: seen
+                .iter()
                 .map(|workers| (Span(workers.at.0).as_millis_f64(), workers.up, workers.provisioned))
                 .collect(),
         })

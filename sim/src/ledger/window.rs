@@ -6,7 +6,7 @@
 //! their last token. What is counted of engines and not of requests (passes, busy time, gaps between tokens, stalls, bytes,
 //! KV held) is counted from the moment at which the first of them reaches the router.
 
-use super::{Histogram, Ledger, Record};
+use super::{FleetCounts, Histogram, Ledger, Record};
 use alloc::vec::Vec;
 use kvcache::{Span, Time};
 
@@ -85,6 +85,7 @@ impl Ledger {
         let workers = self.tally.busy.len();
         self.earlier = core::mem::replace(&mut self.tally, Tally::new(workers));
         self.asked.open_window();
+        self.fleet.counts = FleetCounts::default();
         true
     }
 }

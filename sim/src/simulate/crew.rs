@@ -32,8 +32,9 @@ impl Run<'_> {
         [due, crew.fleet.deadline()].into_iter().flatten().min()
     }
 
-    /// What befalls the fleet until `at` befalls it, and what follows from that at once.
-    pub(super) fn live_until(&mut self, at: Time, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) {
+    /// What befalls the fleet until `at` befalls it, and what follows from that at once. Says whether anything did.
+    pub(super) fn live_until(&mut self, at: Time, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) -> bool {
+        let mut acted = false;
         while let Some(due) = self.crew.as_ref().and_then(|crew| crew.due(cluster)).filter(|due| *due <= at) {
             cluster.advance(due.max(cluster.now()));
             self.enter_events(cluster, look);
@@ -41,7 +42,9 @@ impl Run<'_> {
                 crew.fleet.act(cluster);
             }
             self.enter_events(cluster, look);
+            acted = true;
         }
+        acted
     }
 
     /// What a lost request comes to: before its first token the gateway sends it again, as often as it may; whoever has seen

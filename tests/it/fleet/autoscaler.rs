@@ -16,7 +16,8 @@ fn config(min: u16, max: u16, triggers: Vec<Trigger>) -> AutoscalerConfig {
     }
 }
 
-const RUNNING: Trigger = Trigger { metric: Metric::Running, target: 10.0, per_worker: true, activation: 0.0 };
+const RUNNING: Trigger =
+    Trigger { metric: Metric::Running, target: 10.0, per_worker: true, mean: false, activation: 0.0 };
 
 fn running(requests: u64) -> Counts {
     Counts { running: requests, ..Counts::default() }
@@ -54,31 +55,56 @@ fn a_fleet_grows_by_at_most_its_own_size_or_four() {
 
 #[test]
 fn it_shrinks_to_the_most_of_the_window() {
-    // Looks are 15 s apart; the window of 60 s holds this one and the four before it.
+    // Looks are 15 s apart; the window of 60 s holds this one and the three before it.
     let loads = [80, 20, 20, 50, 20, 20, 20, 20, 20, 20];
-    assert_eq!(asked(config(1, 20, vec![RUNNING]), 8, &loads), [8, 8, 8, 8, 8, 5, 5, 5, 2, 2]);
+    assert_eq!(asked(config(1, 20, vec![RUNNING]), 8, &loads), [8, 8, 8, 8, 5, 5, 5, 2, 2, 2]);
     assert_eq!(asked(config(3, 20, vec![RUNNING]), 8, &loads)[8..], [3, 3], "and never below its minimum");
 }
 
 #[test]
 fn upwards_a_window_holds_it_back_to_the_least() {
     let config = AutoscalerConfig { up_stabilization: Span::from_secs(30), ..config(1, 20, vec![RUNNING]) };
-    assert_eq!(asked(config, 2, &[20, 60, 60, 60]), [2, 2, 2, 6]);
+    assert_eq!(asked(config, 2, &[20, 60, 60, 60]), [2, 2, 6, 6]);
 }
 
 #[test]
 fn the_trigger_that_asks_for_most_counts_and_a_mean_scales_by_its_ratio() {
-    let kv = Trigger { metric: Metric::KvUsage, target: 50.0, per_worker: false, activation: 0.0 };
+    let kv = Trigger { metric: Metric::KvUsage, target: 50.0, per_worker: false, mean: false, activation: 0.0 };
     let mut scaler = Autoscaler::new(config(1, 20, vec![RUNNING, kv]), 4);
     // Running asks for 1; KV in use is 80 %, of which there should be 50: 4 x 1.6 = 6.4.
-    let counts = Counts { running: 5, used_blocks: 80, blocks: 100, ..Counts::default() };
+    let counts = Counts { running: 5, used_blocks: 80, blocks: 100, there: 4, ..Counts::default() };
     assert_eq!(scaler.decide(4, &counts, Time::ZERO + SYNC), 7);
+}
+
+#[test]
+fn what_there_is_at_first_counts_as_asked_for() {
+    // Nothing runs, and the fleet keeps its size for as long as the window is.
+    assert_eq!(asked(config(1, 20, vec![RUNNING]), 8, &[10; 6]), [8, 8, 8, 8, 1, 1]);
+}
+
+#[test]
+fn a_fleet_outside_its_bounds_goes_there_at_once() {
+    assert_eq!(asked(config(10, 20, vec![RUNNING]), 1, &[1]), [10]);
+    assert_eq!(asked(config(1, 3, vec![RUNNING]), 8, &[80]), [3]);
+}
+
+#[test]
+fn a_mean_that_is_divided_by_the_workers_again_asks_for_less() {
+    // 80 run on 4 workers, 20 each; of a total 80 / 5 = 16, of a mean 20 / 5 = 4, and as a value 20 / 5 times as many.
+    let decide = |per_worker, mean| {
+        let trigger = Trigger { metric: Metric::Running, target: 5.0, per_worker, mean, activation: 0.0 };
+        let mut scaler = Autoscaler::new(config(1, 30, vec![trigger]), 4);
+        let counts = Counts { running: 80, there: 4, ..Counts::default() };
+        // Looks at the same moment: the step upwards is limited to twice the size.
+        scaler.decide(4, &counts, Time::ZERO + SYNC)
+    };
+    assert_eq!([decide(true, false), decide(true, true), decide(false, true)], [8, 4, 8]);
 }
 
 #[test]
 fn invocations_are_those_of_the_period() {
     let period = Span::from_secs(30);
-    let trigger = |metric| Trigger { metric, target: 100.0, per_worker: true, activation: 0.0 };
+    let trigger = |metric| Trigger { metric, target: 100.0, per_worker: true, mean: false, activation: 0.0 };
     let sum = |metric| {
         let mut scaler = Autoscaler::new(config(1, 50, vec![trigger(metric)]), 1);
         let mut workers = 1;
@@ -107,7 +133,7 @@ fn an_idle_fleet_goes_down_to_nobody_after_its_cooldown_and_comes_back() {
     }
     let first =
         |workers: u16, after: u64| history.iter().find(|(at, n)| *at > after && *n == workers).map(|(at, _)| *at);
-    assert_eq!(first(1, 0), Some(135), "the last 2 asked for at 60 s has left the window of 60 s");
+    assert_eq!(first(1, 0), Some(120), "the last 2 asked for at 60 s has left the window of 60 s");
     assert_eq!(first(0, 0), Some(360), "300 s after it was last active, at 60 s");
     assert_eq!(first(1, 360), Some(510), "looked at every 30 s from 360 s on");
     assert_eq!(first(2, 510), Some(525));

@@ -12,7 +12,7 @@ use sim::extent::Extent;
 use sim::fleet::{Fleet, FleetConfig, Planned, What};
 use sim::ledger::{Ledger, Price, Record, Status, Workers};
 use sim::simulate::{Path, simulate_within};
-use sim::workload::{Pacing, Segment as Content, Workload};
+use sim::workload::{Pacing, Segment as Content, Turn, Workload};
 
 struct TenMicros;
 
@@ -336,6 +336,41 @@ fn whoever_comes_after_a_slow_worker_is_as_fast_as_any() {
     let workload = workload(&[(0, 1, 600, 100), (60_000, 2, 600, 1)]);
     let run = Run::of(&workload, cluster(2, Strategy::LeastLoaded), config(2, &schedule));
     assert_eq!((run.record(1).worker, run.first(1)), (Some(WorkerId(1)), Some(67_000)));
+}
+
+#[test]
+fn of_events_that_overlap_the_latest_counts_and_ends_when_it_says() {
+    let slow = |permille, lasts: Option<u64>| What::Slow { worker: FIRST, permille, lasts: lasts.map(micros) };
+    let workload = workload(&[(0, 1, 600, 12)]);
+    let last = |schedule: &[(u64, What)]| {
+        let run = Run::of(&workload, cluster(1, Strategy::RoundRobin), config(1, schedule));
+        run.record(0).last_token.expect("it completes").0 / 1_000_000
+    };
+    // From 7 ms on eleven more tokens, three times as slow to the end, though the first event would be over at 10 ms.
+    let both = last(&[(2_000, slow(3000, Some(8_000))), (3_000, slow(3000, None))]);
+    assert_eq!(both, 7_000 + 11 * 3_030);
+    assert_eq!(last(&[(2_000, slow(3000, None))]), both);
+}
+
+#[test]
+fn fleets_live_on_while_nobody_is_there_in_a_closed_loop() {
+    // What happens while nobody is in the system: before the first arrives, and between a reply and the next request.
+    let requests: Vec<_> = (0..12).map(|id| (0, id, 600, 2)).collect();
+    for (latency, think) in [(5_000, 0), (0, 40_000)] {
+        let closed = workload(&requests).paced(Pacing::Closed { concurrency: 1 });
+        let turns =
+            (0..12).map(|place: u32| Turn { after: place.checked_sub(1), think: micros(think), gap: Span::ZERO });
+        let workload = if think > 0 { workload(&requests).in_turns(turns.collect()) } else { closed };
+        let schedule: Vec<_> = (0..60).map(|step| (step * 1_300, crash((step % 2) as u16, 900))).collect();
+        let mut cluster = cluster(2, Strategy::RoundRobin);
+        let mut fleet = Fleet::new(config(2, &schedule));
+        let path = Path { latency: micros(latency), api: Api::Completions, names_session: false };
+        let ledger = simulate_within(&workload, &mut cluster, Some(&mut fleet), path, Extent::default(), |_| ());
+        let ledger = ledger.expect("it ends in time");
+        ledger.check();
+        cluster.check();
+        assert_eq!(ledger.records().len(), 12, "all are sent");
+    }
 }
 
 #[test]

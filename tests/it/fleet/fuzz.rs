@@ -52,7 +52,7 @@ fn config(chance: &mut Chance, capacity: u16) -> FleetConfig {
         })
         .collect();
     schedule.sort_by_key(|planned| planned.at);
-    let trigger = Trigger { metric: Metric::InFlight, target: 3.0, per_worker: true, activation: 0.0 };
+    let trigger = Trigger { metric: Metric::InFlight, target: 3.0, per_worker: true, mean: false, activation: 0.0 };
     let autoscaler = chance.percent(25).then(|| AutoscalerConfig {
         min: chance.below(2) as u16,
         max: capacity,

@@ -156,9 +156,9 @@ fn the_scaling_of_an_endpoint_file_is_followed() {
     assert_eq!(
         scaler.triggers,
         [
-            Trigger { metric: invocations, target: 10.5, per_worker: true, activation: 5.0 },
-            Trigger { metric: Metric::KvUsage, target: 80.0, per_worker: false, activation: 0.0 },
-            Trigger { metric: rate, target: 3.0, per_worker: true, activation: 0.0 },
+            Trigger { metric: invocations, target: 10.5, per_worker: true, mean: false, activation: 5.0 },
+            Trigger { metric: Metric::KvUsage, target: 80.0, per_worker: false, mean: false, activation: 0.0 },
+            Trigger { metric: rate, target: 3.0, per_worker: true, mean: false, activation: 0.0 },
         ]
     );
     assert_eq!(assembled.router.workers, 12, "as many as there can ever be");
@@ -170,7 +170,10 @@ fn the_scaling_of_an_endpoint_file_is_followed() {
     assert_eq!((off.fleet.autoscaler, off.router.workers), (None, 7));
     let other = [("autoscaling.metric", "waiting"), ("autoscaling.target", "5"), ("autoscaling.max", "9")];
     let other = assemble(endpoint, &other).expect("it is valid").fleet.autoscaler.expect("it scales");
-    assert_eq!(other.triggers, [Trigger { metric: Metric::Waiting, target: 5.0, per_worker: true, activation: 0.0 }]);
+    assert_eq!(
+        other.triggers,
+        [Trigger { metric: Metric::Waiting, target: 5.0, per_worker: true, mean: false, activation: 0.0 }]
+    );
     assert_eq!(other.max, 9);
 }
 
