@@ -101,7 +101,7 @@ fn autoscaler(
 ) -> Result<Option<AutoscalerConfig>, (Option<u32>, String)> {
     let of_lab = &lab.autoscaling;
     let of_file = endpoint.autoscaling.as_ref();
-    if !of_lab.enabled.unwrap_or(of_file.is_some()) {
+    if !of_lab.enabled.unwrap_or(of_file.is_some() || of_lab.metric.is_some()) {
         return Ok(None);
     }
     let triggers = match of_lab.metric {

@@ -152,7 +152,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(
         "autoscaling.enabled",
         "switch",
-        "true where the endpoint file has an autoScalingSpec",
+        "true where the endpoint file has an autoScalingSpec, or autoscaling.metric is set",
         "whether the number of workers follows a metric (Kubernetes' autoscaler, every 15 s)",
         |lab, text| { lab.autoscaling.enabled = Some(units::switch(text)?) }
     ),

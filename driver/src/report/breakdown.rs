@@ -38,8 +38,9 @@ pub fn text(outcomes: &[Outcome]) -> String {
     text.push_str(&table(&what, &rows, &PARTS, parts_of));
     text.push_str(
         "line: kept from an engine, by its worker's limits or death; wait KV: no room for the prompt, or behind one without;\n\
-         wait turn: budget, seats, a pass under way; tiers: look-ups, loads and copies; held: blocks of requests in flight, each once (peak worker: of one worker's own pool); asked: prompts and\n\
-         replies of all in flight, those that wait included, each by itself. The parts add up to the TTFT.\n",
+         wait turn: budget, seats, a pass under way; tiers: look-ups, loads and copies. The parts add up to the TTFT.\n\
+         held: blocks of requests in flight, each once (peak worker: of one worker's own pool); asked: prompts and replies of\n\
+         all in flight, those that wait included, each by itself.\n",
     );
     text.push_str(&format!("\nHits and misses apart: % of the requests, and their TTFT, ms{of_seeds}\n"));
     text.push_str(&table(&what, &rows, &CLASSES, classes_of));

@@ -178,6 +178,14 @@ fn the_scaling_of_an_endpoint_file_is_followed() {
 }
 
 #[test]
+fn a_metric_is_enough_to_scale_by() {
+    let both = [("autoscaling.metric", "running"), ("autoscaling.target", "3")];
+    let scaled = assemble(endpoint("", ""), &both).expect("it is valid").fleet.autoscaler.expect("it scales");
+    assert_eq!((scaled.min, scaled.max), (1, 5));
+    assert_eq!(assemble(endpoint("", ""), &[]).expect("it is valid").fleet.autoscaler, None);
+}
+
+#[test]
 fn scaling_that_goes_by_nothing_is_said() {
     let nothing = endpoint("  autoScalingSpec:\n    maxReplicaCount: 9\n", "");
     let assembled = assemble(nothing.clone(), &[]).expect("it is valid");
