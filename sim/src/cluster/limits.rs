@@ -2,6 +2,7 @@
 //! lets so many wait in a line of its own, first come, first served, and turns the others away.
 
 use super::{Arrival, Cluster, Event, Refusal};
+use crate::replica::Output;
 use alloc::boxed::Box;
 use kvcache::{Piece, RequestId, Tokens, WorkerId};
 use router::Signal;
@@ -78,6 +79,10 @@ impl Cluster {
         let line = &mut self.stations[worker.index()].line;
         let Some(place) = line.iter().position(|waiting| waiting.request == request) else { return false };
         line.remove(place);
+        self.events.push_back(Event::Output { worker, output: Output::Cancelled { request } });
+        // As of whoever leaves the engine, the router hears of it with all that the worker tells.
+        self.signals.send(&mut self.router, worker, Signal::Finished(request), self.now);
+        self.leave_if_drained(worker);
         true
     }
 

@@ -352,7 +352,7 @@ impl Cluster {
     /// The client of `request` went away; `worker` is who serves it.
     pub fn cancel(&mut self, worker: WorkerId, request: RequestId) {
         if self.leave_line(worker, request) {
-            return self.events.push_back(Event::Output { worker, output: Output::Cancelled { request } });
+            return;
         }
         if !self.stations[worker.index()].replica.cancel(request) {
             return;

@@ -43,7 +43,7 @@ pub struct Held {
     pub block: Tokens,
     /// Blocks of a worker, and workers.
     pub capacity: u64,
-    /// How many workers there are.
+    /// How many workers there can be: of a fleet that is scaled, not all are there at a time.
     pub workers: u64,
     /// Block-picoseconds.
     pub integral: u128,

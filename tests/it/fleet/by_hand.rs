@@ -14,7 +14,7 @@ use sim::ledger::{Ledger, Price, Record, Status, Workers};
 use sim::simulate::{Path, simulate_within};
 use sim::workload::{Pacing, Segment as Content, Turn, Workload};
 
-struct TenMicros;
+pub(super) struct TenMicros;
 
 impl CostModel for TenMicros {
     fn segment(&self, shape: &Shape) -> Segment {
@@ -27,12 +27,12 @@ pub(super) fn at(micros: u64) -> Time {
     Time::ZERO + Span::from_micros(micros)
 }
 
-const fn micros(micros: u64) -> Span {
+pub(super) const fn micros(micros: u64) -> Span {
     Span::from_micros(micros)
 }
 
 /// Workers as they come, none of whom has tiers below the device.
-fn cluster(workers: u16, strategy: Strategy) -> Cluster {
+pub(super) fn cluster(workers: u16, strategy: Strategy) -> Cluster {
     let mut world = World::new(workers, 200);
     world.strategy = strategy;
     world.engine.max_model_len = Tokens(1000);
@@ -40,7 +40,7 @@ fn cluster(workers: u16, strategy: Strategy) -> Cluster {
 }
 
 /// `(sent, content, prompt, output)`, in order.
-fn workload(requests: &[(u64, u64, u32, u32)]) -> Workload {
+pub(super) fn workload(requests: &[(u64, u64, u32, u32)]) -> Workload {
     let mut workload = Workload::new(Pacing::Open);
     for &(sent, id, prompt, output) in requests {
         workload.push(at(sent), None, &[Content { id, tokens: Tokens(prompt) }], Tokens(output));
@@ -48,7 +48,7 @@ fn workload(requests: &[(u64, u64, u32, u32)]) -> Workload {
     workload
 }
 
-fn config(replicas: u16, schedule: &[(u64, What)]) -> FleetConfig {
+pub(super) fn config(replicas: u16, schedule: &[(u64, What)]) -> FleetConfig {
     FleetConfig {
         replicas,
         startup: micros(50_000),
@@ -60,13 +60,13 @@ fn config(replicas: u16, schedule: &[(u64, What)]) -> FleetConfig {
     }
 }
 
-struct Run {
-    ledger: Ledger,
+pub(super) struct Run {
+    pub(super) ledger: Ledger,
     changes: Vec<(u64, u16, Change)>,
 }
 
 impl Run {
-    fn of(workload: &Workload, cluster: Cluster, config: FleetConfig) -> Self {
+    pub(super) fn of(workload: &Workload, cluster: Cluster, config: FleetConfig) -> Self {
         let mut cluster = cluster.with_present(config.replicas);
         let mut fleet = Fleet::new(config);
         let mut changes = Vec::new();
@@ -90,14 +90,14 @@ impl Run {
         self.record(request).first_token.map(|at| at.0 / 1_000_000)
     }
 
-    fn statuses(&self) -> Vec<Status> {
+    pub(super) fn statuses(&self) -> Vec<Status> {
         self.ledger.records().iter().map(|record| record.status).collect()
     }
 }
 
 const FIRST: WorkerId = WorkerId(0);
 
-fn crash(worker: u16, lasts: u64) -> What {
+pub(super) fn crash(worker: u16, lasts: u64) -> What {
     What::Crash { worker: WorkerId(worker), lasts: Some(micros(lasts)) }
 }
 

@@ -1,12 +1,10 @@
 //! Who waits for whose reply: users who think, and sessions with times of their own.
 
 use super::*;
-use kvcache::{Blocks, CacheConfig, Duplicates};
-use router::{Api, Router, RouterConfig, Strategy};
-use sim::cluster::Cluster;
+use crate::tiers::world::World;
+use router::Api;
 use sim::cost::{CostModel, Segment as Line, Shape};
 use sim::ledger::Ledger;
-use sim::replica::EngineConfig;
 use sim::simulate::{Path, simulate};
 use sim::workload::{Segment, Turn};
 
@@ -21,28 +19,11 @@ impl CostModel for Constant {
 
 /// Workers of `seats` seats each, whose passes last `pass`.
 fn run(workload: &Workload, pass: Span, seats: u32, latency: Span) -> Ledger {
-    let engine = EngineConfig {
-        max_num_seqs: seats,
-        max_num_batched_tokens: Tokens(1 << 20),
-        max_model_len: Tokens(1 << 20),
-        chunked_prefill: true,
-        long_prefill_token_threshold: None,
-        max_num_partial_prefills: 1,
-        reserve_full_isl: true,
-        async_scheduling: false,
-        max_repeats: 1 << 14,
-        record_work: false,
-        tiers: None,
-        cache: CacheConfig {
-            capacity: Blocks(1 << 20),
-            block: Tokens(16),
-            prefix_caching: true,
-            duplicates: Duplicates::Keep,
-            events: false,
-        },
-    };
-    let router = Router::new(RouterConfig::new(Strategy::RoundRobin, 2));
-    let mut cluster = Cluster::new(2, engine, router, Box::new(Constant(pass)), None).expect("the engine is valid");
+    let mut world = World::new(2, 1 << 20);
+    world.engine.max_num_seqs = seats;
+    world.engine.max_num_batched_tokens = Tokens(1 << 20);
+    world.engine.max_model_len = Tokens(1 << 20);
+    let mut cluster = world.cluster(Constant(pass));
     let path = Path { latency, api: Api::Completions, names_session: true };
     let ledger = simulate(workload, &mut cluster, path, |_| {}).expect("it ends in time");
     ledger.check();
