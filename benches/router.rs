@@ -59,9 +59,9 @@ fn stored(pieces: &[Piece], upto: Tokens) -> impl Iterator<Item = Change> {
     let parents = std::iter::once(PieceKey::ROOT).chain(pieces.iter().map(|piece| piece.key));
     pieces.iter().zip(parents).take((upto.0 / UNIT.0) as usize).map(|(piece, parent)| Change::Stored {
         parent,
-        piece: piece.key,
         start: piece.end - UNIT,
         upto: piece.end,
+        pieces: [*piece].into(),
     })
 }
 
@@ -141,7 +141,10 @@ fn events(criterion: &mut Criterion<CpuTime>) {
                 let tokens: Vec<u32> = tokens(1_000_000 + number, TOKENS).collect();
                 let pieces = hasher.pieces(&tokens).to_vec();
                 let worker = WorkerId((number % u32::from(WORKERS)) as u16);
-                let gone = pieces.iter().rev().map(|piece| Change::Evicted { piece: piece.key, upto: Tokens::ZERO });
+                let gone = pieces
+                    .iter()
+                    .rev()
+                    .map(|piece| Change::Evicted { left: piece.end - UNIT, pieces: [*piece].into() });
                 for (count, change) in stored(&pieces, Tokens(TOKENS)).chain(gone).enumerate() {
                     tell(&mut router, &mut sequences, worker, change);
                     if count % 100 == 99 {

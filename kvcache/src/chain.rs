@@ -207,6 +207,18 @@ impl ChainBuilder {
         self.pieces.push(Piece { key: before.then(start, id), end: start + tokens });
     }
 
+    /// Appends contents and their lengths, one after the other. Those of no length say nothing.
+    #[inline]
+    pub fn extend(&mut self, contents: impl Iterator<Item = (u64, Tokens)>) {
+        self.pieces.reserve(contents.size_hint().0);
+        let (mut key, mut end) = self.pieces.last().map_or((PieceKey::ROOT, Tokens::ZERO), |p| (p.key, p.end));
+        for (id, tokens) in contents.filter(|(_, tokens)| *tokens > Tokens::ZERO) {
+            key = key.then(end, id);
+            end += tokens;
+            self.pieces.push(Piece { key, end });
+        }
+    }
+
     /// What was built.
     #[inline]
     #[must_use]

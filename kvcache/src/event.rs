@@ -1,10 +1,12 @@
 //! What a worker tells the world about its cache: the feed of a `kvaware` index.
 //!
-//! An event speaks of one piece of a chain (see [`crate::Chain`]). A worker's resident blocks are closed under
-//! prefixes, so "piece K is resident up to token t" says everything about K, and implies all pieces before it.
+//! An event speaks of pieces of a chain that follow each other (see [`crate::Chain`]): what one commit brought, or what went
+//! at once. A worker's resident blocks are closed under prefixes, so "resident up to token t of piece K" says everything
+//! about K, and implies all before it.
 
-use crate::chain::PieceKey;
+use crate::chain::{Piece, PieceKey};
 use crate::units::Tokens;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// Which life of a worker's cache an event belongs to: grows by one at each restart, from 0.
@@ -13,7 +15,7 @@ pub struct Epoch(pub u32);
 
 /// One change of what is resident. `sequence` grows by exactly one from event to event of an epoch, from 0: a gap is a
 /// lost event, a repeated number a duplicate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheEvent {
     /// The life of the cache.
     pub epoch: Epoch,
@@ -24,27 +26,26 @@ pub struct CacheEvent {
 }
 
 /// What changed. Bounds are token positions counted from the start of the prompt, at ends of full blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Full blocks that end in this piece became resident: the piece is now resident up to token `upto`. Pieces of one
-    /// commit come first to last.
+    /// Full blocks became resident, those that end in `pieces` up to token `upto`: all of the prompt is resident up to there.
     Stored {
-        /// The piece before it in which a full block ends: the worker holds that one to its last block.
+        /// The piece before them in which a full block ends: the worker holds that one to its last block.
         /// [`PieceKey::ROOT`] where there is none.
         parent: PieceKey,
-        /// The piece.
-        piece: PieceKey,
-        /// Where the first block that ends in the piece begins.
+        /// Where the first block begins that ends in the first of them. It may have been resident before.
         start: Tokens,
-        /// End of the last resident block that ends in the piece.
+        /// End of the last resident block that ends in the last of them.
         upto: Tokens,
+        /// The pieces, first to last. There may be some in which no full block ends, but the first and the last.
+        pieces: Box<[Piece]>,
     },
-    /// Blocks that end in this piece were evicted. Pieces of one eviction come last to first.
+    /// Of the blocks that end in `pieces`, those behind token `left` were evicted.
     Evicted {
-        /// The piece.
-        piece: PieceKey,
-        /// End of the last block ending in the piece that is still resident; zero where none is left.
-        upto: Tokens,
+        /// What is resident of the prompt ends here.
+        left: Tokens,
+        /// The pieces, first to last.
+        pieces: Box<[Piece]>,
     },
     /// Everything went.
     Cleared,

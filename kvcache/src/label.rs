@@ -12,13 +12,13 @@ use alloc::vec::Vec;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LabelId(u32);
 
-/// A piece in which blocks of an extent end.
-pub(crate) struct Touched {
-    pub(crate) piece: PieceKey,
-    /// Where the piece begins.
+/// The pieces in which blocks of an extent end.
+pub(crate) struct Touched<'a> {
+    /// The piece before them in which a block ends.
+    pub(crate) parent: PieceKey,
+    /// Where the first of them begins.
     pub(crate) start: Tokens,
-    /// The end of the extent's last block that ends in the piece.
-    pub(crate) upto: Tokens,
+    pub(crate) pieces: &'a [Piece],
 }
 
 #[derive(Debug)]
@@ -42,12 +42,6 @@ impl Label {
     #[inline]
     fn piece_of(&self, token: Tokens) -> usize {
         piece_at(&self.pieces, self.start, token).0
-    }
-
-    #[inline]
-    fn touched(&self, index: usize, upto: Tokens) -> Touched {
-        let start = index.checked_sub(1).map_or(self.start, |index| self.pieces[index].end);
-        Touched { piece: self.pieces[index].key, start, upto }
     }
 }
 
@@ -139,60 +133,17 @@ impl Labels {
         agreed.full_blocks(self.unit).min(limit).saturating_sub(from)
     }
 
-    /// Calls `visit` for each piece in which a block of `from..to` ends, first to last, with the one before it of which the
-    /// same is true, wherever its blocks lie.
-    pub(crate) fn for_each_piece(
-        &self,
-        id: LabelId,
-        from: Blocks,
-        to: Blocks,
-        mut visit: impl FnMut(PieceKey, Touched),
-    ) {
+    /// The pieces in which the first and the last block of `from..to`, which is not empty, end, and those between them.
+    #[inline]
+    pub(crate) fn touched(&self, id: LabelId, from: Blocks, to: Blocks) -> Touched<'_> {
         let label = &self.labels[id.0 as usize];
-        if from >= to {
-            return;
-        }
-        let mut block = from;
-        let mut index = label.piece_of(self.last_token(from));
-        let mut parent = last_with_a_block(&label.pieces[..index], label.start, self.unit).unwrap_or(label.before);
-        loop {
-            let end = label.pieces[index].end.full_blocks(self.unit).min(to);
-            debug_assert!(end > block, "the piece in which a block ends ends behind it");
-            visit(parent, label.touched(index, end.tokens(self.unit)));
-            if end == to {
-                return;
-            }
-            parent = label.pieces[index].key;
-            block = end;
-            // The next piece that is long enough, which is the next one more often than not.
-            let last = self.last_token(block);
-            index += 1;
-            while label.pieces[index].end <= last {
-                index += 1;
-            }
-        }
-    }
-
-    /// The same, last to first.
-    pub(crate) fn for_each_piece_back(&self, id: LabelId, from: Blocks, to: Blocks, mut visit: impl FnMut(Touched)) {
-        let label = &self.labels[id.0 as usize];
-        if from >= to {
-            return;
-        }
-        let mut end = to;
-        let mut index = label.piece_of(self.last_token(end - Blocks(1)));
-        loop {
-            let touched = label.touched(index, end.tokens(self.unit));
-            end = touched.start.full_blocks(self.unit).max(from);
-            visit(touched);
-            if end <= from {
-                return;
-            }
-            let last = self.last_token(end - Blocks(1));
-            index -= 1;
-            while index > 0 && label.pieces[index - 1].end > last {
-                index -= 1;
-            }
+        let first = label.piece_of(self.last_token(from));
+        let last = label.piece_of(self.last_token(to - Blocks(1)));
+        let (before, rest) = label.pieces.split_at(first);
+        Touched {
+            parent: last_with_a_block(before, label.start, self.unit).unwrap_or(label.before),
+            start: before.last().map_or(label.start, |piece| piece.end),
+            pieces: &rest[..=last - first],
         }
     }
 

@@ -196,7 +196,7 @@ impl WorkerCache {
             let Self { runs, events, config, epoch, sequence, .. } = self;
             runs.evict(evict, |labels, extent| {
                 if config.events {
-                    tell_evicted(labels, extent, config.block, |change| push(events, *epoch, sequence, change));
+                    push(events, *epoch, sequence, evicted(labels, extent, config.block));
                 }
             });
         }
@@ -214,7 +214,7 @@ impl WorkerCache {
         let Self { runs, events, config, epoch, sequence, .. } = self;
         let done = runs.commit(chain, hold.leaf, hold.committed, to, |labels, extent| {
             if config.events {
-                tell_stored(labels, extent, config.block, |change| push(events, *epoch, sequence, change));
+                push(events, *epoch, sequence, stored(labels, extent, config.block));
             }
         });
         let new = to - hold.committed - done.copies;
@@ -286,10 +286,8 @@ impl WorkerCache {
     /// O(runs, times their log, + pieces).
     #[must_use]
     pub fn snapshot(&self) -> CacheSnapshot {
-        let mut stored = Vec::new();
-        for extent in self.runs.extents() {
-            tell_stored(&self.runs.labels, extent, self.config.block, |change| stored.push(change));
-        }
+        let told = |extent| stored(&self.runs.labels, extent, self.config.block);
+        let stored = self.runs.extents().into_iter().map(told).collect();
         CacheSnapshot { epoch: self.epoch, next: self.sequence, stored }
     }
 
@@ -325,18 +323,17 @@ fn push(events: &mut VecDeque<CacheEvent>, epoch: Epoch, sequence: &mut u64, cha
     *sequence += 1;
 }
 
-fn tell_stored(labels: &Labels, extent: Extent, block: Tokens, mut tell: impl FnMut(Change)) {
-    labels.for_each_piece(extent.label, extent.from, extent.to, |parent, touched| {
-        let start = touched.start.full_blocks(block).tokens(block);
-        tell(Change::Stored { parent, piece: touched.piece, start, upto: touched.upto });
-    });
+fn stored(labels: &Labels, extent: Extent, block: Tokens) -> Change {
+    let touched = labels.touched(extent.label, extent.from, extent.to);
+    Change::Stored {
+        parent: touched.parent,
+        start: touched.start.full_blocks(block).tokens(block),
+        upto: extent.to.tokens(block),
+        pieces: touched.pieces.into(),
+    }
 }
 
-/// Last piece first: whoever hears only a part of it still sees a worker that holds prefixes.
-fn tell_evicted(labels: &Labels, extent: Extent, block: Tokens, mut tell: impl FnMut(Change)) {
-    let left = extent.from.tokens(block);
-    labels.for_each_piece_back(extent.label, extent.from, extent.to, |touched| {
-        let upto = if touched.start < left { left } else { Tokens::ZERO };
-        tell(Change::Evicted { piece: touched.piece, upto });
-    });
+fn evicted(labels: &Labels, extent: Extent, block: Tokens) -> Change {
+    let pieces = labels.touched(extent.label, extent.from, extent.to).pieces.into();
+    Change::Evicted { left: extent.from.tokens(block), pieces }
 }

@@ -79,3 +79,41 @@ fn no_damage_makes_the_reader_panic() {
     }
     assert!(accepted > 1_000 && refused > 5_000, "both happen: {accepted}, {refused}");
 }
+
+/// Lines as most of them are written are read by hand; what they say is what they say as JSON.
+#[test]
+fn plain_lines_say_what_they_say_as_json() {
+    let mut stream = Streams::new(11).named("plain");
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..50_000 {
+        let most = [1, 9, 999, 99_999_999, 1_000_000_000_000_000, u64::MAX][stream.below(6) as usize];
+        let ids: Vec<String> = (0..stream.below(5)).map(|_| stream.below(most).to_string()).collect();
+        let input = 512 * ids.len();
+        let mut line = format!(
+            "{{\"timestamp\": {}, \"input_length\":{input}, \"output_length\" : 3,\"hash_ids\": [{}]}}",
+            stream.below(20_000_000_000),
+            ids.join([",", ", ", " ,\t"][stream.below(3) as usize]),
+        );
+        if stream.below(2) == 0 {
+            let place = stream.below(line.len() as u64) as usize;
+            match stream.below(3) {
+                0 => line.insert(place, char::from(b"0123456789-+.eE,[]{}\" :\\\t"[stream.below(23) as usize])),
+                1 => line.insert(place, ['\u{e9}', '\u{ff10}', '\u{1f600}', 'x'][stream.below(4) as usize]),
+                _ => {
+                    line.remove(place);
+                }
+            }
+        }
+        // A name that nobody knows makes a line unusual, and nothing else.
+        let unusual = line.replacen('{', "{\"unknown\": 0, ", 1);
+        match (parse(&line), parse(&unusual)) {
+            (Ok(plain), Ok(json)) => {
+                accepted += 1;
+                assert_eq!(plain, json, "{line}");
+            }
+            (Err(_), Err(_)) => refused += 1,
+            (plain, json) => panic!("{line}: {plain:?}, as JSON {json:?}"),
+        }
+    }
+    assert!(accepted > 10_000 && refused > 10_000, "both happen: {accepted}, {refused}");
+}

@@ -19,6 +19,16 @@ pub(super) fn in_order<T: Sync, R: Send, E: Send>(
     run: impl Fn(&T) -> Result<R, E> + Sync,
     mut tell: impl FnMut(&R),
 ) -> Result<Vec<R>, E> {
+    if threads == 1 || items.len() <= 1 {
+        // A second thread would have a heap of its own, and would fill it page by page.
+        let mut done = Vec::with_capacity(items.len());
+        for item in items {
+            let result = run(item)?;
+            tell(&result);
+            done.push(result);
+        }
+        return Ok(done);
+    }
     let next = AtomicUsize::new(0);
     let (sender, results) = mpsc::channel();
     let work = |sender: mpsc::Sender<(usize, Result<R, E>)>| {

@@ -1,8 +1,8 @@
 //! Somebody holds less than before.
 
 use super::Index;
-use super::run::{Run, RunId, continuation};
-use kvcache::{PieceKey, Tokens, WorkerId};
+use super::run::{Run, RunId, Stretch, continuation};
+use kvcache::{Piece, PieceKey, Tokens, WorkerId};
 
 impl Index {
     /// Of the blocks that end in `piece`, `worker` holds only those up to `upto` any more; zero: none. What it holds of
@@ -29,33 +29,37 @@ impl Index {
         }
     }
 
-    /// [`Index::evict`] for pieces that are told last to first. O(pieces).
+    /// [`Index::evict`] for all blocks behind token `left` that end in `pieces`, which follow each other in a prompt. O(pieces).
     ///
     /// # Panics
     /// Where there is no such worker.
-    pub fn evict_all(&mut self, worker: WorkerId, pieces: impl Iterator<Item = (PieceKey, Tokens)>) {
+    pub fn evict_all(&mut self, worker: WorkerId, left: Tokens, pieces: &[Piece]) {
         assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
-        let mut pieces = pieces.peekable();
-        while let Some((piece, upto)) = pieces.next() {
-            let Some((id, mut index)) = self.place(piece) else { continue };
-            let run = self.at(id);
+        debug_assert!(self.config.by_piece, "pieces cannot be found");
+        // Last to first, so that what is left of a worker's blocks is closed under prefixes at each moment.
+        let mut rest = pieces;
+        while let [before @ .., last] = rest {
+            rest = before;
+            let Some((id, deepest)) = self.place(last.key) else { continue };
+            let (run, mut index) = (self.at(id), deepest);
             if run.pieces[index].continued || run.pieces[index].continues {
-                self.evict(worker, piece, upto);
+                self.evict(worker, last.key, left);
                 continue;
             }
-            // Up to where it holds the run, when those that are the run's have gone.
-            let left =
-                |index: usize, upto: Tokens| (upto < run.pieces[index].upto).then(|| upto.max(run.start_of(index)));
-            let mut end = left(index, upto);
-            while let Some(before) = index.checked_sub(1) {
-                let known = run.pieces[before];
-                let same = |next: &(PieceKey, Tokens)| next.0 == known.key && !known.continued && !known.continues;
-                let Some((_, upto)) = pieces.next_if(same) else { break };
-                index = before;
-                end = left(index, upto).or(end);
+            // Most of those before it are the run's, too.
+            while let ([before @ .., last], Some(above)) = (rest, index.checked_sub(1))
+                && let Stretch { key, continued: false, continues: false, .. } = run.pieces[above]
+                && key == last.key
+            {
+                (rest, index) = (before, above);
             }
-            if let Some(end) = end {
-                self.evict_part(worker, id, end);
+            let known = run.pieces[index].upto;
+            if left < known {
+                let left = left.max(run.start_of(index));
+                self.evict_part(worker, id, left);
+            } else if index < deepest {
+                // It keeps what there is of this one.
+                self.evict_part(worker, id, known);
             }
         }
     }
@@ -77,17 +81,16 @@ impl Index {
         let Self { runs, places, .. } = self;
         let run = &mut runs[id.0 as usize];
         let end = run.end();
-        let kept = run.pieces.partition_point(|piece| piece.upto <= left);
+        // Whole pieces that stay, and one that is cut.
+        let whole = run.pieces.partition_point(|piece| piece.upto <= left);
+        let start = run.start_of(whole);
+        let kept = (whole + usize::from(start < left)).min(run.pieces.len());
         core::hint::black_box(run.pieces[kept..].iter().fold(0, |sum, piece| sum ^ places.glance(piece.key)));
-        while let Some(last) = run.pieces.last_mut() {
-            let (key, continues, start) = (last.key, last.continues, run.start_of(run.pieces.len() - 1));
-            if start < left {
-                break;
-            }
-            run.pieces.pop();
-            places.remove(key);
-            self.continuations -= usize::from(continues);
+        for gone in &run.pieces[kept..] {
+            places.remove(gone.key);
+            self.continuations -= usize::from(gone.continues);
         }
+        run.pieces.truncate(kept);
         if let Some(last) = run.pieces.last_mut() {
             last.upto = last.upto.min(left);
         }

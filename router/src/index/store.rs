@@ -34,39 +34,42 @@ impl Index {
         }
     }
 
-    /// [`Index::store`] for pieces of which each goes on where the one before it ends. O(pieces).
+    /// [`Index::store`] for all blocks that end in `pieces`, up to token `upto`. `start` is where the first of them begins,
+    /// `parent` the piece before. O(pieces).
     ///
     /// # Panics
     /// Where there is no such worker.
-    pub fn store_all(
-        &mut self,
-        worker: WorkerId,
-        parent: PieceKey,
-        start: Tokens,
-        mut pieces: impl Iterator<Item = (PieceKey, Tokens)> + Clone,
-    ) {
+    pub fn store_all(&mut self, worker: WorkerId, parent: PieceKey, start: Tokens, pieces: &[Piece], upto: Tokens) {
         assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
         debug_assert!(self.config.by_piece, "pieces cannot be found");
-        let (mut parent, mut at) = (parent, start);
+        let unit = self.config.unit;
+        let end = |piece: &Piece| piece.end.full_blocks(unit).tokens(unit).min(upto);
+        let (mut parent, mut at, mut new) = (parent, start, pieces);
         // Those that somebody holds come first: a key names its past, so what is behind an unknown piece is unknown, too.
-        while let Some((piece, upto)) = pieces.clone().next() {
-            if upto > at {
-                let Some(place) = self.place(piece) else { break };
-                self.hold_piece(worker, piece, place, upto);
+        while let [piece, rest @ ..] = new {
+            // In some no block ends.
+            if end(piece) > at {
+                let Some(place) = self.place(piece.key) else { break };
+                self.hold_piece(worker, piece.key, place, end(piece));
+                (parent, at) = (piece.key, end(piece));
             }
-            pieces.next();
-            (parent, at) = (piece, upto);
+            new = rest;
         }
-        if pieces.clone().next().is_none() {
+        if new.is_empty() {
             return;
         }
         let above = self.above(parent, at);
         let Some(above) = above.filter(|above| self.holds_upto(worker, *above, at)) else {
-            self.counts.orphans += pieces.count() as u64;
+            self.counts.orphans += new.len() as u64;
             return;
         };
-        core::hint::black_box(pieces.clone().fold(0, |sum, (piece, _)| sum ^ self.places.glance(piece)));
-        self.add(worker, above, at, pieces.map(|(piece, upto)| Stretch::new(piece, upto)));
+        let mut before = at;
+        let stretches = new.iter().filter_map(move |piece| {
+            let longer = end(piece) > before;
+            before = before.max(end(piece));
+            longer.then(|| Stretch::new(piece.key, before))
+        });
+        self.add_all(worker, above, at, stretches, new.len());
     }
 
     /// What hangs behind `parent` from token `at` on hangs below this run; `None` where nobody holds that.
@@ -145,10 +148,11 @@ impl Index {
             Some(Stretch::new(next.key, before))
         });
         if self.config.by_piece {
-            // At the price of a few instructions each; a new sequence has hundreds.
-            core::hint::black_box(new.clone().fold(0, |sum, piece| sum ^ self.places.glance(piece.key)));
+            let most = chain.pieces().len() - first;
+            self.add_all(worker, above, start, new, most);
+        } else {
+            self.add(worker, above, start, new);
         }
-        self.add(worker, above, start, new);
     }
 
     /// `worker` holds a piece, of which a part is known at this place, up to `upto`. Gives the run in which that lies.
@@ -218,10 +222,60 @@ impl Index {
         self.keep_to_limit(id);
     }
 
+    /// [`Index::add`] for pieces that are no rests of any, at most `most` of them.
+    fn add_all(
+        &mut self,
+        worker: WorkerId,
+        above: RunId,
+        at: Tokens,
+        new: impl Iterator<Item = Stretch> + Clone,
+        most: usize,
+    ) {
+        if !self.has_room_for(most, above) {
+            self.add(worker, above, at, new);
+            return;
+        }
+        // A few instructions each, and all come into the core's cache together.
+        core::hint::black_box(new.clone().fold(0, |sum, piece| sum ^ self.places.glance(piece.key)));
+        let id = self.grown_by(worker, above, at).unwrap_or_else(|| self.open(above, at));
+        self.change(id, |run| match run.pieces.len() {
+            0 => run.pieces.reserve_exact(most),
+            _ => run.pieces.reserve(most),
+        });
+        let mut upto = at;
+        for stretch in new {
+            if self.places.growth(stretch.key) > 0 && !self.make_room(stretch.key, above, id) {
+                self.counts.refused += 1;
+                break;
+            }
+            let run = &mut self.runs[id.0 as usize];
+            let ordinal = run.ordinal + run.pieces.len() as u32;
+            if !self.places.insert(stretch.key, Place { run: id, ordinal }) {
+                // Somebody tells what cannot be: known, and behind what is unknown.
+                self.counts.orphans += 1;
+                break;
+            }
+            run.pieces.push(stretch);
+            upto = stretch.upto;
+        }
+        if upto == at {
+            // Nothing came of it, nor of the run that was to hold it.
+            return self.shrink(id);
+        }
+        self.added(worker, id, at, upto);
+    }
+
+    /// The run that grows where `worker` comes to hold what is behind `above` from token `at` on: `above` itself, where it
+    /// ends there and nobody else holds it.
+    #[inline]
+    fn grown_by(&self, worker: WorkerId, above: RunId, at: Tokens) -> Option<RunId> {
+        let grows = above != RunId::ROOT && self.at(above).end() == at && self.at(above).whole.is_only(worker);
+        grows.then_some(above)
+    }
+
     /// `worker` holds new pieces behind `above`, of which it holds all up to `at`. Gives the run in which they are.
     fn add(&mut self, worker: WorkerId, above: RunId, at: Tokens, new: impl Iterator<Item = Stretch>) -> Option<RunId> {
-        let grows = above != RunId::ROOT && self.at(above).end() == at && self.at(above).whole.is_only(worker);
-        let mut id = if grows { above } else { RunId::NONE };
+        let mut id = self.grown_by(worker, above, at).unwrap_or(RunId::NONE);
         let by_piece = self.config.by_piece;
         let mut upto = at;
         for stretch in new {
@@ -248,6 +302,13 @@ impl Index {
         if upto == at {
             return None;
         }
+        self.added(worker, id, at, upto);
+        Some(id)
+    }
+
+    /// `worker`, and nobody else, holds new pieces of a run.
+    #[inline]
+    fn added(&mut self, worker: WorkerId, id: RunId, at: Tokens, upto: Tokens) {
         self.held[worker.index()] += u64::from((upto - at).0);
         let run = &mut self.runs[id.0 as usize];
         run.whole.add(worker);
@@ -255,7 +316,6 @@ impl Index {
             self.heap += take_turn(run, Turn { worker, from: at, to: upto });
         }
         self.latest = id;
-        Some(id)
     }
 
     /// A new run that begins in `above`, `at` tokens from the prompt's start.

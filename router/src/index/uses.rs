@@ -86,6 +86,18 @@ impl Index {
         }
     }
 
+    /// Whether the lists that `pieces` new pieces below `above` make grow find room without anything having to go.
+    #[inline]
+    pub(super) fn has_room_for(&self, pieces: usize, above: RunId) -> bool {
+        if self.config.limit == u64::MAX {
+            return true;
+        }
+        // Where a list moves, both copies count; and it may get twice what it needs.
+        let list = (2 * pieces + 3 * self.at(above).pieces.len()) * size_of::<Stretch>();
+        let most = list + self.growth_of_lists(above, RunId::NONE);
+        self.bytes() + most as u64 <= self.budget()
+    }
+
     /// Lists of the holders of `run` have grown: others make room for that.
     #[inline]
     pub(super) fn keep_to_limit(&mut self, run: RunId) {

@@ -10,8 +10,6 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use kvcache::{CacheEvent, Change, Epoch, Span, Time, WorkerId};
 
-mod group; // events that belong together
-
 /// How long whoever is asked for events may take before something else is tried.
 const PATIENCE: Span = Span::from_secs(1);
 /// How long after a worker's entries were given up, or were asked for in vain, they are asked for again.
@@ -148,18 +146,14 @@ impl Feed {
     pub(crate) fn hear(&mut self, worker: WorkerId, events: &[CacheEvent], as_of: Time, now: Time) {
         let source = &mut self.sources[worker.index()];
         source.heard = source.heard.max(Some(as_of));
-        let mut rest = events;
-        while let Some(event) = rest.first() {
+        for event in events {
             let source = &mut self.sources[worker.index()];
             if matches!(source.state, State::Level) && (event.epoch, event.sequence) == source.due {
-                let (group, others) = rest.split_at(group::length(rest));
-                source.due.1 += group.len() as u64;
-                self.count.applied += group.len() as u64;
-                group::apply(&mut self.index, worker, group);
-                rest = others;
+                source.due.1 += 1;
+                self.count.applied += 1;
+                apply(&mut self.index, worker, &event.change);
             } else {
                 self.hear_out_of_turn(worker, event, now);
-                rest = &rest[1..];
             }
         }
     }
@@ -184,15 +178,15 @@ impl Feed {
                 self.count.gaps += 1;
                 self.fall_behind(worker, Asked::Replay, now);
             }
-            return self.keep(worker, *event, now);
+            return self.keep(worker, event.clone(), now);
         }
         if let State::Behind { asked: Asked::Snapshot, .. } = source.state {
             // It cannot be put where it belongs.
-            return self.keep(worker, *event, now);
+            return self.keep(worker, event.clone(), now);
         }
         source.due.1 += 1;
         self.count.applied += 1;
-        apply(&mut self.index, worker, event.change);
+        apply(&mut self.index, worker, &event.change);
         if matches!(self.sources[worker.index()].state, State::Behind { .. }) {
             self.catch_up(worker, now);
         }
@@ -269,7 +263,7 @@ impl Feed {
             }
             source.due.1 += 1;
             self.count.applied += 1;
-            apply(&mut self.index, worker, event.change);
+            apply(&mut self.index, worker, &event.change);
         }
         if source.due.1 >= *upto {
             source.state = State::Level;
@@ -299,7 +293,7 @@ impl Feed {
         self.count.snapshots += 1;
         self.index.clear(worker);
         for change in snapshot.stored {
-            apply(&mut self.index, worker, *change);
+            apply(&mut self.index, worker, change);
         }
         let source = &mut self.sources[worker.index()];
         let same_life = source.due.0 == snapshot.epoch;
@@ -397,17 +391,17 @@ impl Feed {
             source.due.1 = source.due.1.max(upto);
             for event in kept {
                 self.count.applied += 1;
-                apply(&mut self.index, worker, event.change);
+                apply(&mut self.index, worker, &event.change);
             }
         }
     }
 }
 
 #[inline]
-fn apply(index: &mut Index, worker: WorkerId, change: Change) {
+fn apply(index: &mut Index, worker: WorkerId, change: &Change) {
     match change {
-        Change::Stored { parent, piece, start, upto } => index.store(worker, parent, piece, start, upto),
-        Change::Evicted { piece, upto } => index.evict(worker, piece, upto),
+        Change::Stored { parent, start, upto, pieces } => index.store_all(worker, *parent, *start, pieces, *upto),
+        Change::Evicted { left, pieces } => index.evict_all(worker, *left, pieces),
         Change::Cleared => index.clear(worker),
     }
 }

@@ -28,7 +28,10 @@ impl Cluster {
             self.stations[worker].replica.cache().device().find(chain, most).blocks().tokens(self.block)
         };
         let there = |worker: &usize| self.away.is_empty() || !self.away.contains(&WorkerId(*worker as u16));
-        let best = (0..self.stations.len()).filter(there).map(of).max().unwrap_or_default();
-        Overlap { chosen: of(chosen.index()), best }
+        let chosen = chosen.index();
+        let others = (0..self.stations.len()).filter(|worker| *worker != chosen);
+        let best = others.filter(there).map(of).max().unwrap_or_default();
+        let chosen = of(chosen);
+        Overlap { chosen, best: best.max(chosen) }
     }
 }

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use kvcache::{CacheEvent, Epoch, RequestId, Span, Time, WorkerId};
 use router::{Router, Signal};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Letter {
     Cache(CacheEvent),
     FirstToken(RequestId),
@@ -32,7 +32,7 @@ impl Signals {
         }
         let letter = match signal {
             Signal::Cache(events) => {
-                let letters = events.iter().map(|event| (now, worker, Letter::Cache(*event)));
+                let letters = events.iter().map(|event| (now, worker, Letter::Cache(event.clone())));
                 return self.under_way.extend(letters);
             }
             Signal::FirstToken(request) => Letter::FirstToken(request),

@@ -22,6 +22,7 @@ mod repeat; // a list played several times
 pub mod description; // what a workload is
 pub mod trace; // files of requests, recognised by content
 pub mod mooncake; // ... in Mooncake's format
+mod plain; // ... as most of them write it
 mod table; // ... as CSV
 mod list; // ... as JSON
 mod moment; // dates in them
@@ -74,11 +75,14 @@ pub enum Pacing {
     Turns,
 }
 
+#[expect(clippy::disallowed_types, reason = "what several runs read and none changes is no shared state")]
+type Shared = alloc::sync::Arc<Vec<Segment>>;
+
 /// A list of requests in order of sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     requests: Vec<Request>,
-    segments: Vec<Segment>,
+    segments: Shared, // by copies: each run has one
     turns: Vec<Turn>,
     pacing: Pacing,
 }
@@ -89,8 +93,8 @@ const PRIVATE: u64 = 1 << 63;
 impl Workload {
     /// A workload without requests.
     #[must_use]
-    pub const fn new(pacing: Pacing) -> Self {
-        Self { requests: Vec::new(), segments: Vec::new(), turns: Vec::new(), pacing }
+    pub fn new(pacing: Pacing) -> Self {
+        Self { requests: Vec::new(), segments: Shared::default(), turns: Vec::new(), pacing }
     }
 
     /// Adds a request with a reply that nobody will refer to.
@@ -126,7 +130,7 @@ impl Workload {
         reply: Segment,
     ) {
         assert!(self.requests.last().is_none_or(|last| last.at <= at), "requests are in order of sending");
-        let segments = &mut self.segments;
+        let segments = Shared::make_mut(&mut self.segments);
         let from = segments.len() as u32;
         segments.extend(prompt.iter().filter(|segment| segment.tokens > Tokens::ZERO));
         let to = u32::try_from(segments.len()).expect("segments are counted in 32 bits");
@@ -207,10 +211,12 @@ impl Workload {
         let (from, to) = (request.segments.start as usize, (request.segments.end + request.replied) as usize);
         // What is behind a past that nobody else has is nobody else's.
         let mut own = request.round_key();
-        for segment in &self.segments[from..to] {
-            into.push(segment.id ^ own, segment.tokens);
-            own = 0;
+        let mut segments = &self.segments[from..to];
+        if let Some((first, rest)) = segments.split_first().filter(|_| own != 0) {
+            into.push(first.id ^ own, first.tokens);
+            (segments, own) = (rest, 0);
         }
+        into.extend(segments.iter().map(|segment| (segment.id, segment.tokens)));
         let named = into.pieces().last().map_or(Tokens::ZERO, |piece| piece.end);
         into.push(request.reply ^ own, Tokens((request.prompt.0 + request.output.0).saturating_sub(named.0)));
     }

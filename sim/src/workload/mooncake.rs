@@ -5,15 +5,14 @@
 //!
 //! A line that cannot be true makes the file a broken one: simulating the rest would answer another question.
 
+use super::plain::Plain;
 use super::trace::{TraceError, session as by_name};
 use super::{Pacing, Segment, Workload};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
 use kvcache::{KeyMap, SessionId, Time, Tokens};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 /// Tokens that one `hash_id` names (Mooncake, FAST'25 release).
 pub const TOKENS_PER_ID: u32 = 512;
@@ -27,7 +26,6 @@ struct Line {
     timestamp: f64,
     input_length: i64,
     output_length: i64,
-    #[serde(deserialize_with = "ids")]
     hash_ids: Vec<i64>,
     #[serde(default)]
     output_hash_ids: Vec<i64>,
@@ -37,29 +35,22 @@ struct Line {
     block_size: u32,
 }
 
-/// Ids for which a line has room from the start: growing to what most have costs more than reading them.
-const USUAL_IDS: usize = 64;
-
-fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
-    struct Ids;
-
-    impl<'de> Visitor<'de> for Ids {
-        type Value = Vec<i64>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a sequence")
+impl Line {
+    /// Reads a line. What was read before, `plain`, gives its list of ids away.
+    fn read(text: &str, plain: &mut Plain) -> Result<Self, serde_json::Error> {
+        if plain.read(text).is_none() {
+            return serde_json::from_str(text);
         }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<i64>, A::Error> {
-            let mut ids = Vec::with_capacity(USUAL_IDS);
-            while let Some(id) = seq.next_element()? {
-                ids.push(id);
-            }
-            Ok(ids)
-        }
+        Ok(Self {
+            timestamp: plain.timestamp as f64,
+            input_length: plain.input_length as i64,
+            output_length: plain.output_length as i64,
+            hash_ids: core::mem::take(&mut plain.hash_ids),
+            output_hash_ids: Vec::new(),
+            session_id: None,
+            block_size: TOKENS_PER_ID,
+        })
     }
-
-    deserializer.deserialize_seq(Ids)
 }
 
 const fn tokens_per_id() -> u32 {
@@ -87,16 +78,17 @@ pub fn is_mooncake(text: &str) -> bool {
 pub fn parse(text: &str) -> Result<Workload, TraceError> {
     let mut workload = Workload::new(Pacing::Open);
     let (mut segments, mut replied, mut latest) = (Vec::new(), Vec::new(), Time::ZERO);
-    let mut cuts = Cuts::default();
+    let (mut cuts, mut plain) = (Cuts::default(), Plain::default());
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let here = |problem| TraceError { line: index + 1, problem };
-        let line: Line = serde_json::from_str(line).map_err(|error| here(broken(&error)))?;
+        let line = Line::read(line, &mut plain).map_err(|error| here(broken(&error)))?;
         let request = check(&line, latest).map_err(here)?;
         latest = request.at;
         cuts.prompt(&line, request.input, &mut segments);
         let session = line.session_id.as_ref().map(session);
         if line.output_hash_ids.is_empty() {
             workload.push(request.at, session, &segments, request.output);
+            plain.hash_ids = line.hash_ids;
             continue;
         }
         cuts.reply(&line, &request, &mut replied);

@@ -106,11 +106,12 @@ impl Stage {
     fn events(&mut self) {
         while let Some(event) = self.cache.poll_event() {
             let letter = |piece: &PieceKey| self.letters.get(piece).copied().unwrap_or('.');
+            let letters = |pieces: &[Piece]| pieces.iter().map(|piece| letter(&piece.key)).collect::<String>();
             let change = match &event.change {
-                Change::Stored { parent, piece, upto, .. } => {
-                    format!("{}+{}:{}", letter(parent), letter(piece), upto.0)
+                Change::Stored { parent, upto, pieces, .. } => {
+                    format!("{}+{}:{}", letter(parent), letters(pieces), upto.0)
                 }
-                Change::Evicted { piece, upto } => format!("-{}:{}", letter(piece), upto.0),
+                Change::Evicted { left, pieces } => format!("-{}:{}", letters(pieces), left.0),
                 Change::Cleared => "cleared".to_owned(),
             };
             self.say(format_args!("{}/{} {change}", event.epoch.0, event.sequence));
@@ -143,13 +144,10 @@ fn only_full_blocks_are_kept() {
     // A block that two pieces share belongs to the one in which it ends.
     check(
         "start x a6b6; compute x; find a6b6; find a6c6; find a7b5; find a8; events",
-        "x hits 0, a6b6 3, a6c6 1, a7b5 1, a8 1, 0/0 .+a:4, 0/1 a+b:12",
+        "x hits 0, a6b6 3, a6c6 1, a7b5 1, a8 1, 0/0 .+ab:12",
     );
     // A piece in which no block ends is never spoken of, though it tells prompts apart.
-    check(
-        "start x a5b2c5; compute x; find a5b2c5; find a5c2c5; events",
-        "x hits 0, a5b2c5 3, a5c2c5 1, 0/0 .+a:4, 0/1 a+c:12",
-    );
+    check("start x a5b2c5; compute x; find a5b2c5; find a5c2c5; events", "x hits 0, a5b2c5 3, a5c2c5 1, 0/0 .+abc:12");
 }
 
 #[test]
@@ -171,7 +169,7 @@ fn the_longest_idle_goes_first_and_of_it_the_tail() {
     check(
         "start x abc; compute x; end x; start y def; compute y; end y; start z ghijk; find abc; find def; events",
         "x hits 0, y hits 0, z hits 0, abc 0, def 3, \
-         0/0 .+a:4, 0/1 a+b:8, 0/2 b+c:12, 0/3 .+d:4, 0/4 d+e:8, 0/5 e+f:12, 0/6 -c:0, 0/7 -b:0, 0/8 -a:0",
+         0/0 .+abc:12, 0/1 .+def:12, 0/2 -abc:0",
     );
     // Of one long piece an event tells how much is left.
     check(
@@ -230,14 +228,14 @@ fn copies_are_kept_or_merged() {
     check(
         story,
         "x hits 0, y hits 0, free 1 private 3 held 4 idle 0, free 3 private 1 held 3 idle 1, \
-         0/0 .+a:4, 0/1 a+b:8, 0/2 b+c:12, 0/3 c+d:16",
+         0/0 .+ab:8, 0/1 b+cd:16",
     );
     tell(
         8,
         Duplicates::Merge,
         story,
         "x hits 0, y hits 0, free 4 private 0 held 4 idle 0, free 4 private 0 held 3 idle 1, \
-         0/0 .+a:4, 0/1 a+b:8, 0/2 b+c:12, 0/3 c+d:16",
+         0/0 .+ab:8, 0/1 b+cd:16",
     );
 }
 
@@ -277,7 +275,7 @@ fn a_run_grows_under_the_name_of_another() {
     check(
         "start x a20; compute x; end x; start y a8bcd; start z efg; usage; compute y; find a8bcd; find a20; events",
         "x hits 0, y hits 2, z hits 0, free 0 private 6 held 2 idle 0, a8bcd 5, a20 2, \
-         0/0 .+a:20, 0/1 -a:8, 0/2 a+b:12, 0/3 b+c:16, 0/4 c+d:20",
+         0/0 .+a:20, 0/1 -a:8, 0/2 a+bcd:20",
     );
     // As above with a partly cut piece between.
     check(
@@ -298,7 +296,7 @@ fn a_restart_is_a_new_epoch() {
     check(
         "start x ab; compute x; end x; restart; find ab; usage; start y a; compute y; events",
         "x hits 0, ab 0, free 8 private 0 held 0 idle 0, y hits 0, \
-         0/0 .+a:4, 0/1 a+b:8, 1/0 cleared, 1/1 .+a:4",
+         0/0 .+ab:8, 1/0 cleared, 1/1 .+a:4",
     );
 }
 

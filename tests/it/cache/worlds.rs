@@ -39,7 +39,7 @@ impl World {
             config,
             cache: WorkerCache::new(config),
             model: Model::new(config),
-            mirror: Mirror::default(),
+            mirror: Mirror::new(config.block),
             author: Author::new(config.block.0, cut, longest),
             known: Vec::new(),
             requests: Vec::new(),

@@ -28,22 +28,47 @@ fn groups(blocks: &[Block], from: usize, to: usize) -> Vec<(PieceKey, usize, usi
     groups
 }
 
-/// What is told where blocks `from..to` become resident: pieces first to last.
+/// What is told where blocks `from..to` become resident, piece by piece, first to last.
 pub(super) fn stored(blocks: &[Block], from: usize, to: usize, unit: u32) -> Vec<Change> {
     let told = |(piece, first, _, end): (PieceKey, usize, usize, usize)| Change::Stored {
         parent: first.checked_sub(1).map_or(PieceKey::ROOT, |before| blocks[before].0),
-        piece,
         start: Tokens(first as u32 * unit),
         upto: Tokens(end as u32 * unit),
+        pieces: [Piece { key: piece, end: Tokens(end as u32 * unit) }].into(),
     };
     groups(blocks, from, to).into_iter().map(told).collect()
 }
 
-/// What is told where blocks `from..to`, the last that are resident, go: pieces last to first.
+/// What is told where blocks `from..to`, the last that are resident, go, piece by piece, last to first.
 pub(super) fn evicted(blocks: &[Block], from: usize, to: usize, unit: u32) -> Vec<Change> {
-    let told = |(piece, first, gone, _): (PieceKey, usize, usize, usize)| Change::Evicted {
-        piece,
-        upto: Tokens(if gone > first { gone as u32 * unit } else { 0 }),
+    let told = |(piece, _, gone, end): (PieceKey, usize, usize, usize)| Change::Evicted {
+        left: Tokens(gone as u32 * unit),
+        pieces: [Piece { key: piece, end: Tokens(end as u32 * unit) }].into(),
     };
     groups(blocks, from, to).into_iter().rev().map(told).collect()
+}
+
+/// The same, told at once. There is something to tell.
+pub(super) fn together(changes: &[Change]) -> Change {
+    let (Some(first), Some(last)) = (changes.first(), changes.last()) else { panic!("nothing to tell") };
+    let stored = |change: &Change| match change {
+        Change::Stored { pieces, .. } => pieces.to_vec(),
+        _ => panic!("{change:?} among what was stored"),
+    };
+    let evicted = |change: &Change| match change {
+        Change::Evicted { pieces, .. } => pieces.to_vec(),
+        _ => panic!("{change:?} among what was evicted"),
+    };
+    match (first, last) {
+        (Change::Stored { parent, start, .. }, Change::Stored { upto, .. }) => Change::Stored {
+            parent: *parent,
+            start: *start,
+            upto: *upto,
+            pieces: changes.iter().flat_map(stored).collect(),
+        },
+        (Change::Evicted { .. }, Change::Evicted { left, .. }) => {
+            Change::Evicted { left: *left, pieces: changes.iter().rev().flat_map(evicted).collect() }
+        }
+        _ => panic!("{first:?} and {last:?}"),
+    }
 }

@@ -137,11 +137,11 @@ fn a_restart_takes_all_at_once_whatever_is_missing() {
         // Stragglers of the earlier life say nothing.
         line.hear([3, 5], 20);
         assert_eq!(line.held(), 0);
-        let again = CacheEvent { epoch: Epoch(1), sequence: 1, ..line.events[0] };
+        let again = CacheEvent { epoch: Epoch(1), sequence: 1, ..line.events[0].clone() };
         line.router.observe(WorkerId(1), Signal::Cache(&[again]), at(30), at(30));
         assert_eq!(line.held(), 1);
         // The first events of its third life are lost: its second is over all the same.
-        let late = CacheEvent { epoch: Epoch(2), sequence: 3, ..line.events[0] };
+        let late = CacheEvent { epoch: Epoch(2), sequence: 3, ..line.events[0].clone() };
         line.router.observe(WorkerId(1), Signal::Cache(&[late]), at(40), at(40));
         assert_eq!(line.held(), 0);
         let wanted = std::iter::from_fn(|| line.router.poll_wanted()).last();
@@ -248,7 +248,7 @@ fn what_waits_behind_a_gap_is_bounded() {
     line.hear([0], 0);
     // 1 is lost; twelve thousand events wait behind it, of which the last ten thousand are kept.
     for sequence in 2..12_002 {
-        let event = CacheEvent { sequence, ..line.events[1] };
+        let event = CacheEvent { sequence, ..line.events[1].clone() };
         line.router.observe(WorkerId(1), Signal::Cache(&[event]), at(1), at(1));
     }
     let wanted: Vec<_> = std::iter::from_fn(|| line.router.poll_wanted()).collect();
@@ -273,9 +273,9 @@ impl Wire {
     fn publish(&mut self, worker: WorkerId, event: CacheEvent) {
         let kept = &mut self.published[worker.index()];
         kept.retain(|other| other.epoch == event.epoch);
-        kept.push(event);
+        kept.push(event.clone());
         for _ in 0..[1, 1, 1, 1, 1, 1, 1, 2, 0, 0][self.chance.pick(10)] {
-            self.under_way.push_back((worker, event));
+            self.under_way.push_back((worker, event.clone()));
         }
     }
 
@@ -326,7 +326,7 @@ impl Wire {
         }
         for event in kept.iter().filter(|event| event.sequence >= from) {
             if !self.chance.percent(5) {
-                self.router.observe(worker, Signal::Cache(&[*event]), at(self.now), at(self.now));
+                self.router.observe(worker, Signal::Cache(std::slice::from_ref(event)), at(self.now), at(self.now));
             }
         }
     }

@@ -55,7 +55,7 @@ impl Desk {
     fn holds(&mut self, worker: u16, pieces: &[Piece], upto: u32) {
         let (now, sequence) = (self.now(), self.told[usize::from(worker)]);
         let change =
-            Change::Stored { parent: PieceKey::ROOT, piece: pieces[0].key, start: Tokens(0), upto: Tokens(upto) };
+            Change::Stored { parent: PieceKey::ROOT, start: Tokens(0), upto: Tokens(upto), pieces: [pieces[0]].into() };
         self.told[usize::from(worker)] += 1;
         let event = CacheEvent { epoch: Epoch(0), sequence, change };
         self.router.observe(WorkerId(worker), Signal::Cache(&[event]), now, now);

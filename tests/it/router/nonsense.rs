@@ -1,7 +1,7 @@
 //! What no engine says, told all the same.
 
 use super::Chance;
-use kvcache::{CacheEvent, Change, Epoch, PieceKey, Span, Time, Tokens, WorkerId};
+use kvcache::{CacheEvent, Change, Epoch, Piece, PieceKey, Span, Time, Tokens, WorkerId};
 use router::{Router, RouterConfig, Signal, Strategy};
 
 const fn at(millis: u64) -> Time {
@@ -23,31 +23,39 @@ fn whatever_is_told_nothing_breaks() {
             for _ in 0..1 + chance.below(8) {
                 let key = |chance: &mut Chance| PieceKey(chance.below(9) << 60 | 1);
                 let at = |chance: &mut Chance| Tokens(16 * chance.below(6) as u32);
-                let last = some.last().map(|event| event.change);
+                let pieces = |chance: &mut Chance, start: Tokens| -> Box<[Piece]> {
+                    // In order of their ends or not, of equal keys or not, or none at all.
+                    let count = [1, 1, 2, 3, 5, 0][chance.pick(6)];
+                    (0..count).map(|_| Piece { key: key(chance), end: start + at(chance) }).collect()
+                };
+                let last = some.last().map(|event| event.change.clone());
                 let change = match (chance.below(10), last) {
-                    (0..5, Some(Change::Stored { piece, upto, .. })) => {
+                    (0..5, Some(Change::Stored { upto, pieces: before, .. })) if !before.is_empty() => {
                         // Linked as they should be, whatever the piece.
-                        Change::Stored {
-                            parent: piece,
-                            piece: key(&mut chance),
-                            start: upto,
-                            upto: upto + at(&mut chance),
-                        }
+                        let parent = before[before.len() - 1].key;
+                        let upto_now = upto + at(&mut chance);
+                        Change::Stored { parent, start: upto, upto: upto_now, pieces: pieces(&mut chance, upto) }
                     }
                     (0..6, _) => {
                         let parent = if chance.percent(50) { PieceKey::ROOT } else { key(&mut chance) };
                         let first = parent == PieceKey::ROOT && chance.percent(80);
                         let start = if first { Tokens::ZERO } else { at(&mut chance) };
-                        Change::Stored { parent, piece: key(&mut chance), start, upto: start + at(&mut chance) }
+                        let upto = start + at(&mut chance);
+                        Change::Stored { parent, start, upto, pieces: pieces(&mut chance, start) }
                     }
-                    (6..9, _) => Change::Evicted { piece: key(&mut chance), upto: at(&mut chance) },
+                    (6..9, _) => {
+                        let left = at(&mut chance);
+                        Change::Evicted { left, pieces: pieces(&mut chance, left) }
+                    }
                     _ => Change::Cleared,
                 };
                 some.push(CacheEvent { epoch: Epoch(0), sequence: sequences[worker], change });
                 sequences[worker] += 1;
             }
             router.observe(WorkerId(worker as u16), Signal::Cache(&some), at(0), at(0));
-            some.iter().for_each(|one| slow.observe(WorkerId(worker as u16), Signal::Cache(&[*one]), at(0), at(0)));
+            some.iter().for_each(|one| {
+                slow.observe(WorkerId(worker as u16), Signal::Cache(std::slice::from_ref(one)), at(0), at(0))
+            });
             let [index, singly] = [&router, &slow].map(|router| router.index().expect("it keeps one"));
             index.check();
             singly.check();

@@ -224,8 +224,10 @@ fn whoever_listens_hears_of_a_new_epoch() {
         let events = std::iter::from_fn(|| replica.poll_cache_event());
         events.map(|event| (event.epoch, event.sequence, event.change)).collect::<Vec<_>>()
     };
-    let stored =
-        |change: &Change| matches!(change, Change::Stored { piece: of, upto: Tokens(320), .. } if *of == piece);
+    let stored = |change: &Change| match change {
+        Change::Stored { upto, pieces, .. } => (*upto, pieces[0].key, pieces.len()) == (Tokens(320), piece, 1),
+        _ => false,
+    };
     replica.start(at(0)).expect("it has something to do");
     replica.ended(at(4200));
     assert!(matches!(&told(&mut replica)[..], [(Epoch(0), 0, change)] if stored(change)));

@@ -106,7 +106,7 @@ impl World {
             setting,
             cache: TieredCache::new(WorkerCache::new(setting.cache), setting.tiers),
             model: Model::new(setting.cache, setting.tiers),
-            mirror: Mirror::default(),
+            mirror: Mirror::new(setting.cache.block),
             author: Author::new(setting.cache.block.0, setting.cut, setting.longest),
             chunks: Names::default(),
             known: Vec::new(),

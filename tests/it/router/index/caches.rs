@@ -36,22 +36,33 @@ impl Literal {
         }
     }
 
-    fn apply(&mut self, worker: WorkerId, change: Change) {
+    /// Says how many pieces were evicted in part.
+    fn apply(&mut self, worker: WorkerId, change: &Change) -> u32 {
         match change {
-            Change::Stored { piece, upto, .. } => {
-                let first = self.starts[&piece] / UNIT.0;
-                assert!(upto.0 / UNIT.0 > first, "something was stored");
-                for block in first..upto.0 / UNIT.0 {
-                    let holders = self.holders.entry((piece, block)).or_default();
-                    if !holders.contains(&worker) {
-                        holders.push(worker);
+            Change::Stored { upto, pieces, .. } => {
+                let mut stored = 0;
+                for piece in pieces {
+                    let first = self.starts[&piece.key] / UNIT.0;
+                    for block in first..piece.end.min(*upto).0 / UNIT.0 {
+                        let holders = self.holders.entry((piece.key, block)).or_default();
+                        if !holders.contains(&worker) {
+                            holders.push(worker);
+                            stored += 1;
+                        }
                     }
                 }
+                assert!(stored > 0, "something was stored");
+                0
             }
-            Change::Evicted { piece, upto } => {
-                self.lose(worker, |(of, block)| of == piece && (block + 1) * UNIT.0 > upto.0);
+            Change::Evicted { left, pieces } => {
+                let gone = |piece: PieceKey| move |(of, block)| of == piece && (block + 1) * UNIT.0 > left.0;
+                pieces.iter().for_each(|piece| self.lose(worker, gone(piece.key)));
+                u32::from(left.0 / UNIT.0 > self.starts[&pieces[0].key] / UNIT.0)
             }
-            Change::Cleared => self.lose(worker, |_| true),
+            Change::Cleared => {
+                self.lose(worker, |_| true);
+                0
+            }
         }
     }
 
@@ -152,9 +163,8 @@ fn the_index_is_exact() {
                     gateway.router.observe(worker, Signal::Cache(some), Time::ZERO, Time::ZERO);
                 }
                 for event in events {
-                    literal.apply(worker, event.change);
+                    partial += literal.apply(worker, &event.change);
                     told += 1;
-                    partial += u32::from(matches!(event.change, Change::Evicted { upto, .. } if upto > Tokens::ZERO));
                 }
             });
         }

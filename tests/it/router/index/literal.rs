@@ -1,7 +1,7 @@
 //! An index as one would write it down, and a world in which it and the real one are told the same.
 
 use super::super::Chance;
-use super::super::changes::{Block, blocks, evicted, stored};
+use super::super::changes::{Block, blocks, evicted, stored, together};
 use kvcache::{Chain, Change, Piece, Tokens, WorkerId};
 use router::{Index, IndexConfig, Matches};
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,13 +112,31 @@ impl World {
         self.prompts.push(Prompt { pieces, blocks });
     }
 
-    fn apply(&mut self, worker: WorkerId, changes: Vec<Change>) {
-        for change in changes {
-            match change {
-                Change::Stored { parent, piece, start, upto } => self.index.store(worker, parent, piece, start, upto),
-                Change::Evicted { piece, upto } => self.index.evict(worker, piece, upto),
-                Change::Cleared => self.index.clear(worker),
-            }
+    /// Told piece by piece, or at once.
+    fn apply(&mut self, worker: WorkerId, changes: &[Change], chance: &mut Chance) {
+        let index = &mut self.index;
+        match chance.below(3) {
+            0 if !changes.is_empty() => match together(changes) {
+                Change::Stored { parent, start, upto, pieces } => {
+                    index.store_all(worker, parent, start, &pieces, upto);
+                }
+                Change::Evicted { left, pieces } => index.evict_all(worker, left, &pieces),
+                Change::Cleared => index.clear(worker),
+            },
+            0 | 1 => changes.iter().for_each(|change| match change {
+                Change::Stored { parent, start, upto, pieces } => {
+                    index.store_all(worker, *parent, *start, pieces, *upto);
+                }
+                Change::Evicted { left, pieces } => index.evict_all(worker, *left, pieces),
+                Change::Cleared => index.clear(worker),
+            }),
+            _ => changes.iter().for_each(|change| match change {
+                Change::Stored { parent, start, upto, pieces } => {
+                    index.store(worker, *parent, pieces[0].key, *start, *upto);
+                }
+                Change::Evicted { left, pieces } => index.evict(worker, pieces[0].key, *left),
+                Change::Cleared => index.clear(worker),
+            }),
         }
     }
 
@@ -165,7 +183,7 @@ impl World {
         let to = from + chance.pick(blocks.len() - from + 1);
         self.literal.store(worker, &blocks[from..to]);
         let changes = stored(blocks, from, to, self.unit);
-        self.apply(worker, changes);
+        self.apply(worker, &changes, chance);
         "store"
     }
 
@@ -187,7 +205,7 @@ impl World {
             from -= 1;
             self.literal.lose(worker, &blocks[from..=from]);
         }
-        self.apply(worker, evicted(&blocks, from, depth, self.unit));
+        self.apply(worker, &evicted(&blocks, from, depth, self.unit), chance);
         "evict"
     }
 

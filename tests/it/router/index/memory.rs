@@ -88,7 +88,7 @@ fn ten_million_pieces_stay_within_the_limit() {
     let [grown, most, pieces] = words[..] else { panic!("{line}") };
     // What the allocator keeps beside what it was asked for is little.
     assert!(grown <= LIMIT + LIMIT / 10, "the process grew by {grown} bytes, of {LIMIT}");
-    // A segment or a list that finds no room to grow makes others go, so a little stays free.
-    assert!(most > LIMIT * 17 / 20, "the limit was reached: {most}");
+    // A segment or a list that finds no room to grow makes others go, and segments fill at one pace, so some stays free.
+    assert!(most > LIMIT * 4 / 5, "the limit was reached: {most}");
     assert!(pieces > 300_000, "and {pieces} pieces are still there");
 }
