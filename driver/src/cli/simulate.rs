@@ -150,7 +150,7 @@ pub(super) fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix)
     odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
     let found = args.find.iter().filter_map(|goal| unread(goal.quantity.key(), &args.workload, &matrix.strategies));
     odd.extend(found.map(|odd| odd.replacen("--set", "--find", 1)));
-    odd.extend(flags.filter_map(|axis| unread_arrivals(&axis.key, &args.workload, &matrix.loads)));
+    odd.extend(flags.filter_map(|axis| unread_arrivals(&axis.key, &args.workload, matrix)));
     let ramp = matrix.axes.iter().any(|axis| axis.key == "run.ramp" && axis.origin == Origin::Flag);
     if ramp && matrix.loads.iter().all(|load| load.concurrency().is_none() && load.users().is_none()) {
         odd.push(

@@ -9,6 +9,7 @@ use router::{Api, Router};
 use sim::cluster::{Cluster, Event, Refusal, RequestLimits};
 use sim::cost::deployment::Deployment;
 use sim::cost::forecast::forecast;
+use sim::extent::Extent;
 use sim::fleet::{Fleet, FleetConfig};
 use sim::ledger::{Ledger, Price, Record, Summary};
 use sim::replica::{EngineConfig, Replica};
@@ -244,7 +245,8 @@ impl Experiment {
             let workload = source.workload(&assembled.lab, case.load, case.seed);
             let mut cluster = assembled.cluster();
             let mut asked = explanation::Asked::about(requests);
-            let extent = assembled.lab.run.extent(workload.requests().len() as u64);
+            let pause = assembled.lab.arrivals.refused_pause;
+            let extent = Extent { pause, ..assembled.lab.run.extent(workload.requests().len() as u64) };
             let look = |event: &Event| asked.look(event);
             let mut fleet = (!assembled.fleet.is_static()).then(|| Fleet::new(assembled.fleet.clone()));
             let ledger = simulate_within(&workload, &mut cluster, fleet.as_mut(), assembled.path, extent, look);
@@ -255,13 +257,19 @@ impl Experiment {
                 return Ok(Sent { workload, cluster, asked, ledger });
             }
             longer = Some(source.doubled().ok_or_else(|| {
+                let (sent, refused) = (ledger.records().len(), refused(ledger.records()));
+                let refused =
+                    if refused == 0 { String::new() } else { format!(" ({refused} of the first {sent} are refused)") };
                 Failure::Usage(format!(
-                    "run.duration: more than {} requests would be sent by then; use a shorter one",
-                    source.requests()
+                    "run.duration: more than {sent} requests would be sent by then{refused}; use a shorter one"
                 ))
             })?);
         }
     }
+}
+
+fn refused(records: &[Record]) -> usize {
+    records.iter().filter(|record| record.refusal.is_some()).count()
 }
 
 /// What a run leaves behind.

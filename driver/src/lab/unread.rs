@@ -1,6 +1,7 @@
 //! Settings that a run never looks at: whoever sets them expects a difference that does not come.
 
-use crate::experiment::Load;
+use super::Axis;
+use crate::experiment::{Load, Matrix};
 use router::Strategy;
 
 /// What to say where none of these strategies, or not this workload, reads the setting.
@@ -22,8 +23,9 @@ pub(crate) fn unread(key: &str, workload: &str, strategies: &[Strategy]) -> Opti
     (!read).then(|| format!("--set {key}: nothing in this run reads it; who does: {}", names.join(", ")))
 }
 
-/// What to say where none of these loads reads a setting of arrivals.
-pub(crate) fn unread_arrivals(key: &str, workload: &str, loads: &[Load]) -> Option<String> {
+/// What to say where none of these runs reads a setting of arrivals.
+pub(crate) fn unread_arrivals(key: &str, workload: &str, matrix: &Matrix) -> Option<String> {
+    let loads = &matrix.loads;
     let (read, whose) = match key {
         "arrivals.think" => (loads.iter().any(|load| load.users().is_some()), "users, whom --users asks for"),
         "chat.think" => {
@@ -33,6 +35,12 @@ pub(crate) fn unread_arrivals(key: &str, workload: &str, loads: &[Load]) -> Opti
         "arrivals.turns" => {
             let own = |load: &Load| load.rate().is_some() || load.speedup().is_some();
             (loads.iter().any(own), "requests with times of their own: of --rate, or of a trace")
+        }
+        "arrivals.refused_pause" => {
+            let closed = |load: &Load| load.concurrency().is_some() || load.users().is_some();
+            let turns = |axis: &Axis| axis.key == "arrivals.turns" && axis.values.iter().any(|value| value == "closed");
+            let read = workload == "multi-round-qa" || loads.iter().any(closed) || matrix.axes.iter().any(turns);
+            (read, "runs whose users wait for replies: of --concurrency, --users, or arrivals.turns=closed")
         }
         _ if !key.starts_with("arrivals.") => return None,
         _ if workload == "multi-round-qa" => (false, "arrivals that are drawn, and those of multi-round-qa are not"),
