@@ -147,8 +147,8 @@ pub(super) fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix)
         odd.push(format!("--requests {asked}: the trace has {there} requests, and these are sent"));
     }
     let flags = matrix.axes.iter().filter(|axis| axis.origin == Origin::Flag);
-    odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
-    let found = args.find.iter().filter_map(|goal| unread(goal.quantity.key(), &args.workload, &matrix.strategies));
+    odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, matrix)));
+    let found = args.find.iter().filter_map(|goal| unread(goal.quantity.key(), &args.workload, matrix));
     odd.extend(found.map(|odd| odd.replacen("--set", "--find", 1)));
     odd.extend(flags.filter_map(|axis| unread_arrivals(&axis.key, &args.workload, matrix)));
     let ramp = matrix.axes.iter().any(|axis| axis.key == "run.ramp" && axis.origin == Origin::Flag);
@@ -242,7 +242,8 @@ fn odd_of(outcome: &Outcome) -> Vec<String> {
     let growth = outcome.growth.filter(|growth| growth.passes(NOTABLE)).map(|growth| format!("{label}: {growth}"));
     let nothing = (outcome.summary.requests == 0 && all > 0)
         .then(|| format!("{label}: run.warmup leaves nothing to measure: all {all} requests were sent before the cut"));
-    refused.chain(nothing).chain(overloaded).chain(growth).collect()
+    let missed = outcome.missed.iter().map(|missed| format!("{label}: {missed}"));
+    refused.chain(missed).chain(nothing).chain(overloaded).chain(growth).collect()
 }
 
 /// Reads the endpoint file and says what is odd about it. Gives its text too. Where `replicas` are named elsewhere, the file's

@@ -95,6 +95,8 @@ pub struct Outcome {
     pub explanations: Vec<Explanation>,
     /// How large an index that nothing is taken from has become; `None`: there is none.
     pub growth: Option<Growth>,
+    /// What of the schedule did not happen, and why.
+    pub missed: Vec<String>,
     /// How it keeps what was promised; `None`: nothing was.
     pub kept: Option<slo::Kept>,
 }
@@ -210,7 +212,7 @@ impl Experiment {
     /// # Panics
     /// As [`Experiment::run`].
     pub fn run_and_explain(&self, case: Case, assembled: &Assembled, requests: &[u64]) -> Result<Outcome, Failure> {
-        let Sent { workload, cluster, asked, ledger } = self.send(&case, assembled, requests)?;
+        let Sent { workload, cluster, asked, ledger, missed } = self.send(&case, assembled, requests)?;
         check_numbers(requests, ledger.records().len() as u64)?;
         ledger.check();
         cluster.check();
@@ -227,6 +229,7 @@ impl Experiment {
             summary,
             explanations: asked.explain(&workload, &ledger, assembled),
             growth: Growth::of(cluster.router()),
+            missed,
             kept: None,
             records: ledger.into_records(),
             case,
@@ -254,7 +257,8 @@ impl Experiment {
             let closed = (case.load.concurrency().is_some() || case.load.users().is_some()) && source.is_generated();
             let all_sent = ledger.records().len() == workload.requests().len();
             if extent.until.is_none() || !closed || !all_sent {
-                return Ok(Sent { workload, cluster, asked, ledger });
+                let missed = fleet.as_ref().map(fleet::missed).unwrap_or_default();
+                return Ok(Sent { workload, cluster, asked, ledger, missed });
             }
             longer = Some(source.doubled().ok_or_else(|| {
                 let (sent, refused) = (ledger.records().len(), refused(ledger.records()));
@@ -278,6 +282,7 @@ struct Sent<'a> {
     cluster: Cluster,
     asked: explanation::Asked<'a>,
     ledger: Ledger,
+    missed: Vec<String>,
 }
 
 /// Refuses numbers that no request of a run of `count` has.

@@ -1,11 +1,11 @@
 //! Settings that a run never looks at: whoever sets them expects a difference that does not come.
 
 use super::Axis;
-use crate::experiment::{Load, Matrix};
+use crate::experiment::{Load, Matrix, Tiers};
 use router::Strategy;
 
-/// What to say where none of these strategies, or not this workload, reads the setting.
-pub(crate) fn unread(key: &str, workload: &str, strategies: &[Strategy]) -> Option<String> {
+/// What to say where no strategy and no tier of these runs, or not this workload, reads the setting.
+pub(crate) fn unread(key: &str, workload: &str, matrix: &Matrix) -> Option<String> {
     let (section, name) = key.split_once('.')?;
     let of_workload = match section {
         "docqa" | "chat" | "mixed" | "unrelated" => Some(section),
@@ -17,6 +17,19 @@ pub(crate) fn unread(key: &str, workload: &str, strategies: &[Strategy]) -> Opti
     if let Some(reader) = of_workload.filter(|reader| *reader != workload) {
         return Some(format!("--set {key}: nothing in this run reads it; it is of the workload {reader}"));
     }
+    let any = |has: fn(Tiers) -> bool| matrix.caches.iter().any(|cache| has(*cache));
+    let tier = match section {
+        "l1" if !any(Tiers::l1) => Some("L1; --cache l0+l1 turns it on"),
+        "l2" if !any(Tiers::l2) => Some("L2; --cache l0+l1+l2 turns it on"),
+        "tiers" if !any(|cache| cache.l1() || cache.l2()) => {
+            Some("the tiers below the GPU's memory; --cache l0+l1, l0+l2 and l0+l1+l2 turn them on")
+        }
+        _ => None,
+    };
+    if let Some(tier) = tier {
+        return Some(format!("--set {key}: nothing in this run reads it; it is of {tier}"));
+    }
+    let strategies = &matrix.strategies;
     let readers = readers(name).filter(|_| section == "router")?;
     let read = strategies.iter().any(|strategy| readers.contains(strategy));
     let names: Vec<&str> = readers.iter().map(|strategy| strategy.as_str()).collect();
