@@ -39,7 +39,17 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         warn(&format!("warning: {odd}"));
     }
     if args.dry_run {
-        return super::workload::dry_run(&experiment, &matrix, args.format);
+        if args.slo.is_some() {
+            return Err(Failure::Usage(
+                "--dry-run simulates nothing, so no --slo is kept or broken; leave it away".to_owned(),
+            ));
+        }
+        if args.out.is_some() {
+            return Err(Failure::Usage(
+                "--dry-run simulates nothing, so --out has nothing to keep; leave it away".to_owned(),
+            ));
+        }
+        return super::workload::dry_run(&experiment, &matrix, args.requests, args.format);
     }
     if let Some(goal) = &args.find {
         return super::find::run(args, goal, &experiment, matrix, began);
@@ -238,7 +248,7 @@ fn odd_of(outcome: &Outcome) -> Vec<String> {
         .refusals()
         .into_iter()
         .map(|(count, example)| format!("{label}: {count} of {all} requests refused ({}): {example}", example.class()));
-    let overloaded = outcome.backlog().map(|tail| format!("{label}: overloaded: {tail}"));
+    let overloaded = outcome.overload.as_ref().map(|sign| format!("{label}: overloaded: {sign}"));
     let growth = outcome.growth.filter(|growth| growth.passes(NOTABLE)).map(|growth| format!("{label}: {growth}"));
     let nothing = (outcome.summary.requests == 0 && all > 0)
         .then(|| format!("{label}: run.warmup leaves nothing to measure: all {all} requests were sent before the cut"));

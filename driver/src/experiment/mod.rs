@@ -4,7 +4,7 @@ use crate::endpoint::{Endpoint, short_prompts_warning};
 use crate::failure::Failure;
 use crate::growth::Growth;
 use crate::lab::Lab;
-use kvcache::{Span, Tokens};
+use kvcache::Tokens;
 use router::{Api, Router};
 use sim::cluster::{Cluster, Event, Refusal, RequestLimits};
 use sim::cost::deployment::Deployment;
@@ -24,6 +24,7 @@ mod case; // what one run of a matrix is
 mod describe; // an assembled case as a value
 mod source; // where requests come from
 mod replay; // ... from a file
+mod overload; // whether more was sent than was served
 mod explanation; // why a request went where it did
 pub mod slo; // what users were promised
 pub mod find; // how far something can go and keep it
@@ -95,6 +96,8 @@ pub struct Outcome {
     pub explanations: Vec<Explanation>,
     /// How large an index that nothing is taken from has become; `None`: there is none.
     pub growth: Option<Growth>,
+    /// What tells that more was sent than was served; `None`: nothing does.
+    pub overload: Option<String>,
     /// What of the schedule did not happen, and why.
     pub missed: Vec<String>,
     /// How it keeps what was promised; `None`: nothing was.
@@ -117,24 +120,6 @@ impl Outcome {
             counts[worker.index()] += 1;
         }
         counts
-    }
-
-    /// What tells that an open load outran the workers: the work was still going on long after the last request.
-    #[must_use]
-    pub fn backlog(&self) -> Option<String> {
-        if matches!(self.case.load, Load::Concurrency(_) | Load::Users(_)) {
-            return None;
-        }
-        let sent = self.records.last()?.sent;
-        let ended = self.records.iter().filter_map(|record| record.last_token).max()?;
-        let (sent, ended) = (Span(sent.0).as_secs_f64(), Span(ended.0).as_secs_f64());
-        let longest = self.summary.e2el.p50? / 1e3;
-        // A tail of a few latencies, or a tenth of the run, is no backlog.
-        (ended - sent > (0.1 * sent).max(60.0) && longest > 60.0).then(|| {
-            format!(
-                "the last request was sent at {sent:.0} s and the last token came at {ended:.0} s; latencies tell how long the run was, not how good the workers are"
-            )
-        })
     }
 
     /// Why requests were refused: how many of each class, with one example.
@@ -216,6 +201,7 @@ impl Experiment {
         check_numbers(requests, ledger.records().len() as u64)?;
         ledger.check();
         cluster.check();
+        let until = assembled.lab.run.extent(0).until;
         let mut summary = ledger.summary(Some(assembled.price));
         if case.cache == Tiers::None {
             // There is no such tier; that nothing was found in any is a fact.
@@ -229,6 +215,7 @@ impl Experiment {
             summary,
             explanations: asked.explain(&workload, &ledger, assembled),
             growth: Growth::of(cluster.router()),
+            overload: overload::overload(case.load, &workload, &ledger, until),
             missed,
             kept: None,
             records: ledger.into_records(),
