@@ -10,6 +10,9 @@ pub struct Extent {
     pub ramp: Span,
     /// Under closed pacing, nobody sends at or after this moment.
     pub until: Option<Time>,
+    /// Under closed pacing, whoever is turned away for the moment ([`crate::cluster::Refusal::may_pass`]) goes on no sooner than
+    /// this after it.
+    pub pause: Span,
     /// Which requests are left out of the figures.
     pub warmup: Warmup,
 }

@@ -20,10 +20,15 @@ pub(crate) struct Pacer<'a> {
     starting: Starting,
     /// Nobody sends from then on.
     until: Option<Time>,
+    /// How long whoever is turned away waits at least.
+    pause: Span,
     /// Of those who wait for nobody, or for anybody, the next to send; the end of the list where there is none.
     next: usize,
-    /// On their way to the router, or about to be sent.
+    /// On their way to the router, or about to be sent. With a fixed number in flight these are users, and who reaches the
+    /// router first has the next request of the list.
     due: BTreeSet<(Time, usize)>,
+    /// How many have reached the router.
+    arrived: usize,
     /// Who waits for each request, by its place in the list. Empty unless turns are taken.
     waits: Vec<u32>,
     /// The place in the list of each request, by its number, which is the order of arrival. Empty unless turns are taken.
@@ -44,8 +49,10 @@ impl<'a> Pacer<'a> {
             latency,
             starting: Starting::new(users, extent.ramp),
             until: extent.until,
+            pause: extent.pause,
             next: 0,
             due: BTreeSet::new(),
+            arrived: 0,
             waits: Vec::new(),
             order: Vec::new(),
         };
@@ -80,7 +87,7 @@ impl<'a> Pacer<'a> {
 
     /// The next request to reach the router, and when; `None`: no one does before another reply is complete. O(1).
     pub(crate) fn first(&self) -> Option<(Time, usize)> {
-        let due = self.due.first().copied();
+        let due = self.due.first().map(|(at, place)| (*at, if self.takes_turns() { *place } else { self.arrived }));
         match (self.next_first_turn(), due) {
             (Some(turn), Some(due)) => Some(turn.min(due)),
             (turn, due) => turn.or(due),
@@ -97,6 +104,7 @@ impl<'a> Pacer<'a> {
         } else {
             self.due.pop_first();
         }
+        self.arrived += 1;
         if self.takes_turns() {
             self.order.push(first.1 as u32);
         }
@@ -104,13 +112,22 @@ impl<'a> Pacer<'a> {
 
     /// The reply to `request`, sent at `sent`, is complete, or will never come: whoever waits for it goes on.
     pub(crate) fn ended(&mut self, request: RequestId, sent: Time, now: Time) {
+        self.go_on(request, sent, now, now);
+    }
+
+    /// `request`, sent at `sent`, was turned away for the moment: whoever would have waited for the reply waits a while.
+    pub(crate) fn turned_away(&mut self, request: RequestId, sent: Time, now: Time) {
+        self.go_on(request, sent, now, Time(now.0.saturating_add(self.pause.0)));
+    }
+
+    fn go_on(&mut self, request: RequestId, sent: Time, ended: Time, earliest: Time) {
         match self.workload.pacing() {
             Pacing::Open => {}
-            Pacing::Closed { .. } => self.send_next(now),
+            Pacing::Closed { .. } => self.send_next(earliest),
             Pacing::Turns => {
                 let waits = self.waits[self.order[request.0 as usize] as usize];
                 if let Some(turn) = self.workload.turns().get(waits as usize) {
-                    let at = turn.due(sent, now);
+                    let at = turn.due(sent, ended).max(earliest);
                     if !self.is_over(at) {
                         self.send(waits as usize, at);
                     }
@@ -128,10 +145,10 @@ impl<'a> Pacer<'a> {
         self.workload.pacing() == Pacing::Turns
     }
 
-    /// Under a fixed number in flight: whoever's turn it is sends now.
-    fn send_next(&mut self, now: Time) {
-        if !self.is_over(now) && self.next < self.workload.requests().len() {
-            self.send(self.next, now);
+    /// Under a fixed number in flight: whoever's turn it is sends at `at`.
+    fn send_next(&mut self, at: Time) {
+        if !self.is_over(at) && self.next < self.workload.requests().len() {
+            self.send(self.next, at);
             self.next += 1;
         }
     }

@@ -190,7 +190,12 @@ impl Run<'_> {
             if let Some(request) = ended.or_else(|| ends(&event)) {
                 self.moved = cluster.transport().map_or(self.moved, Transport::moved);
                 let sent = self.ledger.records()[request.0 as usize].sent;
-                self.pacer.ended(request, sent, cluster.now());
+                match event {
+                    Event::Refused { refusal, .. } if refusal.may_pass() => {
+                        self.pacer.turned_away(request, sent, cluster.now());
+                    }
+                    _ => self.pacer.ended(request, sent, cluster.now()),
+                }
             }
         }
     }

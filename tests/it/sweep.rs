@@ -339,6 +339,7 @@ fn a_digest_covers_all_that_decides_a_run() {
         digest(&Case { replicas: 3, ..case.clone() }, &origin, "docqa", 10),
         digest(&Case { load: Load::Rate(2.5), ..case.clone() }, &origin, "docqa", 10),
         digest(&Case { load: Load::Concurrency(2), ..case.clone() }, &origin, "docqa", 10),
+        digest(&Case { load: Load::Users(2), ..case.clone() }, &origin, "docqa", 10),
         digest(&Case { seed: 2, ..case.clone() }, &origin, "docqa", 10),
         digest(&case, &Origin { endpoint: "b".to_owned(), ..origin.clone() }, "docqa", 10),
         digest(&case, &Origin { trace: Some("b".to_owned()), ..origin.clone() }, "docqa", 10),
@@ -365,4 +366,33 @@ fn a_grid_may_come_from_a_lab_file() {
     let result: Value = serde_json::from_str(&stdout).expect("it is JSON");
     assert_eq!(result["runs"].as_array().map(Vec::len), Some(4));
     assert_eq!(result["runs"][3]["settings"]["docqa.document_tokens"], "2048");
+}
+
+#[test]
+fn a_dry_run_tells_what_is_there_and_writes_nothing() {
+    let folder = Folder::new("sweep-dry");
+    let out = folder.path("grid");
+    let grid = |more: &str| format!("sweep --requests 10 --users 2,3 --cache l0 --out {} {more}", out.display());
+    let Some(before) = swept(&grid("--dry-run")) else { return };
+    assert_eq!(before, "to do     prefixaware-l0-7x-u2-seed0\nto do     prefixaware-l0-7x-u3-seed0\n");
+    assert!(!out.exists(), "nothing is written");
+    assert!(swept(&grid("--shard 2/2")).is_some());
+    let kept = bytes(&out);
+    let after = swept(&grid("--dry-run")).expect("it ran before");
+    assert_eq!(after, before.replace("to do     prefixaware-l0-7x-u3", "is there  prefixaware-l0-7x-u3"));
+    let parts = swept(&grid("--dry-run --shard 1/2 -o json")).expect("it ran before");
+    let run: Value = serde_json::from_str(&parts).expect("it is one object");
+    assert_eq!((&run["run"], &run["there"]), (&"prefixaware-l0-7x-u2-seed0".into(), &false.into()));
+    assert_eq!(bytes(&out), kept);
+    // What is not of this grid is told as it would be.
+    let (_, stderr, status) = told(&grid("--dry-run --seed 4"));
+    assert!(status == 2 && stderr.contains("it holds a sweep with a run that is not asked for now"), "{stderr}");
+    for (words, why) in [("--out nowhere", "--out has nothing to keep"), ("--slo p90_ttft<1s", "no --slo is kept")] {
+        let (_, stderr, status) = told(&format!("simulate --dry-run {words}"));
+        assert!(status == 2 && stderr.contains(why), "{stderr}");
+    }
+}
+
+fn told(words: &str) -> (String, String, i32) {
+    run(words).expect("it ran before")
 }

@@ -22,6 +22,7 @@ mod turns; // who waits for whose reply
 mod reviews; // what reviews of code share
 mod rounds; // production-stack's benchmark
 mod repeats; // a trace played again
+mod overload; // more of them than workers serve
 mod runs; // through the simulator, and what a lab may not ask for
 
 const OPEN: Arrivals = Arrivals::Poisson { rate: 5.0 };

@@ -174,7 +174,7 @@ struct SimulateArgs {
     #[arg(long)]
     breakdown: bool,
     /// Print what would be sent, a line for each request, and simulate nothing; with -o json a JSON object for each
-    #[arg(long, conflicts_with_all = ["out", "explain_request", "slo"])]
+    #[arg(long, conflicts_with = "explain_request")]
     dry_run: bool,
     /// Say why these requests went where they did, and print nothing else; requests are numbered from 0, as in
     /// requests.jsonl. With -o json one object, {"explanations": [..]}, each with its run
@@ -393,9 +393,11 @@ fn command() -> clap::Command {
     let hidden = |arg: clap::Arg| arg.hide(true);
     Cli::command().mut_subcommand("sweep", |sweep| {
         let out = "The folder of the sweep: a new one, or the one to go on with";
+        let plan = "Print which runs the grid has and which of them are there, and run nothing";
         let sweep = sweep.mut_arg("find", hidden).mut_arg("explain_request", hidden);
         sweep
             .mut_arg("out", |arg| arg.help(out))
+            .mut_arg("dry_run", |arg| arg.help(plan))
             .mut_arg("seed", |arg| arg.help("Seeds of all randomness, one run each [default: 0]"))
     })
 }

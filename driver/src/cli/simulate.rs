@@ -39,7 +39,17 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         warn(&format!("warning: {odd}"));
     }
     if args.dry_run {
-        return super::workload::dry_run(&experiment, &matrix, args.format);
+        if args.slo.is_some() {
+            return Err(Failure::Usage(
+                "--dry-run simulates nothing, so no --slo is kept or broken; leave it away".to_owned(),
+            ));
+        }
+        if args.out.is_some() {
+            return Err(Failure::Usage(
+                "--dry-run simulates nothing, so --out has nothing to keep; leave it away".to_owned(),
+            ));
+        }
+        return super::workload::dry_run(&experiment, &matrix, args.requests, args.format);
     }
     if let Some(goal) = &args.find {
         return super::find::run(args, goal, &experiment, matrix, began);
@@ -147,10 +157,10 @@ pub(super) fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix)
         odd.push(format!("--requests {asked}: the trace has {there} requests, and these are sent"));
     }
     let flags = matrix.axes.iter().filter(|axis| axis.origin == Origin::Flag);
-    odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, &matrix.strategies)));
-    let found = args.find.iter().filter_map(|goal| unread(goal.quantity.key(), &args.workload, &matrix.strategies));
+    odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, matrix)));
+    let found = args.find.iter().filter_map(|goal| unread(goal.quantity.key(), &args.workload, matrix));
     odd.extend(found.map(|odd| odd.replacen("--set", "--find", 1)));
-    odd.extend(flags.filter_map(|axis| unread_arrivals(&axis.key, &args.workload, &matrix.loads)));
+    odd.extend(flags.filter_map(|axis| unread_arrivals(&axis.key, &args.workload, matrix)));
     let ramp = matrix.axes.iter().any(|axis| axis.key == "run.ramp" && axis.origin == Origin::Flag);
     if ramp && matrix.loads.iter().all(|load| load.concurrency().is_none() && load.users().is_none()) {
         odd.push(
@@ -238,11 +248,12 @@ fn odd_of(outcome: &Outcome) -> Vec<String> {
         .refusals()
         .into_iter()
         .map(|(count, example)| format!("{label}: {count} of {all} requests refused ({}): {example}", example.class()));
-    let overloaded = outcome.backlog().map(|tail| format!("{label}: overloaded: {tail}"));
+    let overloaded = outcome.overload.as_ref().map(|sign| format!("{label}: overloaded: {sign}"));
     let growth = outcome.growth.filter(|growth| growth.passes(NOTABLE)).map(|growth| format!("{label}: {growth}"));
     let nothing = (outcome.summary.requests == 0 && all > 0)
         .then(|| format!("{label}: run.warmup leaves nothing to measure: all {all} requests were sent before the cut"));
-    refused.chain(nothing).chain(overloaded).chain(growth).collect()
+    let missed = outcome.missed.iter().map(|missed| format!("{label}: {missed}"));
+    refused.chain(missed).chain(nothing).chain(overloaded).chain(growth).collect()
 }
 
 /// Reads the endpoint file and says what is odd about it. Gives its text too. Where `replicas` are named elsewhere, the file's

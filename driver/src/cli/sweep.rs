@@ -52,8 +52,11 @@ fn grid(args: &SweepArgs, began: Instant) -> Result<(), Failure> {
         slo: asked.slo.as_ref().map(ToString::to_string),
     };
     let plan = Plan::of(&experiment, origin, &runs);
-    let store = Store::open(out, &plan)?;
     let shard = args.shard.unwrap_or(Shard::ALL);
+    if asked.dry_run {
+        return dry_run(out, &plan, shard, asked.format);
+    }
+    let store = Store::open(out, &plan)?;
     let part = plan.runs.iter().zip(&runs).enumerate().filter(|(place, _)| shard.has(*place));
     let part: Vec<(&Planned, &(Case, Assembled))> = part.map(|(_, run)| run).collect();
     let all = part.len();
@@ -83,6 +86,27 @@ fn grid(args: &SweepArgs, began: Instant) -> Result<(), Failure> {
     }
     warn(&format!("wrote {}: {all} runs", out.display()));
     tell(out, asked.format, asked.breakdown, began)
+}
+
+/// The runs of a grid, or of a part of it, and which of them are there.
+fn dry_run(out: &Path, plan: &Plan, shard: Shard, format: Format) -> Result<(), Failure> {
+    let there = sweep::there(out, plan)?;
+    let part: Vec<(&Planned, bool)> = plan.runs.iter().zip(there).collect();
+    let part = part.into_iter().enumerate().filter(|(place, _)| shard.has(*place)).map(|(_, run)| run);
+    let text: String = match format {
+        Format::Table => part
+            .map(|(planned, there)| format!("{}  {}\n", if there { "is there" } else { "to do   " }, planned.run))
+            .collect(),
+        Format::Json => part
+            .map(|(Planned { digest, run }, there)| {
+                format!("{}\n", serde_json::json!({ "run": run, "digest": digest, "there": there }))
+            })
+            .collect(),
+        Format::Csv => {
+            return Err(Failure::Usage("-o csv: a dry run has no figures; use table or json".to_owned()));
+        }
+    };
+    print(&text)
 }
 
 /// Ends the process at the first signal: each finished run is in its file, and the others have none.

@@ -25,6 +25,7 @@ pub(super) fn run(command: &WorkloadCommand) -> Result<(), Failure> {
     }
     let workload = source.workload(&lab, load, args.seed);
     if matches!(command, WorkloadCommand::Show(_)) {
+        tell_length(&source, args.requests);
         return show(&workload, args.format);
     }
     let description = Description::of(&workload);
@@ -47,7 +48,12 @@ fn show(workload: &Workload, format: Format) -> Result<(), Failure> {
 
 /// What a command's runs would send. Those that differ in strategy, cache or workers alone send the same; of others one must be
 /// chosen.
-pub(super) fn dry_run(experiment: &Experiment, matrix: &Matrix, format: Format) -> Result<(), Failure> {
+pub(super) fn dry_run(
+    experiment: &Experiment,
+    matrix: &Matrix,
+    requests: Option<u32>,
+    format: Format,
+) -> Result<(), Failure> {
     let cases = matrix.cases();
     let sent = |case: &Case| -> Result<Workload, Failure> {
         let assembled = experiment.assemble(case)?;
@@ -64,7 +70,17 @@ pub(super) fn dry_run(experiment: &Experiment, matrix: &Matrix, format: Format) 
             other.label()
         )));
     }
+    tell_length(&experiment.source, requests);
     show(&first, format)
+}
+
+/// Fewer requests are the beginning of more, but for shares that are kept to within one request.
+fn tell_length(source: &Source, requests: Option<u32>) {
+    if let (Source::DocumentQa { .. }, Some(requests)) = (source, requests) {
+        warn(&format!(
+            "note: docqa asks about each document as often as its share says, so their order depends on --requests: this is all of a run of {requests}, not the beginning of a longer one"
+        ));
+    }
 }
 
 /// What `--lab` and `--set` say; a description is of one workload, so no setting has two values.

@@ -2,10 +2,10 @@
 
 use super::Case;
 use crate::endpoint::{Autoscaling, Endpoint, ScalingTrigger, TriggerSource};
-use crate::lab::{Lab, ScalingMetric};
+use crate::lab::{Lab, ScalingLab, ScalingMetric, write_event};
 use kvcache::{Span, WorkerId};
 use sim::cluster::RequestLimits;
-use sim::fleet::{AutoscalerConfig, FleetConfig, Metric, Planned, Trigger, What};
+use sim::fleet::{AutoscalerConfig, Fleet, FleetConfig, Metric, Missed, Planned, Trigger, What};
 use sim::transport::TransportConfig;
 
 /// The most workers that a cluster can have.
@@ -45,15 +45,40 @@ pub(super) fn crew(endpoint: &Endpoint, lab: &Lab, case: &Case) -> Result<Crew, 
                 .to_owned(),
         );
     }
-    Ok(Crew { limits: limits(endpoint, lab), fleet, warnings })
+    let limits = limits(endpoint, lab, &mut warnings);
+    Ok(Crew { limits, fleet, warnings })
 }
 
-fn limits(endpoint: &Endpoint, lab: &Lab) -> Option<RequestLimits> {
+fn limits(endpoint: &Endpoint, lab: &Lab, warnings: &mut Vec<String>) -> Option<RequestLimits> {
     let of_file = endpoint.request_limits;
     let concurrent = lab.fleet.max_concurrent.or(of_file.and_then(|limits| limits.max_concurrent_requests));
     let queue = lab.fleet.max_queue.or(of_file.and_then(|limits| limits.max_queue_size));
+    if queue.is_some() && concurrent.is_none() {
+        warnings.push(
+            "fleet.max_queue_size (maxQueueSize) does nothing: nobody waits in line without fleet.max_concurrent_requests (maxConcurrentRequests)"
+                .to_owned(),
+        );
+    }
     let status = of_file.map_or(429, |limits| limits.overflow_status_code);
     concurrent.filter(|most| *most > 0).map(|concurrent| RequestLimits { concurrent, queue, status })
+}
+
+/// So many events that did not happen are told one by one.
+const TOLD: usize = 5;
+
+/// What of a schedule did not happen, in words.
+pub(super) fn missed(fleet: &Fleet) -> Vec<String> {
+    let all: Vec<_> = fleet.missed().collect();
+    let tell = |(planned, missed): &(&Planned, Missed)| {
+        let why = match missed {
+            Missed::Nobody => "nothing happened: that worker was not there then",
+            Missed::TooLate => "did not happen: all requests had ended before",
+        };
+        format!("fleet.events: {:?} {why}", write_event(planned))
+    };
+    let more = all.len().checked_sub(TOLD).filter(|more| *more > 0);
+    let more = more.map(|more| format!("fleet.events: {more} more did not happen"));
+    all.iter().take(TOLD).map(tell).chain(more).collect()
 }
 
 /// Every worker that something is to befall must be there, or come.
@@ -101,11 +126,35 @@ fn autoscaler(
 ) -> Result<Option<AutoscalerConfig>, (Option<u32>, String)> {
     let of_lab = &lab.autoscaling;
     let of_file = endpoint.autoscaling.as_ref();
+    let (min, max) = (
+        of_lab.min.or(of_file.map(|scaling| scaling.min)).unwrap_or(1).min(MOST_WORKERS),
+        of_lab.max.or(of_file.map(|scaling| scaling.max)).unwrap_or(5).min(MOST_WORKERS),
+    );
+    // A contradiction is one whether anybody asks or not.
+    if min > max {
+        return Err((None, format!("autoscaling.min {min} is above autoscaling.max {max}")));
+    }
     if !of_lab.enabled.unwrap_or(of_file.is_some() || of_lab.metric.is_some()) {
+        if of_lab.enabled.is_none() && *of_lab != ScalingLab::default() {
+            warnings.push(
+                "autoscaling.* does nothing: nothing scales without autoscaling.metric and autoscaling.target, or an autoScalingSpec in the endpoint file"
+                    .to_owned(),
+            );
+        }
         return Ok(None);
     }
     let triggers = match of_lab.metric {
-        Some(metric) => vec![lab_trigger(metric, lab).map_err(|problem| (None, problem))?],
+        Some(metric) => {
+            let trigger = lab_trigger(metric, lab).map_err(|problem| (None, problem))?;
+            if metric == ScalingMetric::KvUsage && trigger.target <= 1.0 {
+                warnings.push(format!(
+                    "autoscaling.target {0} of kv_usage is {0} percent of the KV blocks; for that share of all of them write {1}",
+                    trigger.target,
+                    trigger.target * 100.0
+                ));
+            }
+            vec![trigger]
+        }
         None => of_file.map(|scaling| file_triggers(scaling, lab, warnings)).unwrap_or_default(),
     };
     if triggers.is_empty() {
@@ -118,13 +167,6 @@ fn autoscaler(
                 .to_owned(),
         );
         return Ok(None);
-    }
-    let (min, max) = (
-        of_lab.min.or(of_file.map(|scaling| scaling.min)).unwrap_or(1).min(MOST_WORKERS),
-        of_lab.max.or(of_file.map(|scaling| scaling.max)).unwrap_or(5).min(MOST_WORKERS),
-    );
-    if min > max {
-        return Err((None, format!("autoscaling.min {min} is above autoscaling.max {max}")));
     }
     let seconds = |of_lab: Option<Span>, of_file: Option<u32>, default: u32| {
         of_lab.unwrap_or_else(|| Span::from_secs(u64::from(of_file.unwrap_or(default))))

@@ -4,11 +4,12 @@ use crate::endpoint::{Endpoint, short_prompts_warning};
 use crate::failure::Failure;
 use crate::growth::Growth;
 use crate::lab::Lab;
-use kvcache::{Span, Tokens};
+use kvcache::Tokens;
 use router::{Api, Router};
 use sim::cluster::{Cluster, Event, Refusal, RequestLimits};
 use sim::cost::deployment::Deployment;
 use sim::cost::forecast::forecast;
+use sim::extent::Extent;
 use sim::fleet::{Fleet, FleetConfig};
 use sim::ledger::{Ledger, Price, Record, Summary};
 use sim::replica::{EngineConfig, Replica};
@@ -23,6 +24,7 @@ mod case; // what one run of a matrix is
 mod describe; // an assembled case as a value
 mod source; // where requests come from
 mod replay; // ... from a file
+mod overload; // whether more was sent than was served
 mod explanation; // why a request went where it did
 pub mod slo; // what users were promised
 pub mod find; // how far something can go and keep it
@@ -94,6 +96,10 @@ pub struct Outcome {
     pub explanations: Vec<Explanation>,
     /// How large an index that nothing is taken from has become; `None`: there is none.
     pub growth: Option<Growth>,
+    /// What tells that more was sent than was served; `None`: nothing does.
+    pub overload: Option<String>,
+    /// What of the schedule did not happen, and why.
+    pub missed: Vec<String>,
     /// How it keeps what was promised; `None`: nothing was.
     pub kept: Option<slo::Kept>,
 }
@@ -114,24 +120,6 @@ impl Outcome {
             counts[worker.index()] += 1;
         }
         counts
-    }
-
-    /// What tells that an open load outran the workers: the work was still going on long after the last request.
-    #[must_use]
-    pub fn backlog(&self) -> Option<String> {
-        if matches!(self.case.load, Load::Concurrency(_) | Load::Users(_)) {
-            return None;
-        }
-        let sent = self.records.last()?.sent;
-        let ended = self.records.iter().filter_map(|record| record.last_token).max()?;
-        let (sent, ended) = (Span(sent.0).as_secs_f64(), Span(ended.0).as_secs_f64());
-        let longest = self.summary.e2el.p50? / 1e3;
-        // A tail of a few latencies, or a tenth of the run, is no backlog.
-        (ended - sent > (0.1 * sent).max(60.0) && longest > 60.0).then(|| {
-            format!(
-                "the last request was sent at {sent:.0} s and the last token came at {ended:.0} s; latencies tell how long the run was, not how good the workers are"
-            )
-        })
     }
 
     /// Why requests were refused: how many of each class, with one example.
@@ -209,10 +197,11 @@ impl Experiment {
     /// # Panics
     /// As [`Experiment::run`].
     pub fn run_and_explain(&self, case: Case, assembled: &Assembled, requests: &[u64]) -> Result<Outcome, Failure> {
-        let Sent { workload, cluster, asked, ledger } = self.send(&case, assembled, requests)?;
+        let Sent { workload, cluster, asked, ledger, missed } = self.send(&case, assembled, requests)?;
         check_numbers(requests, ledger.records().len() as u64)?;
         ledger.check();
         cluster.check();
+        let until = assembled.lab.run.extent(0).until;
         let mut summary = ledger.summary(Some(assembled.price));
         if case.cache == Tiers::None {
             // There is no such tier; that nothing was found in any is a fact.
@@ -226,6 +215,8 @@ impl Experiment {
             summary,
             explanations: asked.explain(&workload, &ledger, assembled),
             growth: Growth::of(cluster.router()),
+            overload: overload::overload(case.load, &workload, &ledger, until),
+            missed,
             kept: None,
             records: ledger.into_records(),
             case,
@@ -244,7 +235,8 @@ impl Experiment {
             let workload = source.workload(&assembled.lab, case.load, case.seed);
             let mut cluster = assembled.cluster();
             let mut asked = explanation::Asked::about(requests);
-            let extent = assembled.lab.run.extent(workload.requests().len() as u64);
+            let pause = assembled.lab.arrivals.refused_pause;
+            let extent = Extent { pause, ..assembled.lab.run.extent(workload.requests().len() as u64) };
             let look = |event: &Event| asked.look(event);
             let mut fleet = (!assembled.fleet.is_static()).then(|| Fleet::new(assembled.fleet.clone()));
             let ledger = simulate_within(&workload, &mut cluster, fleet.as_mut(), assembled.path, extent, look);
@@ -252,16 +244,23 @@ impl Experiment {
             let closed = (case.load.concurrency().is_some() || case.load.users().is_some()) && source.is_generated();
             let all_sent = ledger.records().len() == workload.requests().len();
             if extent.until.is_none() || !closed || !all_sent {
-                return Ok(Sent { workload, cluster, asked, ledger });
+                let missed = fleet.as_ref().map(fleet::missed).unwrap_or_default();
+                return Ok(Sent { workload, cluster, asked, ledger, missed });
             }
             longer = Some(source.doubled().ok_or_else(|| {
+                let (sent, refused) = (ledger.records().len(), refused(ledger.records()));
+                let refused =
+                    if refused == 0 { String::new() } else { format!(" ({refused} of the first {sent} are refused)") };
                 Failure::Usage(format!(
-                    "run.duration: more than {} requests would be sent by then; use a shorter one",
-                    source.requests()
+                    "run.duration: more than {sent} requests would be sent by then{refused}; use a shorter one"
                 ))
             })?);
         }
     }
+}
+
+fn refused(records: &[Record]) -> usize {
+    records.iter().filter(|record| record.refusal.is_some()).count()
 }
 
 /// What a run leaves behind.
@@ -270,6 +269,7 @@ struct Sent<'a> {
     cluster: Cluster,
     asked: explanation::Asked<'a>,
     ledger: Ledger,
+    missed: Vec<String>,
 }
 
 /// Refuses numbers that no request of a run of `count` has.

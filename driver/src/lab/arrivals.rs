@@ -35,6 +35,8 @@ pub struct ArrivalsLab {
     pub think: Span,
     /// Whether turns wait.
     pub turns: Turns,
+    /// How long whoever is turned away for the moment waits at least.
+    pub refused_pause: Span,
 }
 
 impl Default for ArrivalsLab {
@@ -47,6 +49,8 @@ impl Default for ArrivalsLab {
             burst_period: Span::from_secs(60),
             think: Span::from_secs(10),
             turns: Turns::Open,
+            // What OpenAI's Python client spends on its two retries, 0.5 s and 1 s, before it gives up.
+            refused_pause: Span::from_millis(1500),
         }
     }
 }
@@ -150,11 +154,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         "whether a session's next request, sent at a rate or as a trace has it, waits for the reply to the one before",
         |lab, text| { lab.arrivals.turns = super::settings::choice(text, &TURNS)? }
     ),
+    setting!(
+        "arrivals.refused_pause",
+        "time",
+        "1.5s",
+        "where replies decide who sends: how long at least until whoever got 429, or found no worker, sends the next request",
+        |lab, text| { lab.arrivals.refused_pause = units::span(text)? }
+    ),
 ];
 
 /// All of them as a lab file says them.
 pub(super) fn describe(lab: &Lab) -> Value {
-    let ArrivalsLab { burstiness, points, burst_factor, burst_share, burst_period, think, turns } = &lab.arrivals;
+    let ArrivalsLab { burstiness, points, burst_factor, burst_share, burst_period, think, turns, refused_pause } =
+        &lab.arrivals;
     let point = |point: &Point| format!("{}s:{}", point.at.as_secs_f64(), point.factor);
     let shape =
         if points.is_empty() { "constant".to_owned() } else { points.iter().map(point).collect::<Vec<_>>().join("/") };
@@ -166,5 +178,6 @@ pub(super) fn describe(lab: &Lab) -> Value {
         "arrivals.burst_period": span(*burst_period),
         "arrivals.think": span(*think),
         "arrivals.turns": TURNS.iter().find(|(_, known)| known == turns).map(|(name, _)| *name),
+        "arrivals.refused_pause": span(*refused_pause),
     })
 }

@@ -39,6 +39,7 @@ pub use arrivals::{ArrivalsLab, Turns};
 pub use fleet::{FleetLab, ScalingLab, ScalingMetric};
 pub use origin::Origin;
 pub use router::RouterLab;
+pub(crate) use schedule::write_event;
 use settings::{SETTINGS, Setting};
 pub use tiers::{L1Lab, L2Lab, Preference, Scope, TiersLab};
 pub(crate) use unread::{unread, unread_arrivals};

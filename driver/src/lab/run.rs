@@ -76,7 +76,7 @@ pub fn duration(text: &str) -> Result<Span, String> {
 }
 
 impl RunLab {
-    /// The extent of a run of so many requests.
+    /// The extent of a run of so many requests; how long whoever is turned away waits is no part of it.
     #[must_use]
     pub fn extent(&self, requests: u64) -> Extent {
         let warmup = match (self.warmup, self.duration) {
@@ -88,7 +88,7 @@ impl RunLab {
             }
             (WarmupLab::Percent(percent), None) => Warmup::Requests((requests as f64 * percent / 100.0).ceil() as u64),
         };
-        Extent { ramp: self.ramp, until: self.duration.map(|duration| Time(duration.0)), warmup }
+        Extent { ramp: self.ramp, until: self.duration.map(|duration| Time(duration.0)), warmup, ..Extent::default() }
     }
 }
 

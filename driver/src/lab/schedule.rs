@@ -17,7 +17,7 @@ const LATEST: Span = Span::from_secs(8_640_000);
 /// More events than this are no schedule that anybody wrote.
 const MOST_EVENTS: usize = 10_000;
 
-/// The forms of an event.
+/// The forms of an event; FACTOR is at least 1.
 pub(super) const FORMS: &str = "AT crash WORKER [for TIME], AT replicas N, AT slow WORKER by FACTOR [for TIME], AT l2 refused|silent [for TIME], AT l2 loses SHARD [for TIME]";
 
 /// Reads a schedule; `none` is the empty one, and `#` begins a comment. Events at one time happen in the order of the text.
@@ -57,7 +57,13 @@ fn parse_event(text: &str) -> Result<Planned, String> {
         ("crash", [worker]) => What::Crash { worker: worker_id(worker)?, lasts },
         ("replicas", [count]) if lasts.is_none() => What::Replicas(small(count, 4096)?),
         ("slow", [worker, "by", factor]) => {
-            let permille = (units::number(factor, (0.001, 1000.0))? * 1000.0).round() as u32;
+            let factor = units::number(factor, (0.0, 1000.0))?;
+            if factor < 1.0 {
+                return Err(format!(
+                    "{factor} is no slower: passes take so many times as long; half as fast is slow {worker} by 2"
+                ));
+            }
+            let permille = (factor * 1000.0).round() as u32;
             What::Slow { worker: worker_id(worker)?, permille, lasts }
         }
         ("l2", ["refused"]) => What::PoolOut { reach: Reach::Refused, lasts },
@@ -84,7 +90,8 @@ pub(super) fn write(schedule: &[Planned]) -> String {
     schedule.iter().map(write_event).collect::<Vec<_>>().join("; ")
 }
 
-fn write_event(planned: &Planned) -> String {
+/// An event of it.
+pub(crate) fn write_event(planned: &Planned) -> String {
     let (what, lasts) = match planned.what {
         What::Crash { worker, lasts } => (format!("crash {}", worker.0), lasts),
         What::Replicas(count) => (format!("replicas {count}"), None),

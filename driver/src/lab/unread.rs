@@ -1,10 +1,11 @@
 //! Settings that a run never looks at: whoever sets them expects a difference that does not come.
 
-use crate::experiment::Load;
+use super::Axis;
+use crate::experiment::{Load, Matrix, Tiers};
 use router::Strategy;
 
-/// What to say where none of these strategies, or not this workload, reads the setting.
-pub(crate) fn unread(key: &str, workload: &str, strategies: &[Strategy]) -> Option<String> {
+/// What to say where no strategy and no tier of these runs, or not this workload, reads the setting.
+pub(crate) fn unread(key: &str, workload: &str, matrix: &Matrix) -> Option<String> {
     let (section, name) = key.split_once('.')?;
     let of_workload = match section {
         "docqa" | "chat" | "mixed" | "unrelated" => Some(section),
@@ -16,14 +17,28 @@ pub(crate) fn unread(key: &str, workload: &str, strategies: &[Strategy]) -> Opti
     if let Some(reader) = of_workload.filter(|reader| *reader != workload) {
         return Some(format!("--set {key}: nothing in this run reads it; it is of the workload {reader}"));
     }
+    let any = |has: fn(Tiers) -> bool| matrix.caches.iter().any(|cache| has(*cache));
+    let tier = match section {
+        "l1" if !any(Tiers::l1) => Some("L1; --cache l0+l1 turns it on"),
+        "l2" if !any(Tiers::l2) => Some("L2; --cache l0+l1+l2 turns it on"),
+        "tiers" if !any(|cache| cache.l1() || cache.l2()) => {
+            Some("the tiers below the GPU's memory; --cache l0+l1, l0+l2 and l0+l1+l2 turn them on")
+        }
+        _ => None,
+    };
+    if let Some(tier) = tier {
+        return Some(format!("--set {key}: nothing in this run reads it; it is of {tier}"));
+    }
+    let strategies = &matrix.strategies;
     let readers = readers(name).filter(|_| section == "router")?;
     let read = strategies.iter().any(|strategy| readers.contains(strategy));
     let names: Vec<&str> = readers.iter().map(|strategy| strategy.as_str()).collect();
     (!read).then(|| format!("--set {key}: nothing in this run reads it; who does: {}", names.join(", ")))
 }
 
-/// What to say where none of these loads reads a setting of arrivals.
-pub(crate) fn unread_arrivals(key: &str, workload: &str, loads: &[Load]) -> Option<String> {
+/// What to say where none of these runs reads a setting of arrivals.
+pub(crate) fn unread_arrivals(key: &str, workload: &str, matrix: &Matrix) -> Option<String> {
+    let loads = &matrix.loads;
     let (read, whose) = match key {
         "arrivals.think" => (loads.iter().any(|load| load.users().is_some()), "users, whom --users asks for"),
         "chat.think" => {
@@ -33,6 +48,12 @@ pub(crate) fn unread_arrivals(key: &str, workload: &str, loads: &[Load]) -> Opti
         "arrivals.turns" => {
             let own = |load: &Load| load.rate().is_some() || load.speedup().is_some();
             (loads.iter().any(own), "requests with times of their own: of --rate, or of a trace")
+        }
+        "arrivals.refused_pause" => {
+            let closed = |load: &Load| load.concurrency().is_some() || load.users().is_some();
+            let turns = |axis: &Axis| axis.key == "arrivals.turns" && axis.values.iter().any(|value| value == "closed");
+            let read = workload == "multi-round-qa" || loads.iter().any(closed) || matrix.axes.iter().any(turns);
+            (read, "runs whose users wait for replies: of --concurrency, --users, or arrivals.turns=closed")
         }
         _ if !key.starts_with("arrivals.") => return None,
         _ if workload == "multi-round-qa" => (false, "arrivals that are drawn, and those of multi-round-qa are not"),

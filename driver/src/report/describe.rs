@@ -53,6 +53,7 @@ pub fn json(description: &Description) -> Value {
         "requests": description.requests,
         "prompt_tokens": description.prompt_tokens,
         "reuse_ceiling": description.ceiling(),
+        "turns_wait": description.turns_wait,
         "span_s": description.span.map(kvcache::Span::as_secs_f64),
         "burstiness": description.burstiness,
         "busiest_minute": description.busiest,
@@ -79,6 +80,9 @@ fn pace(description: &Description) -> String {
     }
     if let Some(burstiness) = description.burstiness {
         text.push_str(&format!("; burstiness {burstiness:.2} (1: Poisson)"));
+    }
+    if description.turns_wait {
+        text.push_str(", where no reply is late: a turn also waits for the one before");
     }
     text.push('\n');
     text

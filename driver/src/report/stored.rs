@@ -45,6 +45,8 @@ pub(crate) fn outcome(value: Value, hardware: String, names: &mut Names) -> Resu
             records: Vec::new(),
             explanations: Vec::new(),
             growth: None,
+            overload: None,
+            missed: Vec::new(),
             kept,
         }),
     }

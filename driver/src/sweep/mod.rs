@@ -16,7 +16,7 @@ mod store; // the folder
 mod merge; // several folders as one
 
 pub use merge::merge;
-pub use store::{Done, Store, read};
+pub use store::{Done, Store, read, there};
 
 /// A grid: what it was made from, and its runs in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,7 @@ impl Plan {
                 "replicas": case.replicas,
                 "rate": case.load.rate(),
                 "concurrency": case.load.concurrency(),
+                "users": case.load.users(),
                 "speedup": case.load.speedup(),
                 "seed": case.seed,
                 "settings": case.settings,

@@ -49,7 +49,7 @@ impl Store {
         let failed = |error: std::io::Error| said(format!("cannot be written: {error}"));
         let known = folder.join(PLAN).exists();
         if !known && has_foreign(folder).map_err(failed)? {
-            return Err(said("it is there, and is no folder of a sweep; name a new one, or remove it".to_owned()));
+            return Err(foreign(folder));
         }
         fs::create_dir_all(folder.join(RUNS)).map_err(failed)?;
         let lock = File::open(folder.join(RUNS)).map_err(failed)?;
@@ -62,10 +62,7 @@ impl Store {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         if known {
-            let there = read_plan(folder)?;
-            if let Some(difference) = plan.differs(&there) {
-                return Err(said(format!("it holds a sweep {difference}; name a new folder")));
-            }
+            compare(folder, plan)?;
         }
         let store = Self { folder: folder.to_owned(), _lock: lock };
         store.clean().map_err(failed)?;
@@ -78,7 +75,7 @@ impl Store {
     /// Whether a run is there, and whole.
     #[must_use]
     pub fn has(&self, planned: &Planned) -> bool {
-        fs::read(path(&self.folder, planned)).is_ok_and(|bytes| parse(&bytes, planned).is_ok())
+        has(&self.folder, planned)
     }
 
     /// Keeps a run.
@@ -118,6 +115,39 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether a run is there, and whole.
+fn has(folder: &Path, planned: &Planned) -> bool {
+    fs::read(path(folder, planned)).is_ok_and(|bytes| parse(&bytes, planned).is_ok())
+}
+
+/// Which runs of `plan` are in `folder`, without writing anything.
+///
+/// # Errors
+/// [`Failure::Usage`] where it holds something else.
+pub fn there(folder: &Path, plan: &Plan) -> Result<Vec<bool>, Failure> {
+    if folder.join(PLAN).exists() {
+        compare(folder, plan)?;
+    } else if has_foreign(folder).unwrap_or(true) {
+        return Err(foreign(folder));
+    }
+    Ok(plan.runs.iter().map(|planned| has(folder, planned)).collect())
+}
+
+/// Refuses a folder whose sweep is not a part of `plan`.
+fn compare(folder: &Path, plan: &Plan) -> Result<(), Failure> {
+    match plan.differs(&read_plan(folder)?) {
+        None => Ok(()),
+        Some(difference) => {
+            Err(Failure::Usage(format!("--out {}: it holds a sweep {difference}; name a new folder", folder.display())))
+        }
+    }
+}
+
+fn foreign(folder: &Path) -> Failure {
+    let why = "it is there, and is no folder of a sweep; name a new one, or remove it";
+    Failure::Usage(format!("--out {}: {why}", folder.display()))
 }
 
 /// Whether a folder is there and holds anything but what a sweep begins with.

@@ -118,6 +118,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the same request might be served a moment later. Clients wait and try again then; what the worker will never
+    /// serve they are told at once, and for good.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::NoWorker | Self::Overflow { .. } => true,
+            Self::Worker(_) => false,
+        }
+    }
+
     /// Its class, as records name it.
     #[must_use]
     pub const fn class(&self) -> &'static str {

@@ -61,6 +61,15 @@ pub enum What {
     },
 }
 
+/// Why something planned did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// The worker that it was about was not there: down already, or not one of them.
+    Nobody,
+    /// All requests had ended before.
+    TooLate,
+}
+
 /// How a fleet lives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FleetConfig {
@@ -130,6 +139,8 @@ pub struct Fleet {
     slow_until: Vec<Option<Time>>,
     pool_out_until: Option<Time>,
     shards_lost_until: BTreeMap<u16, Option<Time>>,
+    /// What has not become of each planned event.
+    missed: Vec<Option<Missed>>,
 }
 
 impl Fleet {
@@ -148,6 +159,7 @@ impl Fleet {
             slow_until: alloc::vec![None; usize::from(config.capacity())],
             pool_out_until: None,
             shards_lost_until: BTreeMap::new(),
+            missed: alloc::vec![Some(Missed::TooLate); config.schedule.len()],
             config,
         };
         for index in 0..fleet.config.schedule.len() {
@@ -163,6 +175,11 @@ impl Fleet {
     #[must_use]
     pub const fn config(&self) -> &FleetConfig {
         &self.config
+    }
+
+    /// What was planned and has not happened, in order of time.
+    pub fn missed(&self) -> impl Iterator<Item = (&Planned, Missed)> {
+        self.config.schedule.iter().zip(&self.missed).filter_map(|(planned, missed)| Some((planned, (*missed)?)))
     }
 
     fn plan(&mut self, at: Time, step: Step) {
@@ -187,7 +204,7 @@ impl Fleet {
 
     fn take(&mut self, step: Step, cluster: &mut Cluster) {
         match step {
-            Step::Befall(index) => self.befall(self.config.schedule[index].what, cluster),
+            Step::Befall(index) => self.missed[index] = self.befall(self.config.schedule[index].what, cluster),
             Step::Notice(worker) => cluster.notice(worker),
             Step::Start(worker) => {
                 // Who was scaled in meanwhile is not started.
@@ -223,18 +240,20 @@ impl Fleet {
         }
     }
 
-    fn befall(&mut self, what: What, cluster: &mut Cluster) {
+    /// Says why nothing happens, where that is so.
+    fn befall(&mut self, what: What, cluster: &mut Cluster) -> Option<Missed> {
         let now = cluster.now();
         match what {
             What::Crash { worker, lasts } => {
-                if matches!(cluster.presence(worker), Presence::Up | Presence::Draining) {
-                    self.crash(worker, lasts.unwrap_or(self.config.startup), cluster);
+                if !matches!(cluster.presence(worker), Presence::Up | Presence::Draining) {
+                    return Some(Missed::Nobody);
                 }
+                self.crash(worker, lasts.unwrap_or(self.config.startup), cluster);
             }
             What::Replicas(replicas) => self.scale_to(replicas, cluster),
             What::Slow { worker, permille, lasts } => {
                 if cluster.presence(worker) == Presence::Absent {
-                    return;
+                    return Some(Missed::Nobody);
                 }
                 cluster.pace(worker, permille);
                 self.slow_until[worker.index()] = lasts.map(|span| now + span);
@@ -253,6 +272,7 @@ impl Fleet {
                 self.plan_after(now, lasts, Step::ShardBack(shard));
             }
         }
+        None
     }
 
     fn plan_after(&mut self, now: Time, span: Option<Span>, step: Step) {

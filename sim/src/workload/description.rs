@@ -1,6 +1,6 @@
 //! What a workload is: how much of it could be found again, by how many it is shared, how it comes, how long it is.
 
-use super::{Pacing, Workload};
+use super::Workload;
 use alloc::vec::Vec;
 use kvcache::{ChainBuilder, KeyMap, Piece, Span, Tokens};
 
@@ -27,12 +27,14 @@ pub struct Description {
     pub prompts: Vec<u64>,
     /// Lengths of replies, sorted.
     pub outputs: Vec<u64>,
-    /// From the first to the last arrival; `None` where replies decide.
+    /// Whether a later turn waits for the reply to the one before.
+    pub turns_wait: bool,
+    /// From the first to the last arrival, where no reply is late; `None` where replies alone decide.
     pub span: Option<Span>,
     /// Standard deviation over mean of the gaps between arrivals: 1 for a Poisson process, more for bursts; `None` where
-    /// replies decide or there are fewer than two gaps.
+    /// replies alone decide or there are fewer than two gaps.
     pub burstiness: Option<f64>,
-    /// Requests of the busiest minute; `None` where replies decide.
+    /// Requests of the busiest minute; `None` where replies alone decide.
     pub busiest: Option<u64>,
     /// Sessions that are named.
     pub sessions: u64,
@@ -99,7 +101,7 @@ impl Description {
         sessions.sort_unstable();
         sessions.dedup();
         let prompts = sorted(|request| request.prompt);
-        let open = workload.pacing() == Pacing::Open;
+        let planned = workload.is_planned();
         Self {
             requests: requests.len() as u64,
             prompt_tokens: prompts.iter().sum(),
@@ -107,9 +109,10 @@ impl Description {
             shared,
             prompts,
             outputs: sorted(|request| request.output),
-            span: open.then(|| span(workload)).flatten(),
-            burstiness: open.then(|| burstiness(workload)).flatten(),
-            busiest: open.then(|| busiest(workload)),
+            turns_wait: workload.turns().iter().any(|turn| turn.after.is_some()),
+            span: planned.then(|| span(workload)).flatten(),
+            burstiness: planned.then(|| burstiness(workload)).flatten(),
+            busiest: planned.then(|| busiest(workload)),
             sessions: sessions.len() as u64,
             in_sessions,
         }

@@ -67,6 +67,19 @@ impl Workload {
         self.in_turns(turns)
     }
 
+    /// Whether its times say when each request is due, as they do where no reply is late: not where replies alone decide.
+    #[must_use]
+    pub fn is_planned(&self) -> bool {
+        match self.pacing {
+            Pacing::Open => true,
+            Pacing::Closed { .. } => false,
+            Pacing::Turns => {
+                let mut later = self.turns.iter().filter(|turn| turn.after.is_some()).peekable();
+                later.peek().is_none() || later.any(|turn| turn.gap > Span::ZERO)
+            }
+        }
+    }
+
     /// What each request waits for; empty unless replies decide turn by turn.
     #[must_use]
     pub fn turns(&self) -> &[Turn] {

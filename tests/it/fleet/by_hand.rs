@@ -9,7 +9,7 @@ use router::{Api, Strategy};
 use sim::cluster::{Change, Cluster, Event, Refusal, RequestLimits};
 use sim::cost::{CostModel, Segment, Shape};
 use sim::extent::Extent;
-use sim::fleet::{Fleet, FleetConfig, Planned, What};
+use sim::fleet::{Fleet, FleetConfig, Missed, Planned, What};
 use sim::ledger::{Ledger, Price, Record, Status, Workers};
 use sim::simulate::{Path, simulate_within};
 use sim::workload::{Pacing, Segment as Content, Turn, Workload};
@@ -63,6 +63,7 @@ pub(super) fn config(replicas: u16, schedule: &[(u64, What)]) -> FleetConfig {
 pub(super) struct Run {
     pub(super) ledger: Ledger,
     changes: Vec<(u64, u16, Change)>,
+    pub(super) missed: Vec<(Planned, Missed)>,
 }
 
 impl Run {
@@ -79,7 +80,8 @@ impl Run {
         .expect("it ends in time");
         ledger.check();
         cluster.check();
-        Self { ledger, changes }
+        let missed = fleet.missed().map(|(planned, missed)| (*planned, missed)).collect();
+        Self { ledger, changes, missed }
     }
 
     fn record(&self, request: usize) -> &Record {

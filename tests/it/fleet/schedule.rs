@@ -23,14 +23,14 @@ fn at(seconds: u64, what: What) -> Planned {
 
 #[test]
 fn every_form_is_read() {
-    let text = "2min crash 2 for 90s # and; back\n60s crash 1; 5min replicas 4\n\n10min slow 3 by 2.5 for 5min;11min slow 3 by 0.5\n 12min l2 refused for 30s; 13min l2 silent; 2h l2 loses 0 for 1min";
+    let text = "2min crash 2 for 90s # and; back\n60s crash 1; 5min replicas 4\n\n10min slow 3 by 2.5 for 5min;11min slow 3 by 1\n 12min l2 refused for 30s; 13min l2 silent; 2h l2 loses 0 for 1min";
     let worker = WorkerId(3);
     let expected = [
         at(60, What::Crash { worker: WorkerId(1), lasts: None }),
         at(120, What::Crash { worker: WorkerId(2), lasts: Some(Span::from_secs(90)) }),
         at(300, What::Replicas(4)),
         at(600, What::Slow { worker, permille: 2500, lasts: Some(Span::from_secs(300)) }),
-        at(660, What::Slow { worker, permille: 500, lasts: None }),
+        at(660, What::Slow { worker, permille: 1000, lasts: None }),
         at(720, What::PoolOut { reach: Reach::Refused, lasts: Some(Span::from_secs(30)) }),
         at(780, What::PoolOut { reach: Reach::Silent, lasts: None }),
         at(7200, What::ShardLost { shard: 0, lasts: Some(Span::from_secs(60)) }),
@@ -51,7 +51,8 @@ fn what_is_no_schedule_is_refused_with_the_event_and_the_forms() {
         ("60s explode 1", "an event is one of AT crash"),
         ("60s replicas 5000", "no number from 0 to 4096"),
         ("60s replicas 5 for 3s", "an event is one of"),
-        ("60s slow 1 by 0", "outside 0.001 to 1000"),
+        ("60s slow 1 by 0.5", "0.5 is no slower: passes take so many times as long; half as fast is slow 1 by 2"),
+        ("60s slow 1 by 1001", "outside 0 to 1000"),
         ("60s slow 1 2", "an event is one of"),
         ("60s l2 down", "AT l2 refused|silent"),
         ("3000h crash 1", "longer than 100 days"),
@@ -70,7 +71,7 @@ fn what() -> impl Strategy2<Value = What> {
     prop_oneof![
         (worker(), lasts()).prop_map(|(worker, lasts)| What::Crash { worker, lasts }),
         (0_u16..=4096).prop_map(What::Replicas),
-        (worker(), 1_u32..1_000_000, lasts()).prop_map(|(worker, permille, lasts)| What::Slow {
+        (worker(), 1_000_u32..1_000_000, lasts()).prop_map(|(worker, permille, lasts)| What::Slow {
             worker,
             permille,
             lasts
@@ -222,4 +223,28 @@ fn limits_of_an_endpoint_file_hold_and_the_lab_is_stronger() {
 fn events_about_a_pool_need_one() {
     let assembled = assemble(endpoint("", ""), &[("fleet.events", "1s l2 silent")]).expect("it is valid");
     assert!(assembled.warnings.iter().any(|warning| warning.contains("do nothing in a run without L2")));
+}
+
+#[test]
+fn settings_that_nothing_reads_are_told() {
+    let warnings = |settings: &[(&str, &str)]| -> Vec<String> {
+        let all = assemble(endpoint("", ""), settings).expect("it is valid").warnings;
+        all.into_iter().filter(|warning| warning.starts_with("fleet.") || warning.starts_with("autoscaling.")).collect()
+    };
+    let [line] = warnings(&[("fleet.max_queue_size", "9")]).try_into().expect("one");
+    assert!(line.starts_with("fleet.max_queue_size (maxQueueSize) does nothing"), "{line}");
+    for most in ["0", "4"] {
+        let both = [("fleet.max_queue_size", "9"), ("fleet.max_concurrent_requests", most)];
+        assert_eq!(warnings(&both), Vec::<String>::new(), "it is said that there is no limit, or which");
+    }
+    let [line] = warnings(&[("autoscaling.max", "9")]).try_into().expect("one");
+    assert!(line.starts_with("autoscaling.* does nothing"), "{line}");
+    assert_eq!(warnings(&[("autoscaling.max", "9"), ("autoscaling.enabled", "false")]), Vec::<String>::new());
+    let usage = |target| warnings(&[("autoscaling.metric", "kv_usage"), ("autoscaling.target", target)]);
+    let [line] = usage("0.8").try_into().expect("one");
+    assert!(line.contains("0.8 percent of the KV blocks; for that share of all of them write 80"), "{line}");
+    assert_eq!(usage("80"), Vec::<String>::new());
+    let contradiction = [("autoscaling.min", "6"), ("autoscaling.enabled", "false")];
+    let problem = assemble(endpoint("", ""), &contradiction).expect_err("it cannot be");
+    assert!(problem.contains("autoscaling.min 6 is above autoscaling.max 5"), "{problem}");
 }

@@ -24,6 +24,7 @@ const WORKLOADS: &[Edges] = &[
     ("arrivals.burst_period", &["1s", "1h"], &[("999ms", "shorter than 1s"), ("2h", "longer than an hour")]),
     ("arrivals.think", &["0", "10ms", "1h"], &[("10", "needs a unit"), ("2h", "longer than an hour")]),
     ("arrivals.turns", &["open", "closed"], &[("close", "did you mean \"closed\"?")]),
+    ("arrivals.refused_pause", &["0", "1500ms", "1h"], &[("2", "needs a unit"), ("2h", "longer than an hour")]),
     ("docqa.documents", &["1", "4294967295"], &[("0", "lies outside 1")]),
     (
         "docqa.skew",

@@ -4,7 +4,7 @@ use super::*;
 use crate::support::{conversation, podlab, said};
 use kvcache::SessionId;
 use sim::workload::description::Description;
-use sim::workload::{Pacing, Segment};
+use sim::workload::{Pacing, Segment, Turn};
 
 fn segments(parts: &[(u64, u32)]) -> Vec<Segment> {
     parts.iter().map(|(id, tokens)| Segment { id: *id, tokens: Tokens(*tokens) }).collect()
@@ -37,6 +37,19 @@ fn three_requests_by_hand() {
     assert_eq!((told.sessions, told.in_sessions), (2, 2));
     let closed = Description::of(&three(Pacing::Closed { concurrency: 2 }));
     assert_eq!((closed.span, closed.burstiness, closed.busiest), (None, None, None));
+    // Sessions that wait have the list's times where no reply is late; users who think have none.
+    let waiting = Description::of(&three(Pacing::Open).waiting());
+    assert_eq!(
+        (waiting.span, waiting.turns_wait, told.turns_wait),
+        (told.span, false, false),
+        "no session comes again"
+    );
+    let turns = |think, gap| {
+        let turn = |after| Turn { after, think: Span::from_secs(think), gap: Span::from_secs(gap) };
+        Description::of(&three(Pacing::Open).in_turns(vec![Turn::default(), turn(Some(0)), turn(Some(1))]))
+    };
+    assert_eq!((turns(0, 60).span, turns(0, 60).turns_wait), (told.span, true));
+    assert_eq!((turns(9, 0).span, turns(0, 0).busiest), (None, None));
     assert_eq!(closed.reusable_tokens, told.reusable_tokens);
     let none = Description::of(&Workload::new(Pacing::Open));
     assert_eq!((none.ceiling(), none.span, none.burstiness, none.busiest), (None, None, None, Some(0)));
@@ -89,6 +102,15 @@ fn a_description_on_the_command_line() {
     assert!(text.contains("\n               1    0.8 %  ▍\n               2   99.2 %  ████████"), "{text}");
     assert!(text.contains("prompt lengths, tokens: mean 8256, P50 8256, P90 8256, P99 8256\n"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    // Its rounds have times of their own: every fifth of a second one, 1.25 times the 4 that are asked for.
+    let (text, ..) = run(&["multi-round-qa", "--rate", "4"]).expect("it ran before");
+    let arrivals = text.lines().find(|line| line.starts_with("arrivals")).expect("there is such a line");
+    assert!(arrivals.starts_with("arrivals        over 140 s, 4.99 per second, "), "{arrivals}");
+    assert!(arrivals.ends_with(", where no reply is late: a turn also waits for the one before"), "{arrivals}");
+    for closed in [&["multi-round-qa", "--concurrency", "4"], &["chat", "--users", "4"]] {
+        let (text, ..) = run(closed).expect("it ran before");
+        assert!(text.contains("arrivals        when replies are complete (a closed loop)\n"), "{text}");
+    }
     let Some((json, ..)) = run(&["docqa", "--requests", "70", "-o", "json"]) else { return };
     let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!((&json["shared_tokens"]["2"], &json["span_s"]), (&(70 * 8192).into(), &().into()));
@@ -102,5 +124,23 @@ fn a_description_on_the_command_line() {
         let Some((stdout, stderr, status)) = run(arguments) else { return };
         assert_eq!((status, stdout.as_str()), (code, ""), "{stderr}");
         assert!(stderr.contains(words), "{stderr}");
+    }
+}
+
+/// A run's beginning, but where shares decide what is asked when.
+#[test]
+fn fewer_requests_are_the_beginning_of_more_or_it_is_said() {
+    let show = |name: &str, requests: &str| -> Option<(Vec<String>, String)> {
+        let arguments = ["workload", "show", name, "--rate", "5", "--requests", requests, "-o", "json"];
+        let (stdout, stderr, status) = said(&podlab()?.args(arguments).output().expect("it runs"));
+        assert_eq!(status, 0, "{stderr}");
+        Some((stdout.lines().map(str::to_owned).collect(), stderr))
+    };
+    for name in ["docqa", "chat", "shared-system", "mixed", "unrelated", "code-review", "multi-round-qa"] {
+        let Some((few, said)) = show(name, "20") else { return };
+        let (many, _) = show(name, "700").expect("it ran before");
+        let told = said.contains("this is all of a run of 20, not the beginning of a longer one");
+        assert_eq!((few == many[..20], said.is_empty()), (!told, !told), "{name}: {said}");
+        assert_eq!(told, name == "docqa");
     }
 }
