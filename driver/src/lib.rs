@@ -6,10 +6,12 @@ mod yaml; // YAML with places
 pub mod lab; // the settings that are not in it
 pub mod experiment; // one experiment, and a run of it for each combination of values
 pub mod sweep; // a grid of runs that outlives its process
+pub mod validate; // the simulator against what is known otherwise
 pub mod report; // results for people and for programs
 pub mod import; // a platform's own logs as a trace
 pub mod emulate; // the same cluster in wall time, over HTTP
 pub mod growth; // an index that nothing is taken from
+mod threads; // runs on all cores, told in order
 mod bounded; // files read up to a size
 mod suggest; // what was probably meant
 pub mod failure; // how a command fails

@@ -1,4 +1,4 @@
-//! A serving cluster in virtual time: agenda, replica, cost, workloads, ledger.
+//! A serving cluster in virtual time: agenda, replica, cost, workloads, ledger, theory.
 //!
 //! This crate is *pure*: it is told the time and asks for nothing. The same replica code runs in virtual time
 //! (`simulate`), in wall time with modelled passes (`emulate`) and in front of a real model.
@@ -18,4 +18,5 @@ pub mod link; // transfers that share a link equally
 pub mod transport; // the ways between the tiers
 pub mod cost; // what a pass costs
 pub mod ledger; // what became of every request
+pub mod theory; // what should become of them, where that can be worked out
 pub mod streams; // one seed, a stream of random numbers per purpose

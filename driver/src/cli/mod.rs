@@ -4,6 +4,7 @@ use crate::experiment::find::Goal;
 use crate::experiment::slo::Slo;
 use crate::failure::Failure;
 use crate::sweep::Shard;
+use crate::threads;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use extent::ExtentArgs;
 use publish::publish;
@@ -13,6 +14,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use strategies::{Named, Names};
+use validate::ValidateCommand;
 
 mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
@@ -22,16 +24,16 @@ mod extent; // how a run begins, how long it is, what of it is measured
 mod find; // ... until a promise is broken
 mod sweep; // ... for a grid that outlives its process
 mod settings; // where settings come from, and which are to blame
-mod threads; // runs on all cores, told in order
 mod workload; // what would be sent
+mod validate; // is it true?
 mod lab; // the settings as a file
 mod publish; // files that appear whole or not at all
 mod trace; // logs as traces
 mod strategies; // the names of strategies
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find),
-130 interrupted (`sweep`), or stopped twice (`serve`)";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find) or a check falls
+short (`validate`), 130 interrupted (`sweep`), or stopped twice (`serve`)";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -55,6 +57,9 @@ enum Command {
     Simulate(Box<SimulateArgs>),
     /// Simulate a grid into a folder, go on where it was broken off, and merge what several machines did of it
     Sweep(Box<SweepArgs>),
+    /// Hold the simulator against what is known otherwise
+    #[command(subcommand)]
+    Validate(ValidateCommand),
     /// The settings that decide the physics: their schema, and a file to begin with
     #[command(subcommand)]
     Lab(LabCommand),
@@ -410,6 +415,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Validate(command) => validate::run(&command),
         Command::Lab(command) => lab::run(&command),
         Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),

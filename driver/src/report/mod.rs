@@ -18,10 +18,11 @@ pub mod find; // how far something can go
 pub mod explain; // why requests went where they did
 pub mod describe; // what a workload is
 pub mod show; // what would be sent
+pub(crate) mod checks; // figures beside what they should be
 
 pub(crate) use partial::Partial;
-pub(crate) use provenance::hex_sha256;
 pub use provenance::{Input, Inputs};
+pub(crate) use provenance::{hex_sha256, machine};
 pub use table::table;
 
 /// All runs of a command as one JSON object, with what the process used outside of the runs: those are the same bytes

@@ -85,11 +85,21 @@ pub(super) struct Provenance<'a> {
     process: Usage,
 }
 
+/// Where it ran.
 #[derive(Serialize)]
-struct Machine {
+pub(crate) struct Machine {
     os: &'static str,
     architecture: &'static str,
     cpus: usize,
+}
+
+/// This machine.
+pub(crate) fn machine() -> Machine {
+    Machine {
+        os: std::env::consts::OS,
+        architecture: std::env::consts::ARCH,
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+    }
 }
 
 impl<'a> Provenance<'a> {
@@ -113,11 +123,7 @@ impl<'a> Provenance<'a> {
             settings: &case.settings,
             inputs,
             resolved: &outcome.resolved,
-            machine: Machine {
-                os: std::env::consts::OS,
-                architecture: std::env::consts::ARCH,
-                cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            },
+            machine: machine(),
             process,
         }
     }

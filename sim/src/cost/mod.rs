@@ -12,6 +12,7 @@ pub mod catalogue; // instances, GPUs and prices
 pub mod geometry; // models: how many bytes and operations a token takes
 pub mod deployment; // a model on GPUs: does it fit, and how many KV blocks are left
 pub mod roofline; // durations from peak figures and published efficiencies
+pub mod linear; // so long for each pass, each prompt and each token: servers of known speed
 pub mod loading; // loading against computing
 pub mod forecast; // what a router is told of all that
 

@@ -1,4 +1,4 @@
-//! Runs of a matrix on all cores, told in order.
+//! Runs on all cores, told in order.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -7,13 +7,13 @@ use std::sync::mpsc;
 use std::thread;
 
 /// As many threads as there are cores.
-pub(super) fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// What `run` makes of each of `items`, in their order, on up to `threads` threads. `tell` sees each result as soon as those
 /// before it are there. After the first error nothing new begins, and of several errors the first in order is returned.
-pub(super) fn in_order<T: Sync, R: Send, E: Send>(
+pub(crate) fn in_order<T: Sync, R: Send, E: Send>(
     items: &[T],
     threads: usize,
     run: impl Fn(&T) -> Result<R, E> + Sync,

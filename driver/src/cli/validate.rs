@@ -1,0 +1,116 @@
+//! `podlab validate`: is it true?
+
+use super::{print, threads, warn};
+use crate::failure::Failure;
+use crate::process::Usage;
+use crate::report::Partial;
+use crate::validate::Report;
+use crate::validate::theory::fault::Fault;
+use crate::validate::theory::{self, Options};
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Instant;
+
+const THEORY_HELP: &str = "\
+Queues (M/M/1, M/D/1, M/G/1, Erlang C, E_k/M/1, two choices, JSQ), users who wait, Little's law, shared links, and
+caches (Che, time to live, stack distances, what must be missed): the simulator is set up as each of them.
+Exit code 99: a check falls short.";
+
+/// What the simulator is held against.
+#[derive(Debug, Subcommand)]
+pub(super) enum ValidateCommand {
+    /// Queues, links and caches whose figures can be worked out
+    #[command(after_help = THEORY_HELP)]
+    Theory(TheoryArgs),
+}
+
+/// What every kind of validation takes.
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    /// Every check on shorter runs, so with wider tolerances
+    #[arg(long)]
+    quick: bool,
+    /// Write run.json, checks.json and observations.jsonl into a new folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How to print the checks
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    format: CheckFormat,
+}
+
+/// How checks are printed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum CheckFormat {
+    /// For people
+    #[default]
+    Table,
+    /// One object: {"checks": [..]}
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TheoryArgs {
+    #[command(flatten)]
+    common: ValidateArgs,
+    /// Only the checks of these names, or whose names begin with one and a dot
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
+    only: Vec<String>,
+    /// Seed of all randomness
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    seed: u64,
+    /// Runs at the same time; what is printed does not depend on it [default: as many as there are cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
+    threads: Option<u16>,
+    /// Shows that checks can fail: something is wrong with the simulator on purpose
+    #[arg(long, hide = true, value_name = "NAME")]
+    fault: Option<Fault>,
+    /// Says which such faults each check catches
+    #[arg(long, hide = true, conflicts_with_all = ["fault", "out", "format"])]
+    faults: bool,
+}
+
+pub(super) fn run(command: &ValidateCommand) -> Result<(), Failure> {
+    let began = Instant::now();
+    match command {
+        ValidateCommand::Theory(args) => {
+            check_folder(&args.common)?;
+            let options =
+                Options { quick: args.common.quick, seed: args.seed, only: args.only.clone(), fault: args.fault };
+            let threads = args.threads.map_or_else(threads::cores, usize::from);
+            if args.faults {
+                return tell_faults(&theory::faults_caught(&options, threads)?);
+            }
+            tell(&theory::run(&options, threads)?, &args.common, began)
+        }
+    }
+}
+
+/// Refuses a folder that cannot be written, before any work is done for it.
+fn check_folder(args: &ValidateArgs) -> Result<(), Failure> {
+    let Some(folder) = &args.out else { return Ok(()) };
+    let begun = Partial::create(folder).map(drop);
+    begun.map_err(|why| Failure::Usage(format!("--out {}: {why}", folder.display())))
+}
+
+fn tell(report: &Report, args: &ValidateArgs, began: Instant) -> Result<(), Failure> {
+    print(&match args.format {
+        CheckFormat::Table => report.table(),
+        CheckFormat::Json => report.json(),
+    })?;
+    if let Some(folder) = &args.out {
+        report.write(folder, Usage::since(began))?;
+        warn(&format!("wrote {}", folder.display()));
+    }
+    report.verdict()
+}
+
+/// Which faults each check catches; that it catches one is what is asked of it.
+fn tell_faults(caught: &[(&str, Vec<Fault>)]) -> Result<(), Failure> {
+    let widest = caught.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, faults) in caught {
+        let faults: Vec<&str> = faults.iter().copied().map(Fault::as_str).collect();
+        print(&format!("{name:widest$}  {}\n", faults.join(", ")))?;
+    }
+    let blind: Vec<&str> = caught.iter().filter(|(_, faults)| faults.is_empty()).map(|(name, _)| *name).collect();
+    if blind.is_empty() { Ok(()) } else { Err(Failure::NotMet(format!("nothing fails {}", blind.join(", ")))) }
+}
