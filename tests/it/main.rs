@@ -28,4 +28,5 @@ mod lab; // settings: the lab file, --set, annotations
 mod routing; // which strategy serves which workload best
 mod folder; // a run as a folder
 mod fuzz; // what is read, mutated
+mod validate; // laws of theory, and faults that they catch
 mod explain; // why a request went where it did

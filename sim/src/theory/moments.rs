@@ -8,9 +8,9 @@ use crate::workload::lengths::LogNormal;
 /// The mean of a random variable and of its square.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments {
-    /// E[S].
+    /// `E[S]`.
     pub mean: f64,
-    /// E[S^2].
+    /// `E[S^2]`.
     pub square: f64,
 }
 
