@@ -148,7 +148,7 @@ impl Index {
             Some(Stretch::new(next.key, before))
         });
         if self.config.by_piece {
-            let most = chain.pieces().len() - first;
+            let most = (chain.piece_of(Tokens(upto.0 - 1)) + 1).saturating_sub(first);
             self.add_all(worker, above, start, new, most);
         } else {
             self.add(worker, above, start, new);
@@ -238,9 +238,10 @@ impl Index {
         // A few instructions each, and all come into the core's cache together.
         core::hint::black_box(new.clone().fold(0, |sum, piece| sum ^ self.places.glance(piece.key)));
         let id = self.grown_by(worker, above, at).unwrap_or_else(|| self.open(above, at));
-        self.change(id, |run| match run.pieces.len() {
-            0 => run.pieces.reserve_exact(most),
-            _ => run.pieces.reserve(most),
+        // Lists of all sizes would leave holes of all sizes behind: a tenth of the limit, where it is pressed.
+        self.change(id, |run| {
+            let room = (run.pieces.len() + most).next_power_of_two();
+            run.pieces.reserve_exact(room - run.pieces.len());
         });
         let mut upto = at;
         for stretch in new {

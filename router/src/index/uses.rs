@@ -92,8 +92,8 @@ impl Index {
         if self.config.limit == u64::MAX {
             return true;
         }
-        // Where a list moves, both copies count; and it may get twice what it needs.
-        let list = (2 * pieces + 3 * self.at(above).pieces.len()) * size_of::<Stretch>();
+        // It may get twice what it needs, and where it moves, both copies count.
+        let list = (2 * pieces + 4 * self.at(above).pieces.len()) * size_of::<Stretch>();
         let most = list + self.growth_of_lists(above, RunId::NONE);
         self.bytes() + most as u64 <= self.budget()
     }

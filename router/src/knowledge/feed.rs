@@ -8,14 +8,15 @@
 use crate::index::{Index, IndexConfig};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use kept::Kept;
 use kvcache::{CacheEvent, Change, Epoch, Span, Time, WorkerId};
+
+mod kept; // what waits behind a gap
 
 /// How long whoever is asked for events may take before something else is tried.
 const PATIENCE: Span = Span::from_secs(1);
 /// How long after a worker's entries were given up, or were asked for in vain, they are asked for again.
 const AGAIN: Span = Span::from_secs(5);
-/// Events that are kept behind a gap: what vLLM's publisher itself keeps (10,000 steps).
-const KEPT: usize = 10_000;
 
 /// What a feed needs and cannot get by itself: whoever owns the wire asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ enum State {
     /// All that was said has been heard.
     Level,
     /// Something is missing. What came after it waits. There are events up to `upto`, which is not one.
-    Behind { asked: Asked, until: Time, upto: u64, kept: VecDeque<CacheEvent> },
+    Behind { asked: Asked, until: Time, upto: u64, kept: Kept },
     /// Nothing was heard for too long, and its entries are gone.
     Silent,
 }
@@ -222,10 +223,10 @@ impl Feed {
         let (epoch, from) = source.due;
         let (upto, kept) = match core::mem::replace(&mut source.state, State::Level) {
             State::Behind { upto, kept, .. } => (upto, kept),
-            State::Silent => (from, VecDeque::new()),
+            State::Silent => (from, Kept::default()),
             State::Level => {
                 self.behind += 1;
-                (from, VecDeque::new())
+                (from, Kept::default())
             }
         };
         source.state = State::Behind { asked, until: now + PATIENCE, upto, kept };
@@ -239,16 +240,10 @@ impl Feed {
     fn keep(&mut self, worker: WorkerId, event: CacheEvent, now: Time) {
         let State::Behind { asked, kept, upto, .. } = &mut self.sources[worker.index()].state else { return };
         *upto = (*upto).max(event.sequence + 1);
-        match kept.binary_search_by_key(&event.sequence, |kept| kept.sequence) {
-            Ok(_) => self.count.skipped += 1,
-            Err(place) => kept.insert(place, event),
-        }
-        if kept.len() > KEPT {
-            // The latest are those that count, and only behind a snapshot.
-            kept.pop_front();
-            if *asked == Asked::Replay {
-                self.fall_behind(worker, Asked::Snapshot, now);
-            }
+        self.count.skipped += u64::from(!kept.insert(event));
+        // The latest are those that count, and only behind a snapshot.
+        if kept.keep_within_bounds() && *asked == Asked::Replay {
+            self.fall_behind(worker, Asked::Snapshot, now);
         }
     }
 
@@ -256,7 +251,7 @@ impl Feed {
     fn catch_up(&mut self, worker: WorkerId, now: Time) {
         let source = &mut self.sources[worker.index()];
         let State::Behind { kept, upto, until, .. } = &mut source.state else { return };
-        while let Some(event) = kept.pop_front_if(|event| event.sequence <= source.due.1) {
+        while let Some(event) = kept.pop_upto(source.due.1) {
             if event.sequence < source.due.1 {
                 self.count.skipped += 1;
                 continue;
@@ -306,9 +301,9 @@ impl Feed {
             }
             State::Behind { kept, asked, upto, .. } => {
                 *asked = Asked::Replay;
-                kept.retain(|event| event.epoch == snapshot.epoch);
+                kept.keep_life(snapshot.epoch);
                 // Of an earlier life nothing is missing.
-                *upto = if same_life { *upto } else { kept.back().map_or(0, |event| event.sequence + 1) };
+                *upto = if same_life { *upto } else { kept.end() };
                 let replayed = self.count.replayed;
                 self.catch_up(worker, now);
                 self.count.replayed = replayed;
@@ -389,7 +384,7 @@ impl Feed {
         if let State::Behind { kept, upto, .. } = core::mem::replace(&mut source.state, State::Level) {
             self.behind -= 1;
             source.due.1 = source.due.1.max(upto);
-            for event in kept {
+            for event in kept.into_events() {
                 self.count.applied += 1;
                 apply(&mut self.index, worker, &event.change);
             }

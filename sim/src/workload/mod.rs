@@ -76,13 +76,14 @@ pub enum Pacing {
 }
 
 #[expect(clippy::disallowed_types, reason = "what several runs read and none changes is no shared state")]
-type Shared = alloc::sync::Arc<Vec<Segment>>;
+type SharedSegments = alloc::sync::Arc<Vec<Segment>>;
 
 /// A list of requests in order of sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     requests: Vec<Request>,
-    segments: Shared, // by copies: each run has one
+    /// One list for all copies, of which each run has one.
+    segments: SharedSegments,
     turns: Vec<Turn>,
     pacing: Pacing,
 }
@@ -94,7 +95,7 @@ impl Workload {
     /// A workload without requests.
     #[must_use]
     pub fn new(pacing: Pacing) -> Self {
-        Self { requests: Vec::new(), segments: Shared::default(), turns: Vec::new(), pacing }
+        Self { requests: Vec::new(), segments: SharedSegments::default(), turns: Vec::new(), pacing }
     }
 
     /// Adds a request with a reply that nobody will refer to.
@@ -130,7 +131,7 @@ impl Workload {
         reply: Segment,
     ) {
         assert!(self.requests.last().is_none_or(|last| last.at <= at), "requests are in order of sending");
-        let segments = Shared::make_mut(&mut self.segments);
+        let segments = SharedSegments::make_mut(&mut self.segments);
         let from = segments.len() as u32;
         segments.extend(prompt.iter().filter(|segment| segment.tokens > Tokens::ZERO));
         let to = u32::try_from(segments.len()).expect("segments are counted in 32 bits");

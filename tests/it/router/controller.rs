@@ -257,6 +257,29 @@ fn what_waits_behind_a_gap_is_bounded() {
     assert_eq!((line.held(), line.router.deadline()), (3, None));
 }
 
+#[test]
+fn so_are_the_pieces_that_wait_there() {
+    let many = |pieces: u32| {
+        let pieces = (0..pieces).map(|piece| Piece { key: kvcache::PieceKey(u64::from(piece) << 32), end: Tokens(16) });
+        Change::Evicted { left: Tokens::ZERO, pieces: pieces.collect() }
+    };
+    // 64 events of 1,024 pieces are kept, and what was asked for is still the replay; one piece more is too much.
+    for (more, expected) in [(0, vec![]), (1, vec![SNAPSHOT])] {
+        let mut line = Line::new(None);
+        line.hear([0], 0);
+        let sizes = (0..64).map(|_| 1024).chain((more > 0).then_some(more));
+        for (sequence, pieces) in (2..).zip(sizes) {
+            let event = CacheEvent { epoch: Epoch(0), sequence, change: many(pieces) };
+            line.router.observe(WorkerId(1), Signal::Cache(&[event]), at(1), at(1));
+        }
+        let wanted: Vec<_> = std::iter::from_fn(|| line.router.poll_wanted()).collect();
+        let replay = Wanted::Replay { worker: WorkerId(1), epoch: Epoch(0), from: 1 };
+        assert_eq!(wanted, [vec![replay], expected].concat());
+        line.snapshot(200, 3, 2);
+        assert_eq!((line.held(), line.router.deadline()), (3, None));
+    }
+}
+
 /// A wire that loses, doubles and delays, a publisher that keeps only the last events, and workers that restart.
 struct Wire {
     chance: Chance,

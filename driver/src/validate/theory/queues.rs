@@ -2,7 +2,7 @@
 //!
 //! One seat makes an engine a single server, and prompts or replies in proportion to the service time drawn make it any. `k`
 //! seats whose passes last the same however many decode are `k` servers with one queue. There an arrival at a free seat waits
-//! for the end of the pass under way: half a pass, a ten-thousandth of a service, on average.
+//! for the end of the pass under way: half a pass, a twenty-thousandth of a service, on average.
 
 use super::input::{self, REPLY};
 use super::law::{Bench, Law, Seen, by_chance};

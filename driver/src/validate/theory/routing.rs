@@ -11,8 +11,8 @@ use sim::theory::{balance, queue};
 use sim::workload::Arrivals;
 
 const RHO: f64 = 0.7;
-/// Workers of which two are drawn: the limit of infinitely many is off by about a thousandth.
-const MANY: u16 = 400;
+/// Workers of which two are drawn: so many that the limit of infinitely many is off by less than a thousandth.
+const MANY: u16 = 1000;
 
 fn poisson(workers: u16) -> Arrivals {
     Arrivals::Poisson { rate: RHO * f64::from(workers) / SERVICE }
@@ -63,7 +63,7 @@ fn tails<const JOBS: usize>(records: &[Record], workers: u16, from: Time, to: Ti
 
 /// The better of two.
 fn two_choices() -> Law {
-    const WARM_UP: u32 = 6_000;
+    const WARM_UP: u32 = 12_000;
     let names =
         ["two_choices.response", "two_choices.one_or_more", "two_choices.two_or_more", "two_choices.three_or_more"];
     let law = Law::new(names.map(by_chance), |bench| {

@@ -59,8 +59,8 @@ fn insert_ten_million() {
         index.touch_matched(&matches);
         let worker = WorkerId(author.chance.below(WORKERS.into()) as u16);
         index.store_chain(worker, chain, chain.tokens());
-        if author.chance.percent(1) {
-            // Who restarts takes holes into all segments.
+        if author.chance.below(2_000) == 0 {
+            // Who restarts takes holes into all segments, and so rarely that the limit ends most lives.
             index.clear(WorkerId(author.chance.below(WORKERS.into()) as u16));
         }
         most = most.max(index.bytes());
@@ -68,7 +68,8 @@ fn insert_ten_million() {
     }
     index.check();
     let grown = before.zip(peak()).map(|(before, after)| after - before);
-    println!("grown {} most {most} pieces {}", grown.unwrap_or_default(), index.pieces());
+    let evicted = index.counts().evicted;
+    println!("grown {} most {most} pieces {} evicted {evicted}", grown.unwrap_or_default(), index.pieces());
 }
 
 #[test]
@@ -85,10 +86,10 @@ fn ten_million_pieces_stay_within_the_limit() {
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     let line = said.lines().find_map(|line| line.find("grown ").map(|at| &line[at..])).expect("it says how much");
     let words: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-    let [grown, most, pieces] = words[..] else { panic!("{line}") };
+    let [grown, most, pieces, evicted] = words[..] else { panic!("{line}") };
     // What the allocator keeps beside what it was asked for is little.
     assert!(grown <= LIMIT + LIMIT / 10, "the process grew by {grown} bytes, of {LIMIT}");
-    // A segment or a list that finds no room to grow makes others go, and segments fill at one pace, so some stays free.
-    assert!(most > LIMIT * 4 / 5, "the limit was reached: {most}");
-    assert!(pieces > 300_000, "and {pieces} pieces are still there");
+    // A segment or a list that finds no room to grow makes others go, so a little stays free.
+    assert!(most > LIMIT * 17 / 20 && evicted > 5_000_000, "the limit was reached: {most}, {evicted} pieces went");
+    assert!(pieces > 500_000, "and {pieces} pieces are still there");
 }
