@@ -278,6 +278,18 @@ fn so_are_the_pieces_that_wait_there() {
         line.snapshot(200, 3, 2);
         assert_eq!((line.held(), line.router.deadline()), (3, None));
     }
+    // What has been applied waits no more: 1 and 64 are lost, and 1 comes.
+    let mut line = Line::new(None);
+    line.hear([0], 0);
+    let mut tell = |numbers: std::ops::Range<u64>| {
+        for sequence in numbers {
+            let event = CacheEvent { epoch: Epoch(0), sequence, change: many(1024) };
+            line.router.observe(WorkerId(1), Signal::Cache(&[event]), at(1), at(1));
+        }
+    };
+    [2..64, 65..66, 1..2, 66..128].into_iter().for_each(&mut tell);
+    let wanted: Vec<_> = std::iter::from_fn(|| line.router.poll_wanted()).collect();
+    assert_eq!(wanted.len(), 1, "a replay, and no snapshot: {wanted:?}");
 }
 
 /// A wire that loses, doubles and delays, a publisher that keeps only the last events, and workers that restart.

@@ -35,8 +35,8 @@ impl Kept {
     /// Forgets the oldest where there are too many; says whether there were.
     pub(super) fn keep_within_bounds(&mut self) -> bool {
         let mut any = false;
-        while self.events.len() > EVENTS || self.pieces > PIECES {
-            any |= self.pop_upto(u64::MAX).is_some();
+        while (self.events.len() > EVENTS || self.pieces > PIECES) && self.pop_upto(u64::MAX).is_some() {
+            any = true;
         }
         any
     }
