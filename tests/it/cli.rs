@@ -52,11 +52,13 @@ fn contradictions_and_unknown_names_are_usage_errors() {
     refuses(&["--rate", "1", "--concurrency", "2"], 2, &["cannot be used with"]);
     refuses(&["--speedup", "2"], 2, &["--speedup plays a trace faster"]);
     refuses(&["--rate", "-1"], 2, &["a number above 0"]);
-    refuses(&["--replicas", "0"], 2, &["0 is not in 1..=4096"]);
+    refuses(&["--replicas", "0"], 2, &["a whole number from 1 to 4096 is expected"]);
     refuses(&["--set", "engine.host_overhead=1"], 2, &["needs a unit"]);
     refuses(&["--set", "engine.hostoverhead=1ms"], 2, &["did you mean \"engine.host_overhead\"?"]);
     refuses(&["--set", "docqa.documents"], 2, &["key=value"]);
-    refuses(&["--seed", "x"], 2, &["invalid digit"]);
+    refuses(&["--seed", "x"], 2, &["a whole number is expected"]);
+    refuses(&["--replicas", "1,x"], 2, &["'x'", "a whole number from 1 to 4096 is expected"]);
+    refuses(&["--set", "api.latency=5q"], 2, &["use ns, us, ms, s, min (or m) or h"]);
     refuses(&["--strategy", ""], 2, &["--strategy"]);
     refuses(&["--cache", ""], 2, &["--cache: a value is missing"]);
 }
@@ -164,6 +166,15 @@ fn a_request_beyond_max_model_len_is_refused_and_the_run_goes_on() {
     let result: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
     let run = &result["runs"][0];
     assert_eq!((&run["requests"], &run["completed"], &run["failed"]), (&3.into(), &2.into(), &1.into()));
+}
+
+#[test]
+fn a_run_that_completes_nothing_says_so() {
+    let Some(mut command) = simulate() else { return };
+    let none = ["--requests", "9", "--cache", "l0", "--set", "engine.max_model_len=100"];
+    let (_, stderr, status) = said(&command.arg(project(SAMPLE)).args(none).output().expect("it runs"));
+    assert_eq!(status, 0);
+    assert!(stderr.ends_with(": none of 9 requests completed, so no latency is known\n"), "{stderr}");
 }
 
 #[test]
@@ -294,11 +305,36 @@ fn a_table_has_hits_by_tier_where_a_run_has_tiers() {
     let Some(stdout) = tiered(&["--cache", "l0+l1+l2", "--set", "l1.bytes=5GiB,50GiB"]) else { return };
     let lines: Vec<&str> = stdout.lines().filter(|line| line.starts_with('L') && line.contains(" tokens ")).collect();
     let expected = [
-        "L1: 131072 tokens of each worker, lru",
-        "L1: 1310720 tokens of each worker, lru",
+        "L1: 131072 tokens of each worker, lru (l1.bytes 5GiB)",
+        "L1: 1310720 tokens of each worker, lru (l1.bytes 50GiB)",
         "L2: 2684354 tokens in tieredstorage on 2 instances, lru",
     ];
-    assert_eq!(lines, expected, "each size once, by tier");
+    assert_eq!(lines, expected, "each size once, by tier, and what it goes with");
+}
+
+#[test]
+fn what_was_simulated_is_told_with_what_it_goes_with() {
+    let few = |arguments: &[&str]| -> Option<String> {
+        let mut command = simulate()?;
+        command.arg(project(SAMPLE)).args(["--requests", "9", "--cache", "l0+l2"]).args(arguments);
+        let (stdout, stderr, status) = said(&command.output().expect("it runs"));
+        assert_eq!((status, stderr.as_str()), (0, ""), "{arguments:?}");
+        Some(stdout)
+    };
+    // L2 goes with the workers, since the other axis has both; a long name is told above the table.
+    let Some(stdout) = few(&["--replicas", "2,7", "--set", "engine.max_num_batched_tokens=4096,8192"]) else { return };
+    for line in [
+        "4096 tokens a pass (engine.max_num_batched_tokens 4096)\n",
+        "8192 tokens a pass (engine.max_num_batched_tokens 8192)\n",
+        "on 2 instances, lru (replicas 2)\n",
+        "on 7 instances, lru (replicas 7)\n",
+        "\n(A) engine.max_num_batched_tokens\n",
+        "strategy     (A) ",
+    ] {
+        assert_eq!(stdout.matches(line).count(), 1, "{line}: {stdout}");
+    }
+    let Some(stdout) = few(&["--replicas", "1", "--users", "1"]) else { return };
+    assert!(stdout.contains("on 1 instance, lru\n") && stdout.contains(" · load 1 user · "), "{stdout}");
 }
 
 #[test]

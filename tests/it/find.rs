@@ -274,6 +274,7 @@ fn contradictions_are_usage_errors() {
     for (arguments, words) in [
         ("--find rate", "--slo"),
         ("--slo p90_ttft<1s --find rate --rate 3", "--find rate: --rate says it already"),
+        ("--slo p90_ttft<1s --find users --users 3", "--find users: --users says it already"),
         ("--slo p90_ttft<1s --find concurrency --rate 3", "--rate says it already"),
         ("--slo p90_ttft<1s --find replicas --replicas 3", "--replicas says it already"),
         ("--slo p90_ttft<1s --find l1.bytes --set l1.bytes=1GiB", "--set l1.bytes says it already"),
@@ -285,4 +286,44 @@ fn contradictions_are_usage_errors() {
         assert_eq!((status, stdout.as_str()), (2, ""), "{arguments}: {stderr}");
         assert!(stderr.contains(words), "{arguments} should say {words:?}: {stderr}");
     }
+}
+
+#[test]
+fn users_can_be_looked_for_and_too_few_requests_are_told() {
+    let find = |more: &str| {
+        simulate(&format!(
+            "--workload unrelated --requests 60 --cache l0 --replicas 1 --set arrivals.think=100ms --seed 1 -o json {more}"
+        ))
+    };
+    let Some((stdout, stderr, status)) = find("--slo p99_ttft<600ms --find users=1..64") else { return };
+    assert_eq!(status, 0, "{stderr}");
+    let few = "warning: p99_ttft<600ms: with 60 requests each must be below the bound, since one is more than 1 % of them; use 100 or more\n";
+    assert_eq!(stderr, few);
+    let one = &json(&stdout)["find"][0];
+    let (answer, next) = (one["answer"].as_u64().expect("found"), one["next_tried"].as_u64().expect("not the bound"));
+    assert_eq!((&one["key"], &one["extreme"], next), (&"users".into(), &"largest".into(), answer + 1));
+    let (stdout, ..) = find(&format!("--slo p99_ttft<600ms --users {answer},{next}")).expect("it ran before");
+    let holds = |row: usize| json(&stdout)["runs"][row]["slo"]["holds"] == true;
+    assert!(holds(0) && !holds(1), "{one}");
+    // Another combination's users are told.
+    let other = "--requests 60 --cache l0 --users 2 --slo p90_ttft<9s --find replicas=1..2 --seed 1 -o json";
+    let (stdout, stderr, _) = simulate(other).expect("it ran before");
+    assert_eq!((&json(&stdout)["find"][0]["users"], stderr.as_str()), (&2.into(), ""));
+}
+
+/// What is cut off at the beginning is in no figure, and so in no promise.
+#[test]
+fn the_warm_up_breaks_no_promise() {
+    // Twenty cold prompts of 30,000 tokens at once; whoever comes after the first twenty finds them.
+    let cold = "--workload docqa --requests 200 --concurrency 20 --cache l0 --seed 1 --slo p100_ttft<1s -o json \
+                --set docqa.documents=20 --set docqa.document_tokens=30000";
+    let holds = |more: &str| {
+        let (stdout, _, status) = simulate(&format!("{cold} {more}"))?;
+        Some((json(&stdout), status))
+    };
+    let Some((with, status)) = holds("--warmup 50% --find replicas=1..2") else { return };
+    let (alone, _) = holds("--warmup 50% --replicas 1,2").expect("it ran before");
+    assert_eq!((status, &alone["runs"][0]["slo"]["holds"]), (0, &true.into()));
+    assert_eq!(with["find"][0]["answer"], 1, "as single runs say");
+    assert_eq!(holds("--find replicas=1..2").expect("it ran before").1, 99, "with all of them none does");
 }

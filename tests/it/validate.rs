@@ -92,7 +92,12 @@ fn a_fault_is_told_by_the_exit_code() {
 
 #[test]
 fn names_that_nobody_knows_are_refused() {
-    for (arguments, word) in [(["--only", "m_m_2"], "m_m_2"), (["--fault", "gremlins"], "service+5%")] {
+    for (arguments, word) in [
+        (["--only", "m_m_2"], "m_m_2"),
+        (["--fault", "gremlins"], "service+5%"),
+        (["--threads", "0"], "a whole number from 1 to 1024 is expected"),
+        (["--seed", "x"], "a whole number is expected"),
+    ] {
         let Some(mut command) = podlab() else { return };
         let (stdout, stderr, status) =
             said(&command.args(["validate", "theory"]).args(arguments).output().expect("it runs"));

@@ -19,6 +19,7 @@ pub(super) fn check(goal: &Goal, args: &SimulateArgs) -> Result<(), Failure> {
     let loads = [
         ("--rate", Quantity::Rate, !args.rate.is_empty()),
         ("--concurrency", Quantity::Concurrency, !args.concurrency.is_empty()),
+        ("--users", Quantity::Users, !args.users.is_empty()),
         ("--speedup", Quantity::Speedup, args.speedup.is_some()),
     ];
     let replicas = goal.quantity == Quantity::Replicas && !args.replicas.is_empty();
@@ -133,6 +134,6 @@ impl Varied<'_> {
         };
         let assembled = self.experiment.assemble(case).map_err(cannot)?;
         let outcome = self.experiment.run(case.clone(), &assembled).map_err(cannot)?;
-        Ok((self.slo.kept(&outcome.records, outcome.summary.makespan_s), assembled.warnings))
+        Ok((self.slo.kept(outcome.measured(), outcome.summary.makespan_s), assembled.warnings))
     }
 }

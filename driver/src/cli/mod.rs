@@ -30,6 +30,7 @@ mod lab; // the settings as a file
 mod publish; // files that appear whole or not at all
 mod trace; // logs as traces
 mod strategies; // the names of strategies
+mod whole; // whole numbers
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find) or a check falls
@@ -137,25 +138,25 @@ struct SimulateArgs {
     #[arg(long, value_delimiter = ',', value_name = "TIERS")]
     cache: Vec<String>,
     /// Numbers of workers [default: as the endpoint file says]
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N,M")]
+    #[arg(long, value_delimiter = ',', value_parser = whole::up_to::<u16>(4096), value_name = "N,M")]
     replicas: Vec<u16>,
     /// Requests per second, as a Poisson process
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = positive, value_name = "R,..", conflicts_with_all = ["concurrency", "users", "speedup"])]
     rate: Vec<f64>,
     /// Requests always in flight; the next is sent when one ends [default: 20, for generated workloads]
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C,..", conflicts_with_all = ["users", "speedup"])]
+    #[arg(long, value_delimiter = ',', value_parser = whole::up_to::<u32>(1_000_000), value_name = "C,..", conflicts_with_all = ["users", "speedup"])]
     concurrency: Vec<u32>,
     /// Users: each sends its next request when its reply is complete and it has thought (arrivals.think)
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N,..", conflicts_with = "speedup")]
+    #[arg(long, value_delimiter = ',', value_parser = whole::up_to::<u32>(1_000_000), value_name = "N,..", conflicts_with = "speedup")]
     users: Vec<u32>,
     /// Replay a trace so many times as fast
     #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
     speedup: Option<f64>,
     /// Play a trace so many times, one after the other; what its prompts hold is new each time
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)), value_name = "N", hide_default_value = true)]
+    #[arg(long, default_value_t = 1, value_parser = whole::up_to::<u32>(MOST_ROUNDS), value_name = "N", hide_default_value = true)]
     repeat: u32,
     /// How many requests [default: 700, or the whole trace]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
+    #[arg(long, value_parser = whole::up_to::<u32>(20_000_000), value_name = "N")]
     requests: Option<u32>,
     #[command(flatten)]
     extent: ExtentArgs,
@@ -165,12 +166,12 @@ struct SimulateArgs {
     /// What users are promised: says which runs keep it, and how many requests per second get it (goodput)
     #[arg(long, value_parser = Slo::parse, value_name = "p90_ttft<2s,..")]
     slo: Option<Slo>,
-    /// The smallest value that keeps --slo, or of rate, concurrency and speedup the largest: replicas, rate, l1.bytes, any
-    /// number that --set takes. Every combination of the other values gets its own answer
+    /// The smallest value that keeps --slo, or of rate, concurrency, users and speedup the largest: replicas, rate, l1.bytes,
+    /// any number that --set takes. Every combination of the other values gets its own answer
     #[arg(long, value_parser = Goal::parse, requires = "slo", conflicts_with_all = ["out", "explain_request"], value_name = "[smallest:|largest:]KEY[=LOW..HIGH]")]
     find: Option<Goal>,
     /// Runs at the same time; what is printed does not depend on it [default: as many as there are cores]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
+    #[arg(long, value_parser = whole::up_to::<u16>(1024), value_name = "N")]
     threads: Option<u16>,
     /// Write run.json, requests.jsonl and summary.json of each run into a new folder
     #[arg(long, value_name = "DIR")]
@@ -183,7 +184,7 @@ struct SimulateArgs {
     dry_run: bool,
     /// Say why these requests went where they did, and print nothing else; requests are numbered from 0, as in
     /// requests.jsonl. With -o json one object, {"explanations": [..]}, each with its run
-    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "ID[,ID]")]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = whole::from_zero, value_name = "ID[,ID]")]
     explain_request: Vec<u64>,
     /// How to print the results
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
@@ -281,7 +282,7 @@ struct ImportArgs {
     #[arg(long, value_name = "SECRET")]
     salt: Option<String>,
     /// Tokens in a block: what is shared is found in whole blocks
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536), value_name = "N")]
+    #[arg(long, default_value_t = 64, value_parser = whole::up_to::<u32>(65_536), value_name = "N")]
     block: u32,
     /// The field of a request that names its session [default: session_id, conversation_id, session, thread_id, user_id, user]
     #[arg(long, value_name = "FIELD")]
@@ -310,22 +311,22 @@ struct DescribeArgs {
     #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "R", conflicts_with_all = ["concurrency", "users", "speedup"])]
     rate: Option<f64>,
     /// Requests always in flight; the next is sent when one ends [default: 20, for generated workloads]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "C", conflicts_with_all = ["users", "speedup"])]
+    #[arg(long, value_parser = whole::up_to::<u32>(1_000_000), value_name = "C", conflicts_with_all = ["users", "speedup"])]
     concurrency: Option<u32>,
     /// Users: each sends its next request when its reply is complete and it has thought (arrivals.think)
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N", conflicts_with = "speedup")]
+    #[arg(long, value_parser = whole::up_to::<u32>(1_000_000), value_name = "N", conflicts_with = "speedup")]
     users: Option<u32>,
     /// Replay a trace so many times as fast
     #[arg(long, allow_negative_numbers = true, value_parser = positive, value_name = "X")]
     speedup: Option<f64>,
     /// Play a trace so many times, one after the other; what its prompts hold is new each time
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)), value_name = "N", hide_default_value = true)]
+    #[arg(long, default_value_t = 1, value_parser = whole::up_to::<u32>(MOST_ROUNDS), value_name = "N", hide_default_value = true)]
     repeat: u32,
     /// How many requests [default: 700, or the whole trace]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000), value_name = "N")]
+    #[arg(long, value_parser = whole::up_to::<u32>(20_000_000), value_name = "N")]
     requests: Option<u32>,
     /// Seed of all randomness
-    #[arg(long, default_value_t = 0, value_name = "S")]
+    #[arg(long, default_value_t = 0, value_parser = whole::from_zero, value_name = "S")]
     seed: u64,
     /// How to print it; not csv
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
@@ -372,10 +373,10 @@ struct ServeArgs {
     #[arg(long, value_parser = Names { several: false }, value_name = "NAME")]
     strategy: Option<Named>,
     /// Number of workers [default: as the endpoint file says]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N")]
+    #[arg(long, value_parser = whole::up_to::<u16>(4096), value_name = "N")]
     replicas: Option<u16>,
     /// Seed of all randomness
-    #[arg(long, default_value_t = 0, value_name = "S")]
+    #[arg(long, default_value_t = 0, value_parser = whole::from_zero, value_name = "S")]
     seed: u64,
 }
 

@@ -1,5 +1,6 @@
 //! Seeds of a command line.
 
+use super::whole::from_zero;
 use std::ops::RangeInclusive;
 
 /// One seed, or a range of them, both ends included.
@@ -15,10 +16,9 @@ impl Seeds {
     /// # Errors
     /// What would be right.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.trim().parse::<u64>().map_err(|error| error.to_string());
-        let Some((first, last)) = text.split_once("..") else { return number(text).map(|seed| Self(seed..=seed)) };
+        let Some((first, last)) = text.split_once("..") else { return from_zero(text).map(|seed| Self(seed..=seed)) };
         let range = |problem: String| format!("{problem}; a range has a first and a last seed, such as 1..10");
-        let (first, last) = (number(first).map_err(range)?, number(last).map_err(range)?);
+        let (first, last) = (from_zero(first).map_err(range)?, from_zero(last).map_err(range)?);
         if last < first {
             return Err(format!("{text} has no seed; write {last}..{first}"));
         }

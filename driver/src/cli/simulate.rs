@@ -115,6 +115,7 @@ pub(super) fn ask(
     // Any value stands for the one that is looked for.
     let rate = if looked_for == Some(Quantity::Rate) { vec![1.0] } else { args.rate.clone() };
     let concurrency = if looked_for == Some(Quantity::Concurrency) { vec![1] } else { args.concurrency.clone() };
+    let users = if looked_for == Some(Quantity::Users) { vec![1] } else { args.users.clone() };
     let speedup = if looked_for == Some(Quantity::Speedup) { Some(1.0) } else { args.speedup };
     let matrix = Matrix {
         strategies: or_default(&strategies, || default_strategy(&endpoint)),
@@ -124,7 +125,7 @@ pub(super) fn ask(
             ([], _) => vec![replicas(&endpoint)?],
             (given, _) => given.to_vec(),
         },
-        loads: loads((&rate, &concurrency, &args.users, speedup), &args.workload, &source)?,
+        loads: loads((&rate, &concurrency, &users, speedup), &args.workload, &source)?,
         seeds: match (args.seed.as_slice(), looked_for) {
             ([], Some(_)) => vec![1, 2, 3, 4, 5],
             ([], None) => vec![0],
@@ -160,6 +161,8 @@ pub(super) fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix)
     odd.extend(flags.clone().filter_map(|axis| unread(&axis.key, &args.workload, matrix)));
     let found = args.find.iter().filter_map(|goal| unread(goal.quantity.key(), &args.workload, matrix));
     odd.extend(found.map(|odd| odd.replacen("--set", "--find", 1)));
+    let sent = (!lasts(matrix)).then_some(there);
+    odd.extend(args.slo.iter().zip(sent).flat_map(|(slo, sent)| slo.too_few(sent)));
     odd.extend(flags.filter_map(|axis| unread_arrivals(&axis.key, &args.workload, matrix)));
     let ramp = matrix.axes.iter().any(|axis| axis.key == "run.ramp" && axis.origin == Origin::Flag);
     if ramp && matrix.loads.iter().all(|load| load.concurrency().is_none() && load.users().is_none()) {
@@ -241,6 +244,16 @@ pub(super) fn run_one(
     Ok((outcome, odd))
 }
 
+/// Why a run has no latencies to speak of; `None`: it has some.
+fn nothing(measured: u64, completed: u64, all: usize) -> Option<String> {
+    match (measured, completed) {
+        _ if all == 0 => Some("no request was sent, so there is nothing to measure".to_owned()),
+        (0, _) => Some(format!("run.warmup leaves nothing to measure: all {all} requests were sent before the cut")),
+        (_, 0) => Some(format!("none of {measured} requests completed, so no latency is known")),
+        _ => None,
+    }
+}
+
 /// What the figures alone do not say: who was refused, whether latencies mean anything, and what outgrows its place.
 fn odd_of(outcome: &Outcome) -> Vec<String> {
     let (label, all) = (outcome.case.label(), outcome.records.len());
@@ -250,8 +263,8 @@ fn odd_of(outcome: &Outcome) -> Vec<String> {
         .map(|(count, example)| format!("{label}: {count} of {all} requests refused ({}): {example}", example.class()));
     let overloaded = outcome.overload.as_ref().map(|sign| format!("{label}: overloaded: {sign}"));
     let growth = outcome.growth.filter(|growth| growth.passes(NOTABLE)).map(|growth| format!("{label}: {growth}"));
-    let nothing = (outcome.summary.requests == 0 && all > 0)
-        .then(|| format!("{label}: run.warmup leaves nothing to measure: all {all} requests were sent before the cut"));
+    let nothing =
+        nothing(outcome.summary.requests, outcome.summary.completed, all).map(|why| format!("{label}: {why}"));
     let missed = outcome.missed.iter().map(|missed| format!("{label}: {missed}"));
     refused.chain(missed).chain(nothing).chain(overloaded).chain(growth).collect()
 }

@@ -1,6 +1,6 @@
 //! `podlab validate`: is it true?
 
-use super::{print, threads, warn};
+use super::{print, threads, warn, whole};
 use crate::failure::Failure;
 use crate::process::Usage;
 use crate::report::Partial;
@@ -56,10 +56,10 @@ pub(super) struct TheoryArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
     only: Vec<String>,
     /// Seed of all randomness
-    #[arg(long, default_value_t = 0, value_name = "S")]
+    #[arg(long, default_value_t = 0, value_parser = whole::from_zero, value_name = "S")]
     seed: u64,
     /// Runs at the same time; what is printed does not depend on it [default: as many as there are cores]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
+    #[arg(long, value_parser = whole::up_to::<u16>(1024), value_name = "N")]
     threads: Option<u16>,
     /// Shows that checks can fail: something is wrong with the simulator on purpose
     #[arg(long, hide = true, value_name = "NAME")]

@@ -3,7 +3,7 @@
 use crate::lab::{Origin, canonical};
 use router::Strategy;
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// Which tiers of the cache are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,18 @@ pub enum Load {
         /// So many times as fast.
         speedup: f64,
     },
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate(rate) => write!(f, "{rate}/s"),
+            Self::Concurrency(concurrency) => write!(f, "{concurrency} in flight"),
+            Self::Users(1) => f.write_str("1 user"),
+            Self::Users(users) => write!(f, "{users} users"),
+            Self::Trace { speedup } => write!(f, "trace x{speedup}"),
+        }
+    }
 }
 
 impl Load {

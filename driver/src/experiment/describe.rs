@@ -51,7 +51,9 @@ impl Assembled {
             let (tokens, eviction) = (pool.shard_tokens() * u64::from(pool.shards), eviction_name(pool.eviction));
             match pool.backend {
                 Backend::TieredStorage { .. } => {
-                    format!("L2: {tokens} tokens in tieredstorage on {} instances, {eviction}", pool.shards)
+                    let on =
+                        if pool.shards == 1 { "1 instance".to_owned() } else { format!("{} instances", pool.shards) };
+                    format!("L2: {tokens} tokens in tieredstorage on {on}, {eviction}")
                 }
                 Backend::Redis => format!("L2: {tokens} tokens in redis, {eviction}"),
             }

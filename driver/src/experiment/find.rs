@@ -85,6 +85,7 @@ impl Goal {
             Quantity::Replicas => case.replicas = value as u16,
             Quantity::Rate => case.load = Load::Rate(value),
             Quantity::Concurrency => case.load = Load::Concurrency(value as u32),
+            Quantity::Users => case.load = Load::Users(value as u32),
             Quantity::Speedup => case.load = Load::Trace { speedup: value },
             Quantity::Setting(key, scale) => drop(case.settings.insert(key.to_owned(), scale.text(value))),
         }

@@ -109,6 +109,23 @@ impl Slo {
         self.terms.iter().map(|term| term.text.as_str()).collect()
     }
 
+    /// Of which terms one request alone is more than the part that may miss the bound, where there are so many requests.
+    #[must_use]
+    pub fn too_few(&self, requests: u64) -> Vec<String> {
+        let needs =
+            |term: &Term| 1000_u64.checked_div(1000 - term.part).filter(|needs| (1..*needs).contains(&requests));
+        let tell = |term: &Term| {
+            needs(term).map(|needs| {
+                format!(
+                    "{}: with {requests} requests each must be below the bound, since one is more than {} % of them; use {needs} or more",
+                    term.text,
+                    (1000 - term.part) as f64 / 10.0
+                )
+            })
+        };
+        self.terms.iter().filter_map(tell).collect()
+    }
+
     fn term(text: &str) -> Result<Term, String> {
         let form = || format!("\"{text}\" is no promise such as p90_ttft<2s");
         let (what, bound) = text.split_once('<').ok_or_else(form)?;

@@ -8,6 +8,8 @@ use serde_json::Value;
 /// Where a line may keep the request's body, and the response's.
 const REQUESTS: [&str; 5] = ["request", "request_body", "body", "input", "kwargs"];
 const RESPONSES: [&str; 4] = ["response", "response_body", "output", "completion"];
+/// Fields of a response, where it has no place of its own.
+const RESPONSE_FIELDS: [&str; 2] = ["choices", "generated_text"];
 /// Of a prompt or a reply: no model takes more, and a trace has a number for each block.
 const MOST_TOKENS: u32 = 16_000_000;
 /// Fields that name a session.
@@ -16,7 +18,8 @@ const SESSIONS: [&str; 6] = ["session_id", "conversation_id", "session", "thread
 /// The request of a line; `None` where the line is about something else.
 pub(super) fn request(line: &Value, session: Option<&str>) -> Result<Option<Seen>, String> {
     let request = body(line, &REQUESTS).unwrap_or_else(|| line.clone());
-    let response = body(line, &RESPONSES);
+    let response = body(line, &RESPONSES)
+        .or_else(|| RESPONSE_FIELDS.iter().any(|name| line.get(*name).is_some()).then(|| line.clone()));
     let Some(at) = when(line, &request, response.as_ref())? else {
         return Err(format!("no field tells when the request came; podlab looks for {}", time::fields()));
     };
@@ -36,13 +39,19 @@ fn when(line: &Value, request: &Value, response: Option<&Value>) -> Result<Optio
 fn body(line: &Value, names: &[&str]) -> Option<Value> {
     let value = names.iter().find_map(|name| line.get(*name)).filter(|value| !value.is_null())?;
     let value = match value {
-        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| value.clone()),
+        // A reply in plain words may look like a number.
+        Value::String(text) => serde_json::from_str(text).ok().filter(is_body).unwrap_or_else(|| value.clone()),
         value => value.clone(),
     };
     match value.get("body") {
         Some(inner) if inner.is_object() => Some(inner.clone()),
         _ => Some(value),
     }
+}
+
+/// An object, or a list of them.
+fn is_body(value: &Value) -> bool {
+    value.is_object() || value.get(0).is_some_and(Value::is_object)
 }
 
 /// What a request and its response tell.
@@ -117,7 +126,9 @@ fn said(request: &Value, response: &Value, events: &[Value]) -> Option<Content> 
         let Some(Content::Text(reply)) = reply(response, events) else { return None };
         return Some(Content::Text(prompt + &reply));
     };
-    let message = if events.is_empty() {
+    let message = if let (Value::String(text), true) = (response, events.is_empty()) {
+        serde_json::json!({ "role": "assistant", "content": text })
+    } else if events.is_empty() {
         choice?.get("message")?.clone()
     } else {
         let of = |name: &str| events.iter().map(|event| words(&event["choices"][0]["delta"][name])).collect::<String>();

@@ -15,6 +15,8 @@ pub enum Quantity {
     Rate,
     /// Requests in flight.
     Concurrency,
+    /// Users who think between their requests.
+    Users,
     /// How much faster than the trace.
     Speedup,
     /// A setting of the lab.
@@ -39,10 +41,11 @@ pub enum Scale {
 }
 
 /// Flags that are a number.
-const FLAGS: [(&str, Quantity); 4] = [
+const FLAGS: [(&str, Quantity); 5] = [
     ("replicas", Quantity::Replicas),
     ("rate", Quantity::Rate),
     ("concurrency", Quantity::Concurrency),
+    ("users", Quantity::Users),
     ("speedup", Quantity::Speedup),
 ];
 
@@ -153,7 +156,7 @@ impl Quantity {
     #[must_use]
     pub const fn scale(self) -> Scale {
         match self {
-            Self::Replicas | Self::Concurrency => Scale::Whole,
+            Self::Replicas | Self::Concurrency | Self::Users => Scale::Whole,
             Self::Rate | Self::Speedup => Scale::Real,
             Self::Setting(_, scale) => scale,
         }
@@ -162,7 +165,7 @@ impl Quantity {
     /// Whether it is what users ask for: of that, more is harder.
     #[must_use]
     pub const fn is_load(self) -> bool {
-        matches!(self, Self::Rate | Self::Concurrency | Self::Speedup)
+        matches!(self, Self::Rate | Self::Concurrency | Self::Users | Self::Speedup)
     }
 
     /// Where to look if nobody says.
@@ -170,7 +173,7 @@ impl Quantity {
         Some(match self {
             Self::Replicas => (1.0, 256.0),
             Self::Rate => (0.1, 10_000.0),
-            Self::Concurrency => (1.0, 4096.0),
+            Self::Concurrency | Self::Users => (1.0, 4096.0),
             Self::Speedup => (0.01, 1000.0),
             Self::Setting(key, scale) => {
                 let (low, high) = match scale {
@@ -196,7 +199,7 @@ impl Quantity {
         let value = self.scale().read(text)?;
         let (low, high) = match self {
             Self::Replicas => (1.0, 4096.0),
-            Self::Concurrency => (1.0, 1e6),
+            Self::Concurrency | Self::Users => (1.0, 1e6),
             Self::Rate | Self::Speedup => (0.0, 1e9),
             Self::Setting(key, _) => {
                 Lab::default().set(key, text)?;

@@ -17,8 +17,22 @@ const HEAD: &str = "\
 # \"yaml-language-server: $schema=lab.schema.json\" behind a #.
 ";
 
-/// Values of which every setting that is a number takes one.
-const EXAMPLES: [&str; 7] = ["256", "0.5", "1", "100", "10ms", "64GiB", "25GB/s"];
+/// What settings come to that are decided elsewhere, for a 70B model on eight H100.
+const EXAMPLES: [(&str, &str); 13] = [
+    ("model.name", "Llama-3.1-70B"),
+    ("engine.max_num_seqs", "1024"),
+    ("engine.max_num_batched_tokens", "8192"),
+    ("engine.max_model_len", "131072"),
+    ("engine.num_gpu_blocks", "84097"),
+    ("l1.bandwidth", "51.2GB/s"),
+    ("l2.bytes", "400GiB"),
+    ("l2.bandwidth", "10GB/s"),
+    ("l2.nic", "3200Gbit/s"),
+    ("fleet.max_queue_size", "64"),
+    ("autoscaling.metric", "in_flight"),
+    ("autoscaling.target", "40"),
+    ("price.usd_per_hour", "63.3"),
+];
 
 /// The file.
 #[must_use]
@@ -43,13 +57,14 @@ fn value(setting: &Setting) -> String {
     match default(setting) {
         Some(Value::String(text)) => return text,
         Some(value) => return value.to_string(),
-        None if setting.takes == "name" => return "Llama-3.1-70B".to_owned(),
         None => {}
+    }
+    if let Some((_, example)) = EXAMPLES.iter().find(|(key, _)| *key == setting.key) {
+        return (*example).to_owned();
     }
     let mostly =
         setting.default.rsplit("else ").next().unwrap_or_default().split([' ', ',']).next().unwrap_or_default();
-    let size = if setting.takes == "tokens" { "8192" } else { "" };
-    let words = [mostly, size].into_iter().chain(setting.takes.split(" | ")).chain(EXAMPLES).chain(["true"]);
+    let words = [mostly].into_iter().chain(setting.takes.split(" | ")).chain(["true"]);
     let taken = |text: &&str| !text.is_empty() && (setting.set)(&mut Lab::default(), text).is_ok();
     words.into_iter().find(taken).unwrap_or_default().to_owned()
 }

@@ -103,7 +103,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(
         "run.duration",
         "time",
-        "none: all requests are sent",
+        "none (all requests are sent)",
         "nothing is sent from then on; generated workloads then have as many requests as that takes",
         |lab, text| { lab.run.duration = if text == "none" { None } else { Some(duration(text)?) } }
     ),

@@ -16,7 +16,7 @@ pub(super) const TIMES: [(&str, u64); 7] = [
     ("h", 3600 * SECOND),
 ];
 
-/// Reads a span of time: a number and `ns`, `us`, `ms`, `s`, `min` or `h`; `0` needs no unit.
+/// Reads a span of time: a number and `ns`, `us`, `ms`, `s`, `min` (or `m`) or `h`; `0` needs no unit.
 ///
 /// # Errors
 /// What is wrong, and what would be right.
@@ -35,9 +35,9 @@ pub fn span_up_to(text: &str, most: Span) -> Result<Span, String> {
         Some((_, picos)) => *picos,
         None if unit.is_empty() && number == 0.0 => SECOND,
         None if unit.is_empty() => {
-            return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min or h, such as {text}ms"));
+            return Err(format!("\"{text}\" needs a unit: ns, us, ms, s, min (or m) or h, such as {text}ms"));
         }
-        None => return Err(format!("\"{unit}\" is no unit of time: use ns, us, ms, s, min or h")),
+        None => return Err(format!("\"{unit}\" is no unit of time: use ns, us, ms, s, min (or m) or h")),
     };
     let seconds = number * (picos as f64 / SECOND as f64);
     if seconds > most.as_secs_f64() {

@@ -15,7 +15,12 @@ const MOST_BINS: u32 = 14;
 pub fn text(name: &str, description: &Description) -> String {
     let Description { requests, prompt_tokens, sessions, in_sessions, .. } = description;
     let shown = |count: u64| number(Some(count as f64));
-    let mut text = format!("{name}: {} requests, {} prompt tokens\n\n", shown(*requests), shown(*prompt_tokens));
+    let mut text = format!(
+        "{name}: {} request{}, {} prompt tokens\n\n",
+        shown(*requests),
+        if *requests == 1 { "" } else { "s" },
+        shown(*prompt_tokens)
+    );
     match description.ceiling() {
         Some(ceiling) => text.push_str(&format!(
             "reuse ceiling   {:.1} % of prompt tokens: what a cache that forgets nothing would find\n",

@@ -40,6 +40,8 @@ impl Asked<'_> {
             Quantity::Replicas => format!("{text} workers"),
             Quantity::Rate => format!("{text} requests/s"),
             Quantity::Concurrency => format!("{text} in flight"),
+            Quantity::Users if text == "1" => "1 user".to_owned(),
+            Quantity::Users => format!("{text} users"),
             Quantity::Speedup => format!("{text} times the trace's pace"),
             Quantity::Setting(key, _) => format!("{key} {text}"),
         }
@@ -73,18 +75,12 @@ pub fn never(asked: &Asked<'_>) -> String {
 /// What a combination is, but for what is looked for.
 fn columns(case: &Case, asked: &Asked<'_>) -> Vec<(String, String)> {
     let quantity = asked.goal.quantity;
-    let load = match case.load {
-        Load::Rate(rate) => format!("{rate}/s"),
-        Load::Concurrency(concurrency) => format!("{concurrency} in flight"),
-        Load::Users(users) => format!("{users} users"),
-        Load::Trace { speedup } => format!("trace x{speedup}"),
-    };
     let mut columns = Vec::new();
     if quantity != Quantity::Replicas {
         columns.push(("replicas".to_owned(), case.replicas.to_string()));
     }
     if !quantity.is_load() {
-        columns.push(("load".to_owned(), load));
+        columns.push(("load".to_owned(), case.load.to_string()));
     }
     columns.push(("cache".to_owned(), case.cache.as_str().to_owned()));
     columns.extend(case.settings.iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -333,6 +329,7 @@ fn of_case(case: &Case, asked: &Asked<'_>, workload: &str) -> Map<String, Value>
         "requests": asked.requests,
         "rate": load.and_then(Load::rate),
         "concurrency": load.and_then(Load::concurrency),
+        "users": load.and_then(Load::users),
         "speedup": load.and_then(Load::speedup),
         "settings": case.settings,
     });

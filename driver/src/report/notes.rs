@@ -77,31 +77,33 @@ fn of_tiers(summary: &Summary) -> Option<String> {
     }
     let TierEvents { short_loads, l2_discarded_puts, l2_expired_leases, breaker_opened, .. } = summary.tier_events?;
     let events = [
-        (short_loads, "loads came short"),
-        (l2_discarded_puts, "stores did not reach L2 in time (l2.put_ttl)"),
-        (l2_expired_leases, "leases expired (l2.lease_ttl)"),
-        (breaker_opened, "times a worker began to leave L2 alone (l2.breaker_failures)"),
+        (short_loads, "load", "came short"),
+        (l2_discarded_puts, "store", "did not reach L2 in time (l2.put_ttl)"),
+        (l2_expired_leases, "lease", "expired (l2.lease_ttl)"),
+        (breaker_opened, "time", "a worker began to leave L2 alone (l2.breaker_failures)"),
     ];
-    parts.extend(events.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    let some = events.iter().filter(|(count, ..)| *count > 0);
+    parts.extend(some.map(|(count, what, why)| format!("{} {why}", counted(*count, what))));
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// `1 load`, `2 loads`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn of_fleet(summary: &Summary) -> Option<String> {
     let fleet = summary.fleet.as_ref()?;
     let (least, most) = (fleet.least_workers, fleet.most_workers);
     let workers = if least == most { format!("{most}") } else { format!("{least} to {most}") };
-    let mut parts = vec![format!(
-        "{workers} workers, {:.1} on average, {:.1} paid for",
-        fleet.mean_workers, fleet.mean_provisioned
-    )];
+    let noun = if most == 1 { "worker" } else { "workers" };
+    let mut parts =
+        vec![format!("{workers} {noun}, {:.1} on average, {:.1} paid for", fleet.mean_workers, fleet.mean_provisioned)];
     let FleetCounts { deaths, ordered, left, sent_again, errored } = fleet.counts;
-    let events = [
-        (ordered, "ordered"),
-        (left, "left"),
-        (deaths, "died"),
-        (sent_again, if sent_again == 1 { "request sent again" } else { "requests sent again" }),
-        (errored, if errored == 1 { "request ended with an error" } else { "requests ended with an error" }),
-    ];
+    let events = [(ordered, "ordered"), (left, "left"), (deaths, "died")];
     parts.extend(events.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    let requests = [(sent_again, "sent again"), (errored, "ended with an error")];
+    let some = requests.iter().filter(|(count, _)| *count > 0);
+    parts.extend(some.map(|(count, what)| format!("{} {what}", counted(*count, "request"))));
     Some(parts.join("; "))
 }

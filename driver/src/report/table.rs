@@ -2,7 +2,8 @@
 
 use super::notes::notes;
 use super::seeds;
-use crate::experiment::{Load, MOST_AUDITED, Outcome};
+use super::wrapped;
+use crate::experiment::{MOST_AUDITED, Outcome};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 /// One row per run. Columns that say the same of every run are left to the line above the table.
@@ -21,7 +22,8 @@ pub fn table(outcomes: &[Outcome]) -> String {
     let numbered = !notes.is_empty() && outcomes.len() > 1;
     // Names stand on the line next to the figures.
     let row = numbered.then(|| right("\nrow".to_owned()));
-    let what = varying.iter().map(|(name, _)| Cell::new(format!("\n{name}")));
+    let (heads, legend) = heads(&varying);
+    let what = heads.into_iter().map(|head| Cell::new(format!("\n{head}")));
     let mut table = compact(row.into_iter().chain(what).chain(shown.names().map(str::to_owned).map(right)));
     for (index, outcome) in outcomes.iter().enumerate() {
         let row = numbered.then(|| right((index + 1).to_string()));
@@ -30,6 +32,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
     }
     let mut text = hardware(outcomes);
     text.push_str(&same(outcomes));
+    text.push_str(&legend);
     text.push_str(&finished(table));
     text.push_str(
         "All simulated. TTFT, from the client's first byte, and TPOT in ms; hit: cached / prompt tokens;\n\
@@ -60,6 +63,28 @@ pub fn table(outcomes: &[Outcome]) -> String {
     text
 }
 
+/// Lines are no longer than this where their words allow it.
+const COLUMNS: usize = 118;
+/// Names of settings that are this much longer than all their values make a table wide for nothing.
+const TOO_LONG: usize = 8;
+
+/// Heads of what runs differ in: long names of settings by letters, and a line for each that says which.
+fn heads(varying: &[(String, Vec<String>)]) -> (Vec<String>, String) {
+    let (mut heads, mut legend, mut letters) = (Vec::new(), String::new(), 'A'..='Z');
+    for (name, values) in varying {
+        let widest = values.iter().map(|value| value.chars().count()).max().unwrap_or_default();
+        let long = name.chars().count() > widest + TOO_LONG;
+        match long.then(|| letters.next()).flatten() {
+            Some(letter) => {
+                legend.push_str(&format!("({letter}) {name}\n"));
+                heads.push(format!("({letter})"));
+            }
+            None => heads.push(name.clone()),
+        }
+    }
+    (heads, legend)
+}
+
 /// A table with these heads of columns, two spaces between them.
 pub(super) fn compact(head: impl Iterator<Item = Cell>) -> Table {
     let mut table = Table::new();
@@ -81,16 +106,10 @@ pub(super) fn finished(mut table: Table) -> String {
 /// What a run is, as columns.
 pub(super) fn columns(outcome: &Outcome) -> Vec<(String, String)> {
     let case = &outcome.case;
-    let load = match case.load {
-        Load::Rate(rate) => format!("{rate}/s"),
-        Load::Concurrency(concurrency) => format!("{concurrency} in flight"),
-        Load::Users(users) => format!("{users} users"),
-        Load::Trace { speedup } => format!("trace x{speedup}"),
-    };
     let mut columns = vec![
         ("workload".to_owned(), outcome.workload.clone()),
         ("replicas".to_owned(), case.replicas.to_string()),
-        ("load".to_owned(), load),
+        ("load".to_owned(), case.load.to_string()),
         ("cache".to_owned(), case.cache.as_str().to_owned()),
         ("strategy".to_owned(), case.strategy.as_str().to_owned()),
         ("seed".to_owned(), case.seed.to_string()),
@@ -104,17 +123,55 @@ pub(super) fn varying<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<(S
     by_column(outcomes).into_iter().filter(|(name, values)| name == "strategy" || !all_equal(values)).collect()
 }
 
-/// What was simulated, once for each that differs.
+/// What was simulated: workers, L1 and L2, each kind once for each that differs, with what it goes with.
 fn hardware(outcomes: &[Outcome]) -> String {
-    let mut known: Vec<&str> = Vec::new();
-    for line in outcomes.iter().flat_map(|outcome| outcome.hardware.lines()) {
-        if !known.contains(&line) {
-            known.push(line);
+    let of_kind = |line: &&str, kind: &str| match kind {
+        "" => !line.starts_with("L1:") && !line.starts_with("L2:"),
+        tier => line.starts_with(tier),
+    };
+    let columns = varying(outcomes.iter());
+    let mut text = String::new();
+    for kind in ["", "L1:", "L2:"] {
+        let line = |outcome: &'_ Outcome| outcome.hardware.lines().find(|line| of_kind(line, kind)).map(str::to_owned);
+        let of_row: Vec<Option<String>> = outcomes.iter().map(line).collect();
+        let mut known: Vec<&String> = Vec::new();
+        for line in of_row.iter().flatten() {
+            if !known.contains(&line) {
+                known.push(line);
+            }
+        }
+        let labels = labels(&known, &of_row, &columns);
+        for (line, label) in known.iter().zip(labels) {
+            text.push_str(&format!("{line}{label}\n"));
         }
     }
-    // Lines of a tier stand together.
-    known.sort_by_key(|line| (line.starts_with("L2:"), line.starts_with("L1:")));
-    known.iter().map(|line| format!("{line}\n")).collect()
+    text
+}
+
+/// The values of a column that tell several lines apart, one for each line; nothing where there is no such column.
+fn labels(lines: &[&String], of_row: &[Option<String>], columns: &[(String, Vec<String>)]) -> Vec<String> {
+    let values = |line: &String, column: &[String]| -> Vec<String> {
+        let mut values: Vec<String> = Vec::new();
+        for (value, _) in column.iter().zip(of_row).filter(|(_, of_row)| of_row.as_ref() == Some(line)) {
+            if !values.contains(value) {
+                values.push(value.clone());
+            }
+        }
+        values
+    };
+    let tells = |(_, column): &&(String, Vec<String>)| {
+        let mut all: Vec<String> = lines.iter().flat_map(|line| values(line, column)).collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        all.len() == count
+    };
+    match columns.iter().rev().find(tells).filter(|_| lines.len() > 1) {
+        None => vec![String::new(); lines.len()],
+        Some((name, column)) => {
+            lines.iter().map(|line| format!(" ({name} {})", values(line, column).join(", "))).collect()
+        }
+    }
 }
 
 fn same(outcomes: &[Outcome]) -> String {
@@ -123,7 +180,7 @@ fn same(outcomes: &[Outcome]) -> String {
         .filter(|(name, values)| name != "strategy" && all_equal(values))
         .map(|(name, values)| format!("{name} {}", values[0]))
         .collect();
-    if said.is_empty() { String::new() } else { format!("{}\n", said.join(" · ")) }
+    if said.is_empty() { String::new() } else { wrapped("", &said.join(" · "), COLUMNS) }
 }
 
 fn by_column<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<(String, Vec<String>)> {

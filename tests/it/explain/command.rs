@@ -78,7 +78,7 @@ fn wrong_numbers_are_usage_errors() {
     refuses(&["--requests", "1", "--explain-request", "0,1"], &["--explain-request 1", "from 0 to 0"]);
     refuses(&["--explain-request", "3,3"], &["--explain-request: 3 is given twice"]);
     refuses(&["--explain-request", "-1"], &["--explain-request"]);
-    refuses(&["--explain-request", "x"], &["invalid digit"]);
+    refuses(&["--explain-request", "x"], &["a whole number is expected"]);
     refuses(&["--explain-request", ""], &["--explain-request"]);
     refuses(&["--explain-request", "1", "-o", "csv"], &["--explain-request", "table or json"]);
 }

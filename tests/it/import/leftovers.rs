@@ -109,3 +109,36 @@ fn times_from_no_known_moment_say_their_unit() {
     let since = [json!(1_764_230_400_500_u64), json!(1_764_230_401)];
     assert_eq!(seconds(&since, Some(1e-3)), Ok(vec![1_764_230_400.5, 1_764_230_401.0]));
 }
+
+/// The same log, response's fields beside the request's, or the reply's text alone.
+#[test]
+fn replies_are_read_wherever_they_stand() {
+    let nested = conversation(false, false);
+    let lines_of = |change: &dyn Fn(&mut Value)| -> String {
+        let changed = nested.lines().map(|line| {
+            let mut line: Value = serde_json::from_str(line).expect("a line is JSON");
+            change(&mut line);
+            format!("{line}\n")
+        });
+        changed.collect()
+    };
+    let flat = lines_of(&|line| {
+        let (request, response) = (line["request"].take(), line["response"].take());
+        *line = json!({
+            "timestamp": line["timestamp"], "messages": request["messages"], "user": "ann",
+            "choices": response["choices"], "usage": response["usage"],
+        });
+    });
+    let words = lines_of(&|line| {
+        line["usage"] = line["response"]["usage"].take();
+        line["response"] = line["response"]["choices"][0]["message"]["content"].take();
+    });
+    let expected = imported(&nested, 16).text;
+    assert!(expected.lines().all(|line| line.contains("output_hash_ids")), "replies are known: {expected}");
+    assert_eq!(imported(&flat, 16).text, expected);
+    assert_eq!(imported(&words, 16).text, expected);
+    // A reply that looks like JSON is a reply; without usage its length is that of its text.
+    let one = json!({"timestamp": 1_764_230_400, "prompt": "How many rooms?", "response": "1234"});
+    let seen = read_next(&one.to_string(), None, None, &mut Reader::default()).expect("it is a log");
+    assert_eq!(seen[0].reply, Some(driver::import::content::Content::Text("1234".to_owned())));
+}

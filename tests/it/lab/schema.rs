@@ -384,3 +384,24 @@ fn a_file_that_is_there_is_not_replaced() {
     let output = command.args(["lab", "init"]).output().expect("it runs");
     assert_eq!(said(&output), (init::text(), String::new(), 0));
 }
+
+/// A file with every example in it is one that runs, and serves.
+#[test]
+fn the_examples_make_a_lab_together() {
+    let folder = Folder::new("lab-all");
+    let all: Vec<String> = init::text()
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| !line.is_empty() && !line.starts_with(' '))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(all.len(), SETTINGS.len());
+    let lab = folder.file("all.yaml", &all.concat());
+    let Some(mut command) = podlab() else { return };
+    let sample = project("driver/examples/aws-blog-70b.yaml");
+    command.arg("simulate").arg(sample).args(["-o", "json", "--requests", "200", "--lab"]).arg(lab);
+    let (stdout, stderr, status) = said(&command.output().expect("it runs"));
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    let told: Value = serde_json::from_str(&stdout).expect("it is JSON");
+    assert_eq!(told["runs"][0]["completed"], 200);
+}
