@@ -54,15 +54,21 @@ fn index() -> Index {
     index
 }
 
-/// The events by which a worker tells that it holds the first `upto` tokens of a prompt.
-fn stored(pieces: &[Piece], upto: Tokens) -> impl Iterator<Item = Change> {
-    let parents = std::iter::once(PieceKey::ROOT).chain(pieces.iter().map(|piece| piece.key));
-    pieces.iter().zip(parents).take((upto.0 / UNIT.0) as usize).map(|(piece, parent)| Change::Stored {
+/// The events by which a worker tells that it holds the first `upto` tokens of a prompt, of so many blocks each.
+fn stored(pieces: &[Piece], upto: Tokens, blocks: usize) -> impl Iterator<Item = Change> {
+    let parents = std::iter::once(PieceKey::ROOT).chain(pieces.chunks(blocks).map(|chunk| chunk[chunk.len() - 1].key));
+    let pieces = &pieces[..(upto.0 / UNIT.0) as usize];
+    pieces.chunks(blocks).zip(parents).map(|(chunk, parent)| Change::Stored {
         parent,
-        start: piece.end - UNIT,
-        upto: piece.end,
-        pieces: [*piece].into(),
+        start: chunk[0].end - UNIT,
+        upto: chunk[chunk.len() - 1].end,
+        pieces: chunk.into(),
     })
+}
+
+/// Those by which it tells that they are gone, the last first.
+fn evicted(pieces: &[Piece], blocks: usize) -> impl Iterator<Item = Change> {
+    pieces.chunks(blocks).rev().map(|chunk| Change::Evicted { left: chunk[0].end - UNIT, pieces: chunk.into() })
 }
 
 /// A router that has heard of it all.
@@ -70,7 +76,7 @@ fn router(strategy: Strategy) -> (Router, Vec<u64>) {
     let mut router = Router::new(RouterConfig::new(strategy, WORKERS));
     let mut sequences = vec![0; usize::from(WORKERS)];
     filled(|worker, pieces, upto| {
-        for change in stored(pieces, upto) {
+        for change in stored(pieces, upto, 1) {
             tell(&mut router, &mut sequences, worker, change);
         }
     });
@@ -127,30 +133,31 @@ fn decisions(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
-/// A sequence comes to a worker and goes again, block by block; every hundredth event a decision is made.
+/// A sequence comes to a worker and goes again, in events of one block, and of 32, as a pass of a prefill has them; after every
+/// hundred blocks or so a decision is made.
 fn events(criterion: &mut Criterion<CpuTime>) {
     let prompts = prompts();
-    let mut group = criterion.benchmark_group("events, a decision after each hundred, 64 workers");
-    for strategy in [Strategy::KvAware, Strategy::KvAwarePlus] {
+    let mut group = criterion.benchmark_group("blocks told, a decision after each hundred, 64 workers");
+    for (strategy, blocks) in [Strategy::KvAware, Strategy::KvAwarePlus]
+        .into_iter()
+        .flat_map(|strategy| [1, 32].map(|blocks| (strategy, blocks)))
+    {
         let (mut router, mut sequences) = router(strategy);
         let mut hasher = TokenHasher::new(UNIT, 0);
         let mut number = 0_u32;
         group.throughput(Throughput::Elements(u64::from(TOKENS / UNIT.0) * 2));
-        group.bench_function(strategy.as_str(), |bencher| {
+        group.bench_function(format!("{}, {blocks} an event", strategy.as_str()), |bencher| {
             bencher.iter(|| {
                 let tokens: Vec<u32> = tokens(1_000_000 + number, TOKENS).collect();
                 let pieces = hasher.pieces(&tokens).to_vec();
                 let worker = WorkerId((number % u32::from(WORKERS)) as u16);
-                let gone = pieces
-                    .iter()
-                    .rev()
-                    .map(|piece| Change::Evicted { left: piece.end - UNIT, pieces: [*piece].into() });
-                for (count, change) in stored(&pieces, Tokens(TOKENS)).chain(gone).enumerate() {
+                let changes = stored(&pieces, Tokens(TOKENS), blocks).chain(evicted(&pieces, blocks));
+                for (count, change) in (1..).map(|event| event * blocks).zip(changes) {
                     tell(&mut router, &mut sequences, worker, change);
-                    if count % 100 == 99 {
+                    if count / 100 > (count - blocks) / 100 {
                         let pieces = hasher.pieces(&prompts[count % prompts.len()]);
                         let chain = Chain::new(pieces, UNIT);
-                        let request = RequestId(u64::from(number) * 1000 + count as u64);
+                        let request = RequestId(u64::from(number) * 2000 + count as u64);
                         let asked = RouteRequest { request, session: None, chain, api: Api::Completions };
                         let decision = router.route(&asked, &[], Time::ZERO).expect("nobody is excluded");
                         router.observe(decision.worker, Signal::Finished(request), Time::ZERO, Time::ZERO);

@@ -36,6 +36,9 @@ impl Index {
     pub fn evict_all(&mut self, worker: WorkerId, left: Tokens, pieces: &[Piece]) {
         assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
         debug_assert!(self.config.by_piece, "pieces cannot be found");
+        if let [piece] = pieces {
+            return self.evict(worker, piece.key, left);
+        }
         // Last to first, so that what is left of a worker's blocks is closed under prefixes at each moment.
         let mut rest = pieces;
         while let [before @ .., last] = rest {

@@ -44,6 +44,9 @@ impl Index {
         debug_assert!(self.config.by_piece, "pieces cannot be found");
         let unit = self.config.unit;
         let end = |piece: &Piece| piece.end.full_blocks(unit).tokens(unit).min(upto);
+        if let [piece] = pieces {
+            return self.store(worker, parent, piece.key, start, end(piece));
+        }
         let (mut parent, mut at, mut new) = (parent, start, pieces);
         // Those that somebody holds come first: a key names its past, so what is behind an unknown piece is unknown, too.
         while let [piece, rest @ ..] = new {
