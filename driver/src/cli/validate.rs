@@ -4,9 +4,9 @@ use super::{print, threads, warn, whole};
 use crate::failure::Failure;
 use crate::process::Usage;
 use crate::report::Partial;
-use crate::validate::Report;
 use crate::validate::theory::fault::Fault;
 use crate::validate::theory::{self, Options};
+use crate::validate::{Report, engine};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,12 +16,20 @@ Queues (M/M/1, M/D/1, M/G/1, Erlang C, E_k/M/1, two choices, JSQ), users who wai
 caches (Che, time to live, stack distances, what must be missed): the simulator is set up as each of them.
 Exit code 99: a check falls short.";
 
+const ENGINE_HELP: &str = "\
+A folder holds a profile (dense.csv, attention.csv, per_sequence.csv, meta.yaml) and a run of vLLM on the same GPU
+(requests.jsonl, timeseries.csv, meta.json), as LLMServingSim's profiler and bench write them. Nothing is fitted.
+Exit code 99: a check falls short.";
+
 /// What the simulator is held against.
 #[derive(Debug, Subcommand)]
 pub(super) enum ValidateCommand {
     /// Queues, links and caches whose figures can be worked out
     #[command(after_help = THEORY_HELP)]
     Theory(TheoryArgs),
+    /// A real engine's run, predicted from kernels measured on its GPU
+    #[command(after_help = ENGINE_HELP)]
+    Engine(EngineArgs),
 }
 
 /// What every kind of validation takes.
@@ -69,6 +77,21 @@ pub(super) struct TheoryArgs {
     faults: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct EngineArgs {
+    #[command(flatten)]
+    common: ValidateArgs,
+    /// Folder of a profile and a run, or of several such folders [default: PODLAB_DATA, else ../shared/data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Where real data is looked for.
+fn data(given: Option<&PathBuf>) -> PathBuf {
+    let usual = || std::env::var_os("PODLAB_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    given.cloned().unwrap_or_else(usual)
+}
+
 pub(super) fn run(command: &ValidateCommand) -> Result<(), Failure> {
     let began = Instant::now();
     match command {
@@ -81,6 +104,10 @@ pub(super) fn run(command: &ValidateCommand) -> Result<(), Failure> {
                 return tell_faults(&theory::faults_caught(&options, threads)?);
             }
             tell(&theory::run(&options, threads)?, &args.common, began)
+        }
+        ValidateCommand::Engine(args) => {
+            check_folder(&args.common)?;
+            tell(&engine::run(&data(args.data.as_ref()))?, &args.common, began)
         }
     }
 }

@@ -38,6 +38,7 @@ use kvcache::Span;
 use super::catalogue::{Fp8, Gpu, PeerLink};
 use super::deployment::Deployment;
 use super::geometry::Quantization;
+use super::host::Host;
 use super::{CostModel, Segment, Shape};
 
 pub mod efficiency; // how near to the peaks kernels come
@@ -66,18 +67,7 @@ pub struct Roofline {
     /// Per pass: launches, and latency of the link.
     per_pass: f64,
     /// Work of the host.
-    host: Span,
-    /// When the host does it.
-    schedule: Schedule,
-}
-
-/// When the host prepares a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Schedule {
-    /// Between passes.
-    Between,
-    /// While the GPU runs the pass before.
-    Overlapped,
+    host: Host,
 }
 
 impl Roofline {
@@ -119,8 +109,7 @@ impl Roofline {
             per_context: Span(round(per_context)),
             per_pass: (efficiency::PER_PASS.0 + efficiency::PER_LAYER.0 * model.layers) as f64
                 + all_reduces as f64 * link.latency_ps,
-            host,
-            schedule: if async_scheduling { Schedule::Overlapped } else { Schedule::Between },
+            host: Host { time: host, overlapped: async_scheduling },
         }
     }
 
@@ -140,17 +129,7 @@ impl Roofline {
 impl CostModel for Roofline {
     #[inline]
     fn segment(&self, shape: &Shape) -> Segment {
-        let gpu = Span(self.gpu(shape));
-        let slope = self.per_context;
-        match self.schedule {
-            Schedule::Between => Segment { base: gpu + self.host, slope, valid_to: u64::MAX },
-            // The host is the slower of the two up to the context at which the GPU takes as long.
-            Schedule::Overlapped if gpu + slope * shape.context <= self.host => {
-                let valid_to = (self.host - gpu).0.checked_div(slope.0).unwrap_or(u64::MAX);
-                Segment { base: self.host, slope: Span::ZERO, valid_to }
-            }
-            Schedule::Overlapped => Segment { base: gpu, slope, valid_to: u64::MAX },
-        }
+        self.host.with(Segment::line(Span(self.gpu(shape)), self.per_context), shape.context)
     }
 }
 
