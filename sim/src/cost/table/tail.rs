@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 /// The longest context over the mean, less 1, in quarters.
-const KNOTS: [u64; 12] = [0, 1, 2, 4, 6, 8, 12, 16, 20, 28, 44, 60];
+const KNOTS: [u64; 16] = [0, 1, 2, 4, 6, 8, 12, 16, 20, 28, 44, 60, 92, 124, 252, 508];
 
 /// Numbers of decoders that factors are worked out for: all up to here, then some.
 const EACH_TO: u64 = 32;
@@ -146,9 +146,8 @@ impl Device {
         for (knot, quarters) in KNOTS.iter().enumerate() {
             let longest = 1.0 + *quarters as f64 / 4.0;
             let contexts = rising(count, longest);
-            let sum: f64 = contexts.iter().sum();
             let time: f64 = (0..PLACES).map(|place| self.time(&shuffled(&contexts, place), heads, splits)).sum();
-            factors[knot] = time / PLACES as f64 / (sum * self.busy * heads as f64);
+            factors[knot] = time / PLACES as f64 / (count as f64 * self.busy * heads as f64);
             if let Some(before) = knot.checked_sub(1) {
                 let most = factors[before] * longest / (1.0 + KNOTS[before] as f64 / 4.0);
                 factors[knot] = factors[knot].clamp(factors[before], most);
@@ -200,15 +199,19 @@ impl Ord for Ends {
     }
 }
 
-/// Contexts of mean about 1 whose longest is `longest`: that many times a part of the batch to the power of one less.
+/// Contexts of mean 1 whose longest is `longest`, where there are as many; the others rise with the place in the batch to the
+/// power of one less than that.
 fn rising(count: u64, longest: f64) -> Vec<f64> {
-    let power = longest - 1.0;
-    (1..=count)
-        .map(|place| {
-            let part = if place == count { 1.0 } else { (place as f64 - 0.5) / count as f64 };
-            longest * libm::pow(part, power)
-        })
-        .collect()
+    let others = count - 1;
+    let mut contexts: Vec<f64> =
+        (1..=others).map(|place| libm::pow((place as f64 - 0.5) / count as f64, longest - 1.0)).collect();
+    let left = (count as f64 - longest).max(0.0);
+    let sum: f64 = contexts.iter().sum();
+    for context in &mut contexts {
+        *context = (*context * left / sum).min(longest);
+    }
+    contexts.push(longest);
+    contexts
 }
 
 /// The same in another order: steps of about the golden part of the batch, begun at one of [`PLACES`] places.
