@@ -93,6 +93,7 @@ fn deployment(deployment: &Deployment) -> Value {
             Quantization::Int8 => "int8",
             Quantization::Awq => "awq",
             Quantization::Gptq => "gptq",
+            Quantization::Nvfp4 => "nvfp4",
         },
         "kv_cache_dtype": match deployment.kv_dtype {
             KvDtype::Auto => "auto",
