@@ -4,9 +4,9 @@ use super::{print, threads, warn, whole};
 use crate::failure::Failure;
 use crate::process::Usage;
 use crate::report::Partial;
-use crate::validate::Report;
 use crate::validate::theory::fault::Fault;
 use crate::validate::theory::{self, Options};
+use crate::validate::{Report, silicon};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,12 +16,20 @@ Queues (M/M/1, M/D/1, M/G/1, Erlang C, E_k/M/1, two choices, JSQ), users who wai
 caches (Che, time to live, stack distances, what must be missed): the simulator is set up as each of them.
 Exit code 99: a check falls short.";
 
+const ENGINE_HELP: &str = "\
+--table: closed loops measured on GPUs (the columns of AIConfigurator's silicon_sample.csv), simulated with published factors,
+and with factors fitted to configuration groups other than the one that is judged.
+Exit code 99: a check falls short.";
+
 /// What the simulator is held against.
 #[derive(Debug, Subcommand)]
 pub(super) enum ValidateCommand {
     /// Queues, links and caches whose figures can be worked out
     #[command(after_help = THEORY_HELP)]
     Theory(TheoryArgs),
+    /// Measurements of real engines
+    #[command(after_help = ENGINE_HELP)]
+    Engine(EngineArgs),
 }
 
 /// What every kind of validation takes.
@@ -69,6 +77,15 @@ pub(super) struct TheoryArgs {
     faults: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct EngineArgs {
+    #[command(flatten)]
+    common: ValidateArgs,
+    /// A table of measured closed loops: model, GPUs, lengths, requests in flight, TTFT and TPOT
+    #[arg(long, value_name = "FILE.csv", required = true)]
+    table: Option<PathBuf>,
+}
+
 pub(super) fn run(command: &ValidateCommand) -> Result<(), Failure> {
     let began = Instant::now();
     match command {
@@ -81,6 +98,13 @@ pub(super) fn run(command: &ValidateCommand) -> Result<(), Failure> {
                 return tell_faults(&theory::faults_caught(&options, threads)?);
             }
             tell(&theory::run(&options, threads)?, &args.common, began)
+        }
+        ValidateCommand::Engine(args) => {
+            check_folder(&args.common)?;
+            let Some(table) = &args.table else {
+                return Err(Failure::Usage("--table FILE.csv is missing: what the engine is held against".to_owned()));
+            };
+            tell(&silicon::run(table, args.common.quick)?, &args.common, began)
         }
     }
 }
