@@ -8,6 +8,7 @@ pub mod experiment; // one experiment, and a run of it for each combination of v
 pub mod sweep; // a grid of runs that outlives its process
 pub mod validate; // the simulator against what is known otherwise
 pub mod calibrate; // from measurements to the factors that simulate them
+pub mod hardware; // ... as a file
 pub mod report; // results for people and for programs
 pub mod import; // a platform's own logs as a trace
 pub mod emulate; // the same cluster in wall time, over HTTP

@@ -105,12 +105,24 @@ fn count(bench: &dyn Bench) -> usize {
     bench.measured().iter().map(|one| one.group + 1).max().unwrap_or_default()
 }
 
-/// The factors that the measurements tell.
+/// The factors that the measurements tell. Of those that they tell only together (one number of ranks does not tell all-reduces
+/// from layers), the one that is told least goes first, until what is left is told.
 fn told(fit: &Fit) -> Vec<Factor> {
-    let start: Vec<f64> = fit.factors.iter().map(|factor| factor.start().ln()).collect();
-    let rows = fit.residuals.iter().map(|(_, residual, gradient)| (*residual, gradient.as_slice(), 1.0));
-    let left = Normal::of(rows, &fit.at, &start).deviations();
-    fit.factors.iter().zip(left).filter(|(_, left)| *left < 0.5 * PRIOR).map(|(factor, _)| *factor).collect()
+    let mut kept: Vec<usize> = (0..fit.factors.len()).collect();
+    while !kept.is_empty() {
+        let of = |all: &[f64]| -> Vec<f64> { kept.iter().map(|place| all[*place]).collect() };
+        let start: Vec<f64> = kept.iter().map(|place| fit.factors[*place].start().ln()).collect();
+        let gradients: Vec<Vec<f64>> = fit.residuals.iter().map(|(_, _, gradient)| of(gradient)).collect();
+        let rows =
+            fit.residuals.iter().zip(&gradients).map(|((_, residual, _), of_it)| (*residual, of_it.as_slice(), 1.0));
+        let left = Normal::of(rows, &of(&fit.at), &start).deviations();
+        let worst = (0..kept.len()).max_by(|a, b| left[*a].total_cmp(&left[*b])).expect("some are kept");
+        if left[worst] < 0.5 * PRIOR {
+            break;
+        }
+        kept.remove(worst);
+    }
+    kept.into_iter().map(|place| fit.factors[place]).collect()
 }
 
 /// What is simulated for every figure by what was fitted to the other folds; `None` of fewer than two groups.

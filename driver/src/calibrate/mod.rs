@@ -9,3 +9,5 @@ pub mod fit; // ... by damped least squares in logarithms
 pub mod judge; // ... how well, and how surely
 pub mod closed; // a closed loop against one worker
 pub mod table; // a table of measured ones
+pub mod folder; // what the requests of a run took
+pub mod layers; // kernels of a layer, one by one

@@ -48,7 +48,7 @@ pub(super) struct ValidateArgs {
 
 /// How checks are printed.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum CheckFormat {
+pub(super) enum CheckFormat {
     /// For people
     #[default]
     Table,

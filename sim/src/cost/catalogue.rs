@@ -5,7 +5,7 @@
 
 mod tables; // the rows
 
-pub use tables::{A10G, A100_40, A100_80, B200, H100, H200, INSTANCES, L40S};
+pub use tables::{A10G, A100_40, A100_80, B200, H100, H200, INSTANCES, L40S, RTX_4090};
 
 /// What a GPU can do at most. Nothing reaches these figures: [`roofline`](super::roofline) says how near one comes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,4 +147,9 @@ pub fn find(name: &str) -> Option<&'static Instance> {
 /// The names that [`find`] knows, without `ml.`, in the order of the table.
 pub fn names() -> impl Iterator<Item = &'static str> {
     INSTANCES.iter().map(|instance| instance.name)
+}
+
+/// Every GPU podlab knows, those that no instance has last.
+pub fn gpus() -> impl Iterator<Item = Gpu> {
+    [A10G, L40S, A100_40, A100_80, H100, H200, B200, RTX_4090].into_iter()
 }

@@ -99,6 +99,20 @@ pub const B200: Gpu = Gpu {
     peer_link: PeerLink::NvSwitch { gb_per_s: 900.0 },
 };
 
+/// NVIDIA GeForce RTX 4090, which no instance has: layer profiles were measured on it. NVIDIA: 1,008 GB/s, 165.2 TFLOPS dense with
+/// FP32 accumulation.
+pub const RTX_4090: Gpu = Gpu {
+    name: "RTX 4090",
+    memory_mib: 24_564,
+    device_bytes: centi_gib(2_352), // CUDA: 23.5 to 23.6 GiB
+    bandwidth_gb_per_s: 1_008.0,
+    bf16_tflops: 165.2,
+    fp8: Fp8::Native,
+    fp4: Fp4::WeightOnly,
+    host_link: Pcie::Gen4,
+    peer_link: PeerLink::Host,
+};
+
 /// A SageMaker price of us-east-1, as public code copied the list on 27 Sep 2026. It agrees with AWS's samples (g5,
 /// g6e) and with the Pricing API of 12 Sep 2026 (p4d, p5) wherever those give a figure.
 const fn listed(usd_per_hour: f64) -> Price {
