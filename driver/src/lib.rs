@@ -7,6 +7,8 @@ pub mod lab; // the settings that are not in it
 pub mod experiment; // one experiment, and a run of it for each combination of values
 pub mod sweep; // a grid of runs that outlives its process
 pub mod validate; // the simulator against what is known otherwise
+pub mod calibrate; // from measurements to the factors that simulate them
+pub mod hardware; // ... as a file
 pub mod report; // results for people and for programs
 pub mod profile; // kernels that were measured, layer by layer
 pub mod import; // a platform's own logs as a trace

@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use strategies::{Named, Names};
-use validate::ValidateCommand;
+use validate::{CheckFormat, ValidateCommand};
 
 mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
@@ -26,6 +26,7 @@ mod sweep; // ... for a grid that outlives its process
 mod settings; // where settings come from, and which are to blame
 mod workload; // what would be sent
 mod validate; // is it true?
+mod calibrate; // from measurements to a hardware profile
 mod lab; // the settings as a file
 mod publish; // files that appear whole or not at all
 mod trace; // logs as traces
@@ -61,6 +62,8 @@ enum Command {
     /// Hold the simulator against what is known otherwise
     #[command(subcommand)]
     Validate(ValidateCommand),
+    /// Fit a hardware profile to measurements: a table of closed loops, a run folder, a layer profile
+    Calibrate(CalibrateArgs),
     /// The settings that decide the physics: their schema, and a file to begin with
     #[command(subcommand)]
     Lab(LabCommand),
@@ -98,6 +101,9 @@ struct LabArgs {
     /// Settings that decide the physics and are not in the endpoint file (YAML)
     #[arg(long, value_name = "FILE")]
     lab: Option<PathBuf>,
+    /// Measured factors that `podlab calibrate` wrote, one run per file (--set hardware.profile) [default: published figures]
+    #[arg(long, value_name = "FILE[,FILE]")]
+    hardware: Option<String>,
     /// One such setting; `--set help` lists all. In `simulate` a comma makes one run per value
     #[arg(long = "set", value_name = "KEY=VALUE[,VALUE]")]
     settings: Vec<String>,
@@ -241,6 +247,36 @@ enum SweepCommand {
         #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
         format: Format,
     },
+}
+
+const CALIBRATE_EXAMPLES: &str = "\
+Examples:
+  podlab calibrate silicon.csv --profile 'vllm H100 fp8' --out h100-fp8.yaml
+  podlab calibrate runs/production --out here.yaml         # run.json and requests.jsonl
+  podlab calibrate rtx4090-llama-3.1-8b --out 4090.yaml    # dense.csv, attention.csv, per_sequence.csv, meta.yaml
+  podlab simulate endpoint.yaml --hardware h100-fp8.yaml
+
+The figures are compared with what the same requests do in the simulator; factors that they do not tell keep their
+published values, and are marked.";
+
+#[derive(Debug, Args)]
+#[command(after_help = CALIBRATE_EXAMPLES)]
+struct CalibrateArgs {
+    /// A table of measured closed loops (CSV), a run folder, or the folder of a layer profile
+    #[arg(value_name = "FROM")]
+    from: PathBuf,
+    /// Which rows of a table: engine, version, GPU and precision, as in `vllm H100 fp8`
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// The profile to write; a file that is there is not replaced
+    #[arg(long, value_name = "FILE.yaml")]
+    out: Option<PathBuf>,
+    /// Seed of folds and intervals
+    #[arg(long, default_value_t = 0, value_parser = whole::from_zero, value_name = "S")]
+    seed: u64,
+    /// How to print it
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    format: CheckFormat,
 }
 
 const IMPORT_HELP: &str = "\
@@ -417,6 +453,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Validate(command) => validate::run(&command),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Lab(command) => lab::run(&command),
         Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),

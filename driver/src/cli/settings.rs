@@ -24,7 +24,8 @@ pub(super) fn axes(args: &LabArgs, endpoint: &Endpoint, name: &Path, lab: Option
         given.into_iter().for_each(|axis| put(&mut axes, axis));
     }
     let mut seen: Vec<String> = Vec::new();
-    for text in &args.settings {
+    let hardware = args.hardware.as_ref().map(|files| format!("hardware.profile={files}"));
+    for text in args.settings.iter().chain(&hardware) {
         let usage = |problem: String| Failure::Usage(format!("--set {text}: {problem}"));
         let axis = Axis::parse(text, Origin::Flag).map_err(usage)?;
         if seen.contains(&axis.key) {

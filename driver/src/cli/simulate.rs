@@ -9,6 +9,7 @@ use crate::experiment::slo::Slo;
 use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, check_numbers, tiers_of};
 use crate::failure::Failure;
 use crate::growth::NOTABLE;
+use crate::hardware::Watch;
 use crate::lab::find::Quantity;
 use crate::lab::{Origin, unread, unread_arrivals};
 use crate::process::Usage;
@@ -101,7 +102,11 @@ pub(super) fn ask(
     let looked_for = args.find.as_ref().map(|goal| goal.quantity);
     let (endpoint, text) = read_endpoint(file, !args.replicas.is_empty() || looked_for == Some(Quantity::Replicas))?;
     let lab = lab_text(&args.lab)?;
-    let given = LabArgs { lab: args.lab.lab.clone(), settings: args.extent.settings(&args.lab) };
+    let given = LabArgs {
+        lab: args.lab.lab.clone(),
+        hardware: args.lab.hardware.clone(),
+        settings: args.extent.settings(&args.lab),
+    };
     let axes = axes(&given, &endpoint, file, lab.as_deref())?;
     let mut inputs = Inputs {
         endpoint: Some(Input::whole(file, &text)),
@@ -236,7 +241,9 @@ pub(super) fn run_one(
     options: RunOptions<'_>,
 ) -> Result<(Outcome, Vec<String>), Failure> {
     let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
-    let odd = if options.quiet { Vec::new() } else { odd_of(&outcome) };
+    let mut odd = if options.quiet { Vec::new() } else { odd_of(&outcome) };
+    let beyond = assembled.watch.as_ref().and_then(Watch::warning);
+    odd.extend(beyond.map(|beyond| format!("{}: {beyond}", outcome.case.label())));
     outcome.kept = options.slo.map(|slo| slo.kept(outcome.measured(), outcome.summary.makespan_s));
     if !options.records {
         outcome.records = Vec::new();

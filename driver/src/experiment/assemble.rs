@@ -5,9 +5,10 @@ use super::tiers::lower;
 use super::{Assembled, Case, Tiers, api_of, check_engine, chunk_of};
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
+use crate::hardware::{Hardware, Watch};
 use crate::lab::Lab;
 use crate::suggest;
-use kvcache::{Blocks, CacheConfig, TierConfig, Tokens};
+use kvcache::{Blocks, CacheConfig, Span, TierConfig, Tokens};
 use router::{Api, LowerTiers, RouterConfig, Strategy};
 use sim::cost::catalogue::{self, Instance, PeerLink};
 use sim::cost::deployment::{Deployment, EngineSpec, Why};
@@ -17,22 +18,26 @@ use sim::replica::EngineConfig;
 use sim::simulate::Path;
 use sim::transport::TransportConfig;
 
-pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -> Result<Assembled, Failure> {
+pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Case) -> Result<Assembled, Failure> {
     let lines = &endpoint.lines;
     let at = |line: u32| move |problem: String| Failure::Invalid(format!("{file}:{line}: {problem}"));
     let instance = instance(endpoint).map_err(at(lines.instance_type))?;
     let model = model(endpoint, &lab).map_err(at(lines.model_name))?;
     let spec = spec(endpoint, &lab).map_err(at(lines.args))?;
-    let deployment = Deployment::plan(instance, &model, &spec).map_err(|error| {
+    let mut deployment = Deployment::plan(instance, &model, &spec).map_err(|error| {
         let pod = matches!(error.why, Why::TpExceedsPod { .. } | Why::PodExceedsInstance { .. });
         at(if pod { lines.resources } else { lines.args })(format!("failed to {error}"))
     })?;
+    let hardware = lab.hardware.as_ref().map(|name| Hardware::read(name.as_ref()));
+    let hardware = hardware.transpose().map_err(|why| Failure::Invalid(format!("hardware.profile: {why}")))?;
+    let unfitted = hardware.as_ref().map(|profile| apply(profile, case, &mut lab, &mut deployment));
+    let unfitted = unfitted.transpose().map_err(Failure::Invalid)?.unwrap_or_default();
     let lower = lower(endpoint, &lab, &deployment, case).map_err(at(lines.cache))?;
     let tiers = lower.as_ref().map(|lower| lower.tiers);
     let engine = EngineConfig { tiers, ..engine(endpoint, &lab, &deployment, case).map_err(at(lines.args))? };
     check_engine(engine).map_err(at(lines.args))?;
     let (price, warning) = price(&lab, &deployment);
-    let mut warnings: Vec<String> = warning.into_iter().collect();
+    let mut warnings: Vec<String> = warning.into_iter().chain(unfitted).collect();
     let crew = crew(endpoint, &lab, case).map_err(|(line, problem)| match line {
         Some(line) => at(line)(problem),
         None => Failure::Usage(problem),
@@ -71,8 +76,24 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
         price,
         fleet: crew.fleet,
         limits: crew.limits,
+        watch: hardware.as_ref().and_then(|profile| profile.grid.clone()).map(Watch::new),
+        hardware,
         warnings,
     })
+}
+
+/// Lets a profile price the passes of a deployment, and says what of it the profile was not fitted to. What the case sets by
+/// itself is stronger.
+fn apply(profile: &Hardware, case: &Case, lab: &mut Lab, deployment: &mut Deployment) -> Result<Vec<String>, String> {
+    let unfitted = profile.check(deployment)?;
+    deployment.efficiency = profile.setup().efficiency;
+    if !case.settings.contains_key("engine.host_overhead") {
+        lab.host_overhead = Span::ZERO;
+    }
+    if let Some(latency) = profile.api_latency().filter(|_| !case.settings.contains_key("api.latency")) {
+        lab.api_latency = latency;
+    }
+    Ok(unfitted)
 }
 
 /// What a router can know of the tiers below: that they are there, and how much they hold.

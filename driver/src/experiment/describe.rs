@@ -1,6 +1,7 @@
 //! An assembled case as a value: every setting as it was resolved, for the record.
 
 use super::Assembled;
+use crate::hardware::grid::quantization_name;
 use crate::lab::{duplicates_name, eviction_name, fraction, load_name, probe_name, store_name};
 use kvcache::{
     Backend, BreakerConfig, CacheConfig, Choice, Costs, Deadline, HostConfig, PoolConfig, TierConfig, TierCost,
@@ -8,7 +9,7 @@ use kvcache::{
 use router::{Api, Kept, LowerTiers, RouterConfig, TierCredits};
 use serde_json::{Value, json};
 use sim::cost::deployment::{Deployment, Memory};
-use sim::cost::geometry::{Dtype, KvDtype, Quantization};
+use sim::cost::geometry::{Dtype, KvDtype};
 use sim::ledger::Price;
 use sim::replica::EngineConfig;
 use sim::simulate::Path;
@@ -17,7 +18,7 @@ use sim::transport::{PoolAccess, TransportConfig};
 impl Assembled {
     /// Lab, deployment, engine, ways between the tiers, router, path and price, whole.
     pub(crate) fn describe(&self) -> Value {
-        json!({
+        let mut described = json!({
             "lab": self.lab.describe(),
             "deployment": deployment(&self.deployment),
             "engine": engine(&self.engine),
@@ -25,7 +26,12 @@ impl Assembled {
             "router": router(&self.router),
             "path": path(self.path),
             "price": self.describe_price(),
-        })
+        });
+        // Whole: the file may be another one tomorrow.
+        if let Some(profile) = &self.hardware {
+            described["hardware"] = json!(profile);
+        }
+        described
     }
 
     /// Model, GPUs and engine of a worker, and what an instance costs; a line for each tier below.
@@ -87,13 +93,7 @@ fn deployment(deployment: &Deployment) -> Value {
             Dtype::Fp16 => "float16",
             Dtype::Fp32 => "float32",
         },
-        "quantization": match deployment.quantization {
-            Quantization::None => "none",
-            Quantization::Fp8 => "fp8",
-            Quantization::Int8 => "int8",
-            Quantization::Awq => "awq",
-            Quantization::Gptq => "gptq",
-        },
+        "quantization": quantization_name(deployment.quantization),
         "kv_cache_dtype": match deployment.kv_dtype {
             KvDtype::Auto => "auto",
             KvDtype::Fp8 => "fp8",

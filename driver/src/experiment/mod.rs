@@ -3,10 +3,12 @@
 use crate::endpoint::{Endpoint, short_prompts_warning};
 use crate::failure::Failure;
 use crate::growth::Growth;
+use crate::hardware::{Hardware, Watch};
 use crate::lab::Lab;
 use kvcache::Tokens;
 use router::{Api, Router};
 use sim::cluster::{Cluster, Event, Refusal, RequestLimits};
+use sim::cost::CostModel;
 use sim::cost::deployment::Deployment;
 use sim::cost::forecast::forecast;
 use sim::extent::Extent;
@@ -71,6 +73,10 @@ pub struct Assembled {
     pub fleet: FleetConfig,
     /// How many requests a worker lets in.
     pub limits: Option<RequestLimits>,
+    /// The hardware profile that prices its passes; `None`: published figures do.
+    pub hardware: Option<Hardware>,
+    /// Counts passes that lie outside what the profile was fitted to.
+    pub watch: Option<Watch>,
     /// What is odd about it.
     pub warnings: Vec<String>,
 }
@@ -145,8 +151,10 @@ impl Assembled {
     pub fn cluster(&self) -> Cluster {
         let model = self.deployment.roofline(self.lab.host_overhead, self.engine.async_scheduling);
         let forecast = forecast(&model, &self.engine, self.transport.as_ref());
+        let model: Box<dyn CostModel> = Box::new(model);
+        let model = if let Some(watch) = &self.watch { watch.around(model) } else { model };
         let router = Router::new(self.router);
-        let cluster = Cluster::new(self.router.workers, self.engine, router, Box::new(model), self.transport)
+        let cluster = Cluster::new(self.router.workers, self.engine, router, model, self.transport)
             .expect("the engine was checked")
             .with_present(self.fleet.replicas)
             .with_limits(self.limits)

@@ -14,6 +14,7 @@ impl Lab {
         // No `..`: a setting that is not described does not compile.
         let Self {
             api_latency,
+            hardware,
             model,
             host_overhead,
             max_num_seqs,
@@ -48,6 +49,7 @@ impl Lab {
         let tokens = |tokens: &Option<Tokens>| tokens.map(|tokens| tokens.0);
         let device = json!({
             "api.latency": span(*api_latency),
+            "hardware.profile": hardware,
             "model.name": model,
             "engine.host_overhead": span(*host_overhead),
             "engine.max_num_seqs": max_num_seqs,

@@ -49,6 +49,8 @@ pub(crate) use unread::{unread, unread_arrivals};
 pub struct Lab {
     /// Pure latency between client and router.
     pub api_latency: Span,
+    /// The hardware profile, by the name of its file.
+    pub hardware: Option<String>,
     /// The model whose geometry is simulated.
     pub model: Option<String>,
     /// Time per pass in which the host keeps the GPUs waiting.
@@ -115,6 +117,7 @@ impl Default for Lab {
     fn default() -> Self {
         Self {
             api_latency: Span::from_millis(5),
+            hardware: None,
             model: None,
             host_overhead: Span::from_millis(1),
             max_num_seqs: None,

@@ -106,6 +106,13 @@ const PHYSICS: &[Setting] = &[
         "pure latency between client and router, both ways together",
         |lab, text| { lab.api_latency = units::span(text)? }
     ),
+    setting!(
+        "hardware.profile",
+        "name",
+        "none (published figures)",
+        "file of measured factors that podlab calibrate wrote (--hardware)",
+        |lab, text| { lab.hardware = Some(text.to_owned()).filter(|name| name != "none") }
+    ),
     setting!("model.name", "name", "from the endpoint file", "the model whose geometry is simulated", |lab, text| {
         lab.model = Some(text.to_owned())
     }),

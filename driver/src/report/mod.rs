@@ -19,6 +19,7 @@ pub mod explain; // why requests went where they did
 pub mod describe; // what a workload is
 pub mod show; // what would be sent
 pub(crate) mod checks; // figures beside what they should be
+pub(crate) mod calibrated; // a hardware profile
 
 pub(crate) use partial::Partial;
 pub use provenance::{Input, Inputs};

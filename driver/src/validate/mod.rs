@@ -8,6 +8,7 @@ pub mod check; // a figure, what it should be, and the verdict
 pub mod report; // all of them, for people, for programs, and as a folder
 pub mod theory; // against formulas
 pub mod engine; // against a real engine
+pub mod silicon; // against closed loops measured on GPUs
 
 pub use check::Check;
 pub use report::Report;

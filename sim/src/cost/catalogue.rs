@@ -5,7 +5,7 @@
 
 mod tables; // the rows
 
-pub use tables::{A10G, A100_40, A100_80, H100, H200, INSTANCES, L40S};
+pub use tables::{A10G, A100_40, A100_80, B200, H100, H200, INSTANCES, L40S, RTX_4090};
 
 /// What a GPU can do at most. Nothing reaches these figures: [`roofline`](super::roofline) says how near one comes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Gpu {
     pub bf16_tflops: f64,
     /// Whether matrices of FP8 multiply at twice the BF16 rate.
     pub fp8: Fp8,
+    /// Whether matrices of NVFP4 multiply at four times the BF16 rate.
+    pub fp4: Fp4,
     /// The link to host memory.
     pub host_link: Pcie,
     /// The link to the other GPUs of the instance.
@@ -43,6 +45,15 @@ pub enum Fp8 {
     /// Tensor cores multiply FP8 (compute capability 8.9 and up), at twice the BF16 rate.
     Native,
     /// Weights are stored in FP8 and widened before they are multiplied (vLLM's Marlin kernels).
+    WeightOnly,
+}
+
+/// What a GPU makes of NVFP4 weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fp4 {
+    /// Tensor cores multiply NVFP4 (compute capability 10.0 and up), at four times the BF16 rate.
+    Native,
+    /// Weights are stored in NVFP4 and widened before they are multiplied (vLLM's Marlin kernels).
     WeightOnly,
 }
 
@@ -136,4 +147,9 @@ pub fn find(name: &str) -> Option<&'static Instance> {
 /// The names that [`find`] knows, without `ml.`, in the order of the table.
 pub fn names() -> impl Iterator<Item = &'static str> {
     INSTANCES.iter().map(|instance| instance.name)
+}
+
+/// Every GPU podlab knows, those that no instance has last.
+pub fn gpus() -> impl Iterator<Item = Gpu> {
+    [A10G, L40S, A100_40, A100_80, H100, H200, B200, RTX_4090].into_iter()
 }

@@ -8,6 +8,7 @@ use kvcache::{Blocks, Span, Tokens};
 use super::catalogue::Instance;
 use super::geometry::{Dtype, KvDtype, Model, Quantization};
 use super::roofline::Roofline;
+use super::roofline::efficiency::Efficiency;
 
 mod error; // why a deployment is refused
 mod memory; // where the bytes of a GPU go
@@ -52,6 +53,8 @@ pub struct Deployment {
     pub workers_per_instance: u32,
     /// US dollars for an hour of one instance.
     pub usd_per_hour: f64,
+    /// How near to the GPU's peaks its kernels come; as published, unless somebody measured.
+    pub efficiency: Efficiency,
 }
 
 impl Deployment {
@@ -85,6 +88,7 @@ impl Deployment {
             gpus_per_worker: pod_gpus,
             workers_per_instance: instance.gpus / pod_gpus,
             usd_per_hour: instance.price.usd_per_hour,
+            efficiency: Efficiency::published(),
         })
     }
 

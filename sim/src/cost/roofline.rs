@@ -9,7 +9,7 @@
 //!          + max(prefill pairs * FLOPs / attention compute, prefill context * KV bytes / memory)
 //!          + activations of all tokens / memory
 //!          + 2 all-reduces a layer * (bytes / link + latency)              where the model is split
-//!          + per layer and per pass constants
+//!          + per layer, per pass, per sample and per layer of passes with prompts: constants
 //! duration = GPU time + host time,  or with asynchronous scheduling max(GPU time, host time)
 //! ```
 //!
@@ -18,7 +18,8 @@
 //! decode context.
 //!
 //! # How near it comes
-//! The factors in [`efficiency`] are the same for every GPU and model; none is fitted to a row. With no host time:
+//! The factors are those of the deployment's [`Efficiency`]. With [`Efficiency::published`], which is the same for every GPU and
+//! model, and no host time:
 //!
 //! | against | points | median error | largest |
 //! |---|---|---|---|
@@ -35,11 +36,12 @@
 
 use kvcache::Span;
 
-use super::catalogue::{Fp8, Gpu, PeerLink};
+use super::catalogue::{Fp4, Fp8, Gpu, PeerLink};
 use super::deployment::Deployment;
 use super::geometry::Quantization;
 use super::host::Host;
 use super::{CostModel, Segment, Shape};
+use efficiency::Efficiency;
 
 pub mod efficiency; // how near to the peaks kernels come
 
@@ -56,7 +58,7 @@ pub struct Roofline {
     head_per_sample: f64,
     /// Per pass that samples: reading the output head.
     head_weights: f64,
-    /// Per sample: the sampler.
+    /// Per sample: the sampler, and what the host does for it.
     sampler_per_sample: f64,
     /// Per query-key pair of prefill.
     per_pair: f64,
@@ -66,6 +68,8 @@ pub struct Roofline {
     per_context: Span,
     /// Per pass: launches, and latency of the link.
     per_pass: f64,
+    /// Per pass that computes a part of a prompt.
+    per_prompt_pass: f64,
     /// Work of the host.
     host: Host,
 }
@@ -76,6 +80,7 @@ impl Roofline {
     pub fn new(deployment: &Deployment, host: Span, async_scheduling: bool) -> Self {
         let model = &deployment.model;
         let gpu = &deployment.instance.gpu;
+        let efficiency = &deployment.efficiency;
         let tp = u64::from(deployment.tp);
         let shard = model.shard(tp);
         let bytes = deployment.dtype.bytes();
@@ -85,30 +90,31 @@ impl Roofline {
         let head_params = model.hidden_size * model.vocab_size.div_ceil(tp);
         let kv_bytes = shard.kv_bytes_per_token(deployment.dtype, deployment.kv_dtype);
         let pair_flops = 4 * shard.layers * shard.heads * shard.head_dim;
-        let link = Link::of(gpu, deployment.tp);
+        let link = Link::of(gpu, deployment.tp, efficiency);
         let all_reduces = 2 * model.layers;
         let activations = model.layers * bytes * layer_traffic(deployment);
         let summed_bytes = all_reduces * model.hidden_size * bytes;
-        let per_context = picoseconds(kv_bytes, memory * efficiency::KV_READ);
+        let per_context = picoseconds(kv_bytes, memory * efficiency.kv_read);
         Self {
             gemm_per_token: picoseconds(
                 2 * shard.linear_params,
-                compute * gemm_rate(gpu, deployment.quantization) * efficiency::GEMM,
+                compute * gemm_rate(gpu, deployment.quantization) * efficiency.gemm,
             ),
-            gemm_weights: picoseconds(linear_bytes, memory * efficiency::WEIGHT_READ),
-            per_token: picoseconds(activations, memory * efficiency::ACTIVATIONS)
+            gemm_weights: picoseconds(linear_bytes, memory * efficiency.weight_read),
+            per_token: picoseconds(activations, memory * efficiency.activations)
                 + summed_bytes as f64 * link.ps_per_byte,
-            head_per_sample: picoseconds(2 * head_params, compute * efficiency::GEMM),
-            head_weights: picoseconds(head_params * bytes, memory * efficiency::WEIGHT_READ),
+            head_per_sample: picoseconds(2 * head_params, compute * efficiency.gemm),
+            head_weights: picoseconds(head_params * bytes, memory * efficiency.weight_read),
             sampler_per_sample: picoseconds(
-                model.vocab_size * efficiency::SAMPLER_BYTES_PER_LOGIT,
-                memory * efficiency::ACTIVATIONS,
-            ),
-            per_pair: picoseconds(pair_flops, compute * efficiency::PREFILL_ATTENTION),
-            per_prefill_context: picoseconds(kv_bytes, memory * efficiency::KV_READ),
+                model.vocab_size * efficiency.sampler_bytes_per_logit,
+                memory * efficiency.activations,
+            ) + efficiency.per_sequence.0 as f64,
+            per_pair: picoseconds(pair_flops, compute * efficiency.prefill_attention),
+            per_prefill_context: picoseconds(kv_bytes, memory * efficiency.kv_read),
             per_context: Span(round(per_context)),
-            per_pass: (efficiency::PER_PASS.0 + efficiency::PER_LAYER.0 * model.layers) as f64
+            per_pass: (efficiency.per_pass.0 + efficiency.per_layer.0 * model.layers) as f64
                 + all_reduces as f64 * link.latency_ps,
+            per_prompt_pass: (efficiency.prompt_per_layer.0 * model.layers) as f64,
             host: Host { time: host, overlapped: async_scheduling },
         }
     }
@@ -122,7 +128,16 @@ impl Roofline {
         let head = if shape.samples == 0 { 0.0 } else { larger(samples * self.head_per_sample, self.head_weights) };
         let attention =
             larger(float(shape.pairs) * self.per_pair, float(shape.prefill_context) * self.per_prefill_context);
-        round(self.per_pass + gemm + tokens * self.per_token + head + samples * self.sampler_per_sample + attention)
+        let prompt = if shape.tokens > shape.decoders { self.per_prompt_pass } else { 0.0 };
+        round(
+            self.per_pass
+                + prompt
+                + gemm
+                + tokens * self.per_token
+                + head
+                + samples * self.sampler_per_sample
+                + attention,
+        )
     }
 }
 
@@ -143,16 +158,16 @@ struct Link {
 
 impl Link {
     /// A ring moves `2 * (tp - 1) / tp` of the operand over every link (Patarasuk and Yuan 2009).
-    fn of(gpu: &Gpu, tp: u32) -> Self {
+    fn of(gpu: &Gpu, tp: u32, efficiency: &Efficiency) -> Self {
         if tp == 1 {
             return Self { ps_per_byte: 0.0, latency_ps: 0.0 };
         }
         let (bytes_per_s, latency) = match gpu.peer_link {
             PeerLink::NvSwitch { gb_per_s } => {
-                (gb_per_s * 1e9 * efficiency::NVSWITCH, efficiency::NVSWITCH_LATENCY_PER_RANK)
+                (gb_per_s * 1e9 * efficiency.nvswitch, efficiency.nvswitch_latency_per_rank)
             }
             PeerLink::Host => {
-                (gpu.host_link.gb_per_s() * 1e9 * efficiency::THROUGH_HOST, efficiency::THROUGH_HOST_LATENCY_PER_RANK)
+                (gpu.host_link.gb_per_s() * 1e9 * efficiency.through_host, efficiency.through_host_latency_per_rank)
             }
         };
         let ranks = f64::from(tp);
@@ -171,10 +186,12 @@ fn layer_traffic(deployment: &Deployment) -> u64 {
         + 2 * (shard.heads + 2 * shard.kv_heads) * shard.head_dim
 }
 
-/// How many times faster than BF16 the linear layers multiply: 8-bit formats at twice the rate where tensor cores take
-/// them (NVIDIA's sheets); 4-bit weights are widened first.
+/// How many times faster than BF16 the linear layers multiply: 8-bit formats at twice and NVFP4 at four times
+/// the rate where tensor cores take them (NVIDIA's sheets); other 4-bit weights are widened first.
 fn gemm_rate(gpu: &Gpu, quantization: Quantization) -> f64 {
     match (quantization, gpu.fp8) {
+        (Quantization::Nvfp4, _) if gpu.fp4 == Fp4::Native => 4.0,
+        (Quantization::Nvfp4, _) => 1.0,
         (Quantization::Int8, _) | (Quantization::Fp8, Fp8::Native) => 2.0,
         (Quantization::Fp8, Fp8::WeightOnly) | (Quantization::None | Quantization::Awq | Quantization::Gptq, _) => 1.0,
     }

@@ -4,7 +4,7 @@
 //! *NVIDIA* = NVIDIA's data sheet of the GPU; *CUDA* = total memory in messages of PyTorch on that GPU, where different
 //! drivers differ by up to 1 %.
 
-use super::{Fp8, Gpu, Instance, Pcie, PeerLink, Price};
+use super::{Fp4, Fp8, Gpu, Instance, Pcie, PeerLink, Price};
 
 /// GiB in hundredths, as PyTorch prints a GPU's memory, in bytes.
 const fn centi_gib(hundredths: u64) -> u64 {
@@ -23,6 +23,7 @@ pub const A10G: Gpu = Gpu {
     bandwidth_gb_per_s: 600.0,
     bf16_tflops: 70.0,
     fp8: Fp8::WeightOnly, // compute capability 8.6
+    fp4: Fp4::WeightOnly,
     host_link: Pcie::Gen4,
     peer_link: PeerLink::Host,
 };
@@ -35,6 +36,7 @@ pub const L40S: Gpu = Gpu {
     bandwidth_gb_per_s: 864.0,
     bf16_tflops: 362.0,
     fp8: Fp8::Native,
+    fp4: Fp4::WeightOnly,
     host_link: Pcie::Gen4,
     peer_link: PeerLink::Host,
 };
@@ -47,6 +49,7 @@ pub const A100_40: Gpu = Gpu {
     bandwidth_gb_per_s: 1_555.0,
     bf16_tflops: 312.0,
     fp8: Fp8::WeightOnly, // compute capability 8.0
+    fp4: Fp4::WeightOnly,
     host_link: Pcie::Gen4,
     peer_link: PeerLink::NvSwitch { gb_per_s: 300.0 },
 };
@@ -68,6 +71,7 @@ pub const H100: Gpu = Gpu {
     bandwidth_gb_per_s: 3_350.0,
     bf16_tflops: 989.0,
     fp8: Fp8::Native,
+    fp4: Fp4::WeightOnly,
     host_link: Pcie::Gen5,
     peer_link: PeerLink::NvSwitch { gb_per_s: 450.0 },
 };
@@ -81,6 +85,34 @@ pub const H200: Gpu = Gpu {
     ..H100
 };
 
+/// NVIDIA B200 SXM (p6-b200). NVIDIA's sheets of HGX and DGX B200: 8 TB/s, 4,500 TFLOPS with sparsity in BF16 and so 2,250
+/// without, twice that in FP8 and four times that in FP4, NVLink 1,800 GB/s both ways.
+pub const B200: Gpu = Gpu {
+    name: "B200",
+    memory_mib: 183_359,
+    device_bytes: centi_gib(17_835), // CUDA: 178.35 GiB
+    bandwidth_gb_per_s: 8_000.0,
+    bf16_tflops: 2_250.0,
+    fp8: Fp8::Native,
+    fp4: Fp4::Native,
+    host_link: Pcie::Gen5,
+    peer_link: PeerLink::NvSwitch { gb_per_s: 900.0 },
+};
+
+/// NVIDIA GeForce RTX 4090, which no instance has: layer profiles were measured on it. NVIDIA: 1,008 GB/s, 165.2 TFLOPS dense with
+/// FP32 accumulation.
+pub const RTX_4090: Gpu = Gpu {
+    name: "RTX 4090",
+    memory_mib: 24_564,
+    device_bytes: centi_gib(2_352), // CUDA: 23.5 to 23.6 GiB
+    bandwidth_gb_per_s: 1_008.0,
+    bf16_tflops: 165.2,
+    fp8: Fp8::Native,
+    fp4: Fp4::WeightOnly,
+    host_link: Pcie::Gen4,
+    peer_link: PeerLink::Host,
+};
+
 /// A SageMaker price of us-east-1, as public code copied the list on 27 Sep 2026. It agrees with AWS's samples (g5,
 /// g6e) and with the Pricing API of 12 Sep 2026 (p4d, p5) wherever those give a figure.
 const fn listed(usd_per_hour: f64) -> Price {
@@ -91,7 +123,7 @@ const fn listed(usd_per_hour: f64) -> Price {
 const P_RATIO: f64 = 1.15;
 
 /// Every instance podlab knows, by family and size.
-pub static INSTANCES: [Instance; 14] = [
+pub static INSTANCES: [Instance; 15] = [
     row("g5.xlarge", 4, 16, 1, A10G, 10.0, 250, listed(1.41)),
     row("g5.4xlarge", 16, 64, 1, A10G, 10.0, 600, listed(2.03)),
     row("g5.12xlarge", 48, 192, 4, A10G, 40.0, 3_800, listed(7.09)),
@@ -106,6 +138,7 @@ pub static INSTANCES: [Instance; 14] = [
     row("p5.48xlarge", 192, 2_048, 8, H100, 3_200.0, 30_400, listed(63.296)),
     row("p5e.48xlarge", 192, 2_048, 8, H200, 3_200.0, 30_400, P5E_PRICE),
     row("p5en.48xlarge", 192, 2_048, 8, H200, 3_200.0, 30_400, P5EN_PRICE),
+    row("p6-b200.48xlarge", 192, 2_048, 8, B200, 3_200.0, 30_720, P6_B200_PRICE),
 ];
 
 /// No list has it on demand; AWS's sample notebook says "about 80".
@@ -117,6 +150,14 @@ const P5EN_PRICE: Price = Price {
     usd_per_hour: 63.296 * P_RATIO,
     source: "EC2 on-demand, us-east-1, times 1.15",
     date: "2026-08-06",
+    derived: true,
+};
+
+/// EC2's price in us-east-1 and us-east-2, as public lists copied it, times the ratio of the family.
+const P6_B200_PRICE: Price = Price {
+    usd_per_hour: 113.932_8 * P_RATIO,
+    source: "EC2 on-demand, us-east-1, times 1.15",
+    date: "2026-11-27",
     derived: true,
 };
 

@@ -135,6 +135,7 @@ fn quantization(config: &Value) -> Result<Quantization, ConfigError> {
     let bits = weights["num_bits"].as_u64().or_else(|| weights["bits"].as_u64());
     match (method, bits, weights["type"].as_str()) {
         ("fp8" | "fbgemm_fp8", _, _) | ("compressed-tensors", Some(8), Some("float")) => Ok(Quantization::Fp8),
+        ("compressed-tensors", Some(4), Some("float")) => Ok(Quantization::Nvfp4),
         ("gptq", Some(8), _) | ("compressed-tensors", Some(8), Some("int")) => Ok(Quantization::Int8),
         ("awq", Some(4) | None, _) => Ok(Quantization::Awq),
         ("gptq", Some(4), _) | ("compressed-tensors", Some(4), Some("int")) => Ok(Quantization::Gptq),

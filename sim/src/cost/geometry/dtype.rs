@@ -54,19 +54,23 @@ pub enum Quantization {
     Awq,
     /// 4-bit integers in groups of 128 (GPTQ), widened before they are multiplied.
     Gptq,
+    /// 4-bit floats in groups of 16 (NVFP4), multiplied as such where the GPU can.
+    Nvfp4,
 }
 
 impl Quantization {
     /// Bytes of `params` weights of linear layers.
     ///
     /// A group of 128 4-bit weights carries a 16-bit scale and a 4-bit zero point: 4.15625 bits a weight. Scales of the
-    /// 8-bit formats are per channel or per tensor, below 0.1 %, and left out.
+    /// 8-bit formats are per channel or per tensor, below 0.1 %, and left out. A group of 16 NVFP4 weights carries an 8-bit
+    /// scale: 4.5 bits a weight.
     #[must_use]
     pub const fn linear_bytes(self, params: u64, dtype: Dtype) -> u64 {
         match self {
             Self::None => params * dtype.bytes(),
             Self::Fp8 | Self::Int8 => params,
             Self::Awq | Self::Gptq => params.div_ceil(128) * (128 * 4 + 16 + 4) / 8,
+            Self::Nvfp4 => params.div_ceil(16) * (16 * 4 + 8) / 8,
         }
     }
 }
@@ -82,7 +86,8 @@ impl FromStr for Quantization {
             "int8" => Ok(Self::Int8),
             "awq" | "awq_marlin" => Ok(Self::Awq),
             "gptq" | "gptq_marlin" => Ok(Self::Gptq),
-            _ => Err(UnknownName::new("quantization", name, &["none", "fp8", "int8", "awq", "gptq"])),
+            "nvfp4" | "modelopt_fp4" => Ok(Self::Nvfp4),
+            _ => Err(UnknownName::new("quantization", name, &["none", "fp8", "int8", "awq", "gptq", "nvfp4"])),
         }
     }
 }

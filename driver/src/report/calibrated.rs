@@ -1,0 +1,60 @@
+//! A hardware profile for people and for programs.
+
+use super::table::{compact, finished};
+use crate::calibrate::factors::Factor;
+use crate::hardware::Hardware;
+use comfy_table::{Cell, CellAlignment};
+use std::fmt::Write;
+
+/// As a table: factors with their intervals, then how far simulation is off.
+pub(crate) fn table(profile: &Hardware) -> String {
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    let mut table = compact(
+        [Cell::new(format!("{}, {}", profile.name, profile.gpu))]
+            .into_iter()
+            .chain(["value", "95 % interval", "published"].map(|head| right(head.to_owned()))),
+    );
+    for factor in Factor::ALL {
+        let Some(value) = profile.factors.get(factor.name()) else { continue };
+        let interval = value.low.zip(value.high);
+        table.add_row([
+            Cell::new(factor.name()),
+            right(figure(value.value)),
+            right(interval.map_or("not told by these figures".to_owned(), |(low, high)| {
+                format!("{} to {}", figure(low), figure(high))
+            })),
+            right(figure(factor.start())),
+        ]);
+    }
+    let mut text = finished(table);
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    for (kind, error) in &profile.errors {
+        let held = error.held_out.map_or("too few groups to leave any out".to_owned(), |held| {
+            format!("{} on groups left out", percent(held))
+        });
+        writeln!(
+            text,
+            "{kind}: median error {} on what it was fitted to ({} figures), {held}",
+            percent(error.training),
+            error.figures
+        )
+        .expect("a string takes every character");
+    }
+    text
+}
+
+/// As JSON: the profile itself.
+pub(crate) fn json(profile: &Hardware) -> String {
+    let mut text = serde_json::to_string_pretty(profile).expect("figures are representable");
+    text.push('\n');
+    text
+}
+
+/// Four significant digits.
+fn figure(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let digits = (3 - value.abs().log10().floor() as i32).clamp(0, 9) as usize;
+    format!("{value:.digits$}")
+}
