@@ -5,11 +5,13 @@ pub(crate) mod csv; // tables of numbers under names
 mod meta; // what was measured
 
 use crate::bounded;
+use crate::report::hex_sha256;
 use crate::suggest;
 use csv::Table;
 pub use meta::Meta;
 use sim::cost::geometry::{self, Model};
 use sim::cost::table::{Attention, Layers, Profile, Running, StepTable};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// No table of a profile is larger.
@@ -26,6 +28,8 @@ pub struct Folder {
     pub model: Model,
     /// The rows.
     pub profile: Profile,
+    /// SHA-256 of each table, by its name.
+    pub sha256: BTreeMap<&'static str, String>,
 }
 
 impl Folder {
@@ -58,12 +62,13 @@ impl Folder {
                 meta.tp
             ));
         }
+        let mut sha256 = BTreeMap::new();
         let profile = Profile {
-            dense: rows(path, "dense.csv", |table| named(table, "tokens"))?,
-            per_sequence: rows(path, "per_sequence.csv", |table| named(table, "sequences"))?,
-            attention: rows(path, "attention.csv", attention)?,
+            dense: rows(path, "dense.csv", &mut sha256, |table| named(table, "tokens"))?,
+            per_sequence: rows(path, "per_sequence.csv", &mut sha256, |table| named(table, "sequences"))?,
+            attention: rows(path, "attention.csv", &mut sha256, attention)?,
         };
-        Ok(Self { path: path.to_owned(), meta, model, profile })
+        Ok(Self { path: path.to_owned(), meta, model, profile, sha256 })
     }
 
     /// The cost of passes that are run so.
@@ -78,9 +83,15 @@ impl Folder {
 }
 
 /// The rows of a table in a folder.
-fn rows<T>(path: &Path, name: &str, of: impl FnOnce(&Table<'_>) -> Result<T, String>) -> Result<T, String> {
+fn rows<T>(
+    path: &Path,
+    name: &'static str,
+    sha256: &mut BTreeMap<&'static str, String>,
+    of: impl FnOnce(&Table<'_>) -> Result<T, String>,
+) -> Result<T, String> {
     let file = path.join(name);
     let text = bounded::read_text(&file, MOST_BYTES)?;
+    sha256.insert(name, hex_sha256(text.as_bytes()));
     of(&Table::parse(&file, &text)?)
 }
 

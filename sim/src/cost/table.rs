@@ -184,6 +184,12 @@ impl StepTable {
         })
     }
 
+    /// The same, where the host works so long for a pass, while the GPU runs the pass before or between passes.
+    #[must_use]
+    pub fn with_host(self, host: Span, async_scheduling: bool) -> Self {
+        Self { host: Host { time: host, overlapped: async_scheduling }, ..self }
+    }
+
     /// One layer's attention, for a pass of one chunk and decoders of equal context, in microseconds; as it was measured, or
     /// between what was.
     #[must_use]
