@@ -32,7 +32,10 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Cas
         at(if pod { lines.resources } else { lines.args })(format!("failed to {error}"))
     })?;
     let Measured { factors: hardware, kernels, warnings: unfitted } =
-        measured(endpoint, case, &mut lab, &mut deployment).map_err(Failure::Invalid)?;
+        measured(endpoint, &mut lab, &mut deployment).map_err(Failure::Invalid)?;
+    // What nobody says and nothing measured tells.
+    lab.host_overhead.get_or_insert(HOST_OVERHEAD);
+    let latency = *lab.api_latency.get_or_insert(API_LATENCY);
     let gpu: Box<dyn CostModel> = match &kernels {
         Some(kernels) => kernels.cost(Span::ZERO, false),
         None => Box::new(deployment.roofline(Span::ZERO, false)),
@@ -48,11 +51,7 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Cas
         None => Failure::Usage(problem),
     })?;
     warnings.extend(crew.warnings);
-    let path = simulate::Path {
-        latency: lab.api_latency,
-        api: api_of(endpoint),
-        names_session: endpoint.session_key.is_some(),
-    };
+    let path = simulate::Path { latency, api: api_of(endpoint), names_session: endpoint.session_key.is_some() };
     let transport = lower.as_ref().map(|lower| lower.transport);
     warnings.extend(check_pool(&crew.fleet, transport.as_ref()).map_err(Failure::Usage)?);
     warnings.extend(lower.into_iter().flat_map(|lower| lower.warnings));
@@ -92,6 +91,11 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Cas
     })
 }
 
+/// What a host adds to a pass where nothing tells.
+const HOST_OVERHEAD: Span = Span::from_millis(1);
+/// The way to the engine, likewise.
+const API_LATENCY: Span = Span::from_millis(5);
+
 /// What was measured of the hardware, where that is to be used instead of published figures.
 #[derive(Default)]
 struct Measured {
@@ -101,35 +105,26 @@ struct Measured {
 }
 
 /// A file of factors, or a folder of kernels.
-fn measured(endpoint: &Endpoint, case: &Case, lab: &mut Lab, deployment: &mut Deployment) -> Result<Measured, String> {
+fn measured(endpoint: &Endpoint, lab: &mut Lab, deployment: &mut Deployment) -> Result<Measured, String> {
     let Some(path) = lab.hardware.clone() else { return Ok(Measured::default()) };
     let path = Path::new(&path);
     if path.is_dir() {
         let (kernels, warnings) = Kernels::read(path, deployment, &endpoint.engine)?;
-        without_host(case, lab);
+        lab.host_overhead.get_or_insert(Span::ZERO);
         return Ok(Measured { kernels: Some(kernels), warnings, ..Measured::default() });
     }
     let profile = Hardware::read(path).map_err(|why| format!("hardware.profile: {why}"))?;
-    let warnings = apply(&profile, case, lab, deployment)?;
+    let warnings = apply(&profile, lab, deployment)?;
     Ok(Measured { factors: Some(profile), warnings, ..Measured::default() })
-}
-
-/// What was measured knows of no host time but its own, unless the case sets one.
-fn without_host(case: &Case, lab: &mut Lab) {
-    if !case.settings.contains_key("engine.host_overhead") {
-        lab.host_overhead = Span::ZERO;
-    }
 }
 
 /// Lets a profile price the passes of a deployment, and says what of it the profile was not fitted to. What the case sets by
 /// itself is stronger.
-fn apply(profile: &Hardware, case: &Case, lab: &mut Lab, deployment: &mut Deployment) -> Result<Vec<String>, String> {
+fn apply(profile: &Hardware, lab: &mut Lab, deployment: &mut Deployment) -> Result<Vec<String>, String> {
     let unfitted = profile.check(deployment)?;
     deployment.efficiency = profile.setup().efficiency;
-    without_host(case, lab);
-    if let Some(latency) = profile.api_latency().filter(|_| !case.settings.contains_key("api.latency")) {
-        lab.api_latency = latency;
-    }
+    lab.host_overhead.get_or_insert(Span::ZERO);
+    lab.api_latency = lab.api_latency.or(profile.api_latency());
     Ok(unfitted)
 }
 

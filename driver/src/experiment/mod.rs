@@ -153,7 +153,7 @@ impl Assembled {
     /// Never: the engine's settings were checked when this was assembled.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
-        let (host, overlapped) = (self.lab.host_overhead, self.engine.async_scheduling);
+        let (host, overlapped) = (self.lab.host_overhead.unwrap_or_default(), self.engine.async_scheduling);
         let model: Box<dyn CostModel> = match &self.kernels {
             Some(kernels) => kernels.cost(host, overlapped),
             None => Box::new(self.deployment.roofline(host, overlapped)),
