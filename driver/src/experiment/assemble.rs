@@ -92,7 +92,7 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Cas
 }
 
 /// What a host adds to a pass where nothing tells.
-const HOST_OVERHEAD: Span = Span::from_millis(1);
+pub(crate) const HOST_OVERHEAD: Span = Span::from_millis(1);
 /// The way to the engine, likewise.
 const API_LATENCY: Span = Span::from_millis(5);
 
@@ -110,7 +110,6 @@ fn measured(endpoint: &Endpoint, lab: &mut Lab, deployment: &mut Deployment) -> 
     let path = Path::new(&path);
     if path.is_dir() {
         let (kernels, warnings) = Kernels::read(path, deployment, &endpoint.engine)?;
-        lab.host_overhead.get_or_insert(Span::ZERO);
         return Ok(Measured { kernels: Some(kernels), warnings, ..Measured::default() });
     }
     let profile = Hardware::read(path).map_err(|why| format!("hardware.profile: {why}"))?;

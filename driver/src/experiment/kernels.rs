@@ -1,12 +1,12 @@
 //! Passes priced by kernels that were measured, instead of by the roofline.
 
 use crate::endpoint::EngineArgs;
-use crate::profile::Folder;
+use crate::profile::{Folder, capture_sizes};
 use kvcache::Span;
 use serde_json::{Value, json};
 use sim::cost::CostModel;
 use sim::cost::deployment::Deployment;
-use sim::cost::geometry::{Dtype, Quantization};
+use sim::cost::geometry::{Dtype, KvDtype, Quantization};
 use sim::cost::table::{Running, StepTable};
 use std::path::Path;
 
@@ -33,7 +33,8 @@ impl Kernels {
         let (measured_on, gpu) = (folder.meta.gpu.as_str(), deployment.instance.gpu.name);
         if !plain(measured_on).contains(&plain(gpu)) {
             warnings.push(format!(
-                "hardware.profile: kernels of {measured_on} price the passes of a worker on {gpu}: KV blocks, host links and prices are the latter's; set engine.num_gpu_blocks and l1.bandwidth where they differ"
+                "hardware.profile: kernels of {measured_on} price the passes of a worker on {gpu}: KV blocks, host links and prices \
+                 are the latter's; set engine.num_gpu_blocks and l1.bandwidth where they differ"
             ));
         }
         let meta = &folder.meta;
@@ -65,7 +66,15 @@ impl Kernels {
 fn check(folder: &Folder, deployment: &Deployment) -> Result<(), String> {
     // Names differ where weights do; kernels do not.
     let shape = |model: &sim::cost::geometry::Model| {
-        (model.hidden_size, model.intermediate_size, model.layers, model.heads, model.kv_heads, model.vocab_size)
+        (
+            model.hidden_size,
+            model.intermediate_size,
+            model.layers,
+            model.heads,
+            model.kv_heads,
+            model.head_dim,
+            model.vocab_size,
+        )
     };
     if shape(&folder.model) != shape(&deployment.model) {
         return Err(format!("kernels of {} cannot price {}", folder.model.name, deployment.model.name));
@@ -77,20 +86,17 @@ fn check(folder: &Folder, deployment: &Deployment) -> Result<(), String> {
     if deployment.quantization != Quantization::None || !is_16_bit {
         return Err("kernels of 16-bit weights cannot price quantized or 32-bit ones".to_owned());
     }
+    if deployment.kv_dtype != KvDtype::Auto {
+        return Err("kernels of 16-bit keys and values cannot price 8-bit ones".to_owned());
+    }
     Ok(())
 }
 
-/// As vLLM's V1 engine runs passes since 0.11: piecewise graphs, and full ones of passes that only decode, for 1, 2 and 4
-/// tokens, then multiples of 8 up to 256 and of 16 up to 512, as far as twice the sequences of a pass (`VllmConfig`).
+/// As vLLM's V1 engine runs passes: in CUDA graphs for up to twice the sequences of a pass, and 512 tokens.
 fn running(deployment: &Deployment, args: &EngineArgs) -> Running {
     let most = u64::from(deployment.max_num_seqs).saturating_mul(2).min(512);
-    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=512).step_by(16));
     let eager = args.enforce_eager == Some(true);
-    Running {
-        captured: if eager { Vec::new() } else { sizes.filter(|size| *size <= most).collect() },
-        full_decode_graphs: !eager,
-        ..Running::default()
-    }
+    Running { captured: if eager { Vec::new() } else { capture_sizes(most) }, ..Running::default() }
 }
 
 fn plain(name: &str) -> String {

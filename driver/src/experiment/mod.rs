@@ -32,6 +32,7 @@ mod explanation; // why a request went where it did
 pub mod slo; // what users were promised
 pub mod find; // how far something can go and keep it
 
+pub(crate) use assemble::HOST_OVERHEAD;
 pub use case::{Case, Load, Matrix, Tiers};
 pub use explanation::{Explanation, Routed};
 pub use kernels::Kernels;

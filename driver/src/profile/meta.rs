@@ -19,29 +19,15 @@ pub struct Meta {
     pub vllm_version: String,
     /// When it was measured.
     pub profiled_at: String,
-    /// Whether passes were run without CUDA graphs.
-    pub eager: bool,
 }
 
 #[derive(Deserialize)]
 struct Written {
     model: String,
-    #[serde(default)]
-    gpu: String,
-    #[serde(default)]
-    vllm_version: String,
-    #[serde(default)]
-    profiled_at: String,
-    #[serde(default)]
-    tp_degrees: Vec<u32>,
-    #[serde(default)]
-    engine_effective: Engine,
-}
-
-#[derive(Default, Deserialize)]
-struct Engine {
-    #[serde(default)]
-    enforce_eager: bool,
+    gpu: Option<String>,
+    vllm_version: Option<String>,
+    profiled_at: Option<String>,
+    tp_degrees: Option<Vec<u32>>,
 }
 
 impl Meta {
@@ -51,12 +37,11 @@ impl Meta {
         let written: Written =
             serde_saphyr::from_str(&text).map_err(|problem| said(problem.to_string().replace('\n', " ")))?;
         Ok(Self {
-            gpu: written.gpu,
+            gpu: written.gpu.unwrap_or_default(),
             model: written.model,
-            tp: written.tp_degrees.into_iter().min().unwrap_or(1),
-            vllm_version: written.vllm_version,
-            profiled_at: written.profiled_at,
-            eager: written.engine_effective.enforce_eager,
+            tp: written.tp_degrees.into_iter().flatten().min().unwrap_or(1),
+            vllm_version: written.vllm_version.unwrap_or_default(),
+            profiled_at: written.profiled_at.unwrap_or_default(),
         })
     }
 }

@@ -95,6 +95,14 @@ fn rows<T>(
     of(&Table::parse(&file, &text)?)
 }
 
+/// Numbers of tokens that vLLM captures CUDA graphs for, up to some: 1, 2 and 4, then multiples of 8 up to 256 and of 16 above
+/// (`VllmConfig._set_cudagraph_sizes`, 0.11 to 0.19).
+#[must_use]
+pub fn capture_sizes(most: u64) -> Vec<u64> {
+    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=most).step_by(16));
+    sizes.take_while(|size| *size <= most).collect()
+}
+
 /// `layer,tokens,time_us`, or by sequences.
 fn named(table: &Table<'_>, by: &str) -> Result<Vec<(String, u64, f64)>, String> {
     let [layer, by, time] = [table.column("layer")?, table.column(by)?, table.column("time_us")?];
@@ -127,10 +135,14 @@ fn attention(table: &Table<'_>) -> Result<Vec<Attention>, String> {
         }
         let chunk = row.whole(chunk)?;
         let cached = match (cached, key) {
-            (Some(cached), _) => row.whole(cached)?,
-            (None, Some(key)) => (row.real(key)? - chunk as f64 / 2.0).max(0.0).round() as u64,
-            (None, None) => 0,
+            (Some(cached), _) => row.whole(cached)? as f64,
+            (None, Some(key)) => row.real(key)? - chunk as f64 / 2.0,
+            (None, None) => 0.0,
         };
+        // A mean below half the chunk is that of several chunks in one pass.
+        if cached < 0.0 {
+            continue;
+        }
         let (decoders, context) = (row.whole(decoders)?, row.whole(context)?);
         rows.push(Attention { chunk, cached, decoders, context, time: row.real(time)? });
     }

@@ -12,13 +12,11 @@
 //! * **Attention of a pass with prompts** is one look-up. Several chunks count as one that does as many query-key pairs and is
 //!   `sqrt(sum of chunk^2)` long (Vidur's reduction), behind as many cached tokens as the pairs then leave; the decoders count by
 //!   their mean context.
-//! * **Attention of decoders alone** follows not just how many tokens they attend to, but who attends to most: a sequence and
-//!   head is one block of threads, and when all others have ended the longest still reads, on a device that idles. See `tail`.
-//!   In an eager pass it is that or the look-up at the mean context, whichever is longer. In a captured graph the look-up is
-//!   left out: it was profiled eager, and holds some tens of microseconds a layer that a replayed graph does not take (decode
-//!   passes of a real run beside it are shorter than the table's by that much where all contexts are alike).
-//! * **Beyond the grid**, values go on in proportion (linear parts) or along the last two points (attention), and each pass says
-//!   so ([`Segment::beyond`]): nothing is extrapolated silently.
+//! * **Attention of decoders alone** is the look-up at their mean context, or what the longest context takes, whichever is more:
+//!   a sequence and head is one block of threads, and when all others have ended the longest still reads, on a device that
+//!   idles (`tail`). Beside prompts, where contexts are not split, it is no less than one block takes for the longest.
+//! * **Beyond what was measured**, values go on along the last two points, and each pass says so ([`Segment::beyond`]): nothing
+//!   is extrapolated silently.
 
 mod curve; // by one quantity
 mod grid; // attention by four
@@ -52,7 +50,7 @@ pub struct Attention {
     /// Tokens of the chunk; 0: there is none.
     pub chunk: u64,
     /// Tokens that were there before it.
-    pub cached: u64,
+    pub cached: f64,
     /// Sequences that decode.
     pub decoders: u64,
     /// Tokens that each of them attends to.
@@ -77,8 +75,6 @@ pub struct Layers {
 pub struct Running {
     /// Numbers of tokens that CUDA graphs were captured for, rising; empty: every pass is eager.
     pub captured: Vec<u64>,
-    /// Whether a pass that only decodes is one graph with its attention (vLLM's `FULL` and `FULL_AND_PIECEWISE`).
-    pub full_decode_graphs: bool,
     /// How long the host works for a pass.
     pub host: Span,
     /// Whether it does so while the GPU runs the pass before.
@@ -99,13 +95,8 @@ pub enum InvalidProfile {
     },
     /// The same point was measured twice.
     Twice(String),
-    /// A point of the grid is missing, and nothing beside it to go by.
-    Hole {
-        /// Chunk, cached, decoders, context.
-        at: [u64; 4],
-    },
-    /// It has too few points along an axis.
-    Short(Axis),
+    /// A part of the model is not known.
+    Unknown(String),
 }
 
 impl fmt::Display for InvalidProfile {
@@ -114,20 +105,24 @@ impl fmt::Display for InvalidProfile {
             Self::Missing(what) => write!(f, "no row measures {what}"),
             Self::Time { what, time } => write!(f, "{what}: a time of {time} us; it must be a positive number"),
             Self::Twice(what) => write!(f, "{what} was measured twice; keep one row"),
-            Self::Hole { at: [chunk, cached, decoders, context] } => write!(
+            Self::Unknown(name) => write!(
                 f,
-                "attention of a chunk of {chunk} tokens behind {cached}, with {decoders} decoders of {context} tokens, is missing, and cannot be continued from rows with fewer decoders or less context; measure it"
+                "\"{name}\" is no part of a model that is known; there are {}",
+                [&GEMMS[..], &OTHERS, &ONCE].concat().join(", ")
             ),
-            Self::Short(axis) => write!(f, "attention needs at least two values of {}", axis.as_str()),
         }
     }
 }
 
 impl core::error::Error for InvalidProfile {}
 
-/// The parts that a layer has twice: one norm before attention and one before the MLP.
-const TWICE: [&str; 1] = ["layernorm"];
-/// The parts that a pass has once.
+/// The linear parts of a layer: each of them must have been measured.
+const GEMMS: [&str; 4] = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"];
+/// What else a layer may have.
+const OTHERS: [&str; 4] = ["layernorm", "qk_norm", "rotary_emb", "act_fn"];
+/// What a layer has twice: a norm before attention and one before the MLP.
+const TWICE: &str = "layernorm";
+/// What a pass has once.
 const ONCE: [&str; 2] = ["embedding", "final_layernorm"];
 
 /// The cost of passes by a profile.
@@ -144,29 +139,27 @@ pub struct StepTable {
     tail: Tail,
     count: f64,
     captured: Vec<u64>,
-    full_decode_graphs: bool,
     host: Host,
 }
 
 impl StepTable {
-    /// Makes a profile ready. O(rows), and some ten thousand blocks to place for the tail.
+    /// Makes a profile ready. O(rows log rows), and half a million blocks to place for the tail: about 20 ms.
     ///
     /// # Errors
-    /// What is missing or no number.
+    /// What is missing, unknown or no number.
     pub fn new(profile: &Profile, layers: Layers, running: Running) -> Result<Self, InvalidProfile> {
-        let names = |keep: &dyn Fn(&str) -> bool| -> Vec<&str> {
-            let mut names: Vec<&str> = profile.dense.iter().map(|(name, ..)| name.as_str()).collect();
-            names.sort_unstable();
-            names.dedup();
-            names.retain(|name| keep(name));
-            names
-        };
-        let in_layer = names(&|name| !ONCE.contains(&name));
-        let mut parts = Curve::sums(&profile.dense, &in_layer, |name| if TWICE.contains(&name) { 2.0 } else { 1.0 })?
-            .ok_or(InvalidProfile::Missing("the linear parts of a layer"))?;
-        parts.scale(layers.count as f64);
-        let once = Curve::sums(&profile.dense, &names(&|name| ONCE.contains(&name)), |_| 1.0)?
-            .ok_or(InvalidProfile::Missing("the embedding or the last norm"))?;
+        let is_measured = |name: &&str| profile.dense.iter().any(|(known, ..)| known == name);
+        let known = || GEMMS.iter().chain(&OTHERS).chain(&ONCE);
+        if let Some((unknown, ..)) = profile.dense.iter().find(|(name, ..)| !known().any(|known| known == name)) {
+            return Err(InvalidProfile::Unknown(unknown.clone()));
+        }
+        if let Some(missing) = GEMMS.iter().chain(&ONCE).find(|name| !is_measured(name)) {
+            return Err(InvalidProfile::Missing(missing));
+        }
+        let in_layer: Vec<&str> = GEMMS.iter().chain(&OTHERS).copied().filter(is_measured).collect();
+        let times = |name: &str| layers.count as f64 * if name == TWICE { 2.0 } else { 1.0 };
+        let parts = Curve::sums(&profile.dense, &in_layer, times)?.ok_or(InvalidProfile::Missing(GEMMS[0]))?;
+        let once = Curve::sums(&profile.dense, &ONCE, |_| 1.0)?.ok_or(InvalidProfile::Missing(ONCE[0]))?;
         let samples = Curve::sums(&profile.per_sequence, &["lm_head", "sampler"], |_| 1.0)?
             .ok_or(InvalidProfile::Missing("lm_head or sampler"))?;
         let attention = Grid::new(&profile.attention)?;
@@ -179,7 +172,6 @@ impl StepTable {
             tail,
             count: layers.count as f64,
             captured: running.captured,
-            full_decode_graphs: running.full_decode_graphs,
             host: Host { time: running.host, overlapped: running.async_scheduling },
         })
     }
@@ -208,7 +200,7 @@ impl StepTable {
         let tokens = padded(&self.captured, shape.tokens) as f64;
         let samples = shape.samples as f64;
         let sampling = if shape.samples == 0 { 0.0 } else { self.samples.at(samples) };
-        let beyond = if self.layers.is_beyond(shape.tokens as f64) {
+        let beyond = if self.layers.is_beyond(tokens) || self.once.is_beyond(tokens) {
             Some(Axis::Tokens)
         } else {
             self.samples.is_beyond(samples).then_some(Axis::Samples)
@@ -220,8 +212,10 @@ impl StepTable {
     fn mixed(&self, shape: &Shape) -> Segment {
         let (linear, beyond) = self.linear(shape);
         let (attention, outside) = self.attention.at(&reduced(shape));
+        let attention = attention.max(self.tail.unsplit(shape.longest));
         let time = linear + self.count * attention * PER_MICROSECOND;
-        Segment { base: Span(round(time)), slope: Span::ZERO, valid_to: shape.context, beyond: beyond.or(outside) }
+        let beyond = beyond.or(outside).or_else(|| self.reaches_beyond(shape));
+        Segment { base: Span(round(time)), slope: Span::ZERO, valid_to: shape.context, beyond }
     }
 
     /// A pass in which everybody decodes: lines in the context, made of numbers that do not change within a stretch, so that
@@ -232,18 +226,22 @@ impl StepTable {
             return Segment { beyond, ..Segment::line(Span(round(linear)), Span::ZERO) };
         }
         let per_layer = self.count * PER_MICROSECOND;
-        let in_graph = self.full_decode_graphs && self.captured.last().is_some_and(|most| shape.tokens <= *most);
+        let (mean, outside) = self.attention.line(shape.decoders, shape.context);
         let tail = self.tail.line(shape).over(linear, per_layer);
-        let other = if in_graph {
-            Segment::line(Span(round(linear + per_layer * self.attention.least(shape.decoders))), Span::ZERO)
-        } else {
-            self.attention.line(shape.decoders, shape.context).over(linear, per_layer)
+        let segment = mean.over(linear, per_layer).or_longer(tail, shape.context);
+        let beyond = beyond.or(outside).or_else(|| self.reaches_beyond(shape));
+        // A stretch ends where its longest context leaves what was measured.
+        let most = self.attention.most_context(shape.decoders as f64) as u64;
+        let valid_to = match most.checked_sub(shape.longest) {
+            Some(passes) => segment.valid_to.min(shape.context.saturating_add(shape.decoders * passes)),
+            None => segment.valid_to,
         };
-        let segment = other.or_longer(tail, shape.context);
-        let outside = (shape.decoders as f64 > self.attention.most_decoders()).then_some(Axis::Decoders);
-        let far =
-            (shape.context as f64 > self.attention.most_context() * shape.decoders as f64).then_some(Axis::Context);
-        Segment { beyond: beyond.or(outside).or(far), ..segment }
+        Segment { beyond, valid_to, ..segment }
+    }
+
+    /// Whether a decoder attends to more than was measured, whatever the mean.
+    fn reaches_beyond(&self, shape: &Shape) -> Option<Axis> {
+        (shape.longest as f64 > self.attention.most_context(shape.decoders as f64)).then_some(Axis::Context)
     }
 }
 
@@ -280,14 +278,12 @@ struct Line {
 }
 
 impl Line {
-    /// So many layers of it, over a constant; both in picoseconds. Times are never negative, and do not fall as contexts grow.
+    /// So many layers of it, over a constant; both in picoseconds. What would begin below nothing, as a curve that bends upwards
+    /// may between two points, begins at nothing.
     fn over(self, constant: f64, per_layer: f64) -> Segment {
-        Segment {
-            base: Span(round(constant + per_layer * self.base)),
-            slope: Span(round(per_layer * self.slope)),
-            valid_to: self.valid_to,
-            beyond: None,
-        }
+        let base = constant + per_layer * self.base;
+        let slope = per_layer * self.slope;
+        Segment { base: Span(round(base.max(0.0))), slope: Span(round(slope)), valid_to: self.valid_to, beyond: None }
     }
 }
 

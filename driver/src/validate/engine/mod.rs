@@ -1,6 +1,6 @@
 //! The simulator against a real engine: a run of vLLM is predicted from kernels that were measured on its GPU and the settings
-//! that its log states. No parameter is fitted, on this run or any other: the host's time is taken as hidden where the engine
-//! schedules asynchronously, and as nothing where it does not.
+//! that its log states. No parameter is fitted, on this run or any other: the host takes the millisecond for a pass that every
+//! simulation assumes, which an engine that schedules asynchronously hides behind its GPU.
 //!
 //! * Arrivals are the recorded ones. The engine sees them, as the recorded one does, when it plans a pass; `queued_ts` is that
 //!   moment, so the simulated TTFT counts from it too.
@@ -8,16 +8,18 @@
 //! * Curves (`area_*`): what lies between the two over what lies under the measured one, at the moments of the recorded series.
 
 mod recorded; // a real run
+mod meta; // ... and the engine that ran it
 mod replay; // the same requests, simulated
-mod overlay; // two curves
+pub mod overlay; // two curves
 
 use super::{Check, Report};
+use crate::experiment::HOST_OVERHEAD;
 use crate::failure::Failure;
 use crate::profile::Folder;
-use kvcache::Span;
-use overlay::areas;
+use overlay::{areas, before};
 use recorded::{Recorded, Sample};
 use replay::{Replay, Times, replay};
+use sim::cost::geometry;
 use sim::cost::table::Running;
 use std::path::{Path, PathBuf};
 
@@ -75,13 +77,9 @@ impl Pair {
     fn read(path: &Path) -> Result<Self, String> {
         let folder = Folder::read(path)?;
         let recorded = Recorded::read(path)?;
-        if recorded.model != folder.meta.model {
-            return Err(format!(
-                "{}: the run is of {}, the profile of {}",
-                path.display(),
-                recorded.model,
-                folder.meta.model
-            ));
+        if geometry::find(&recorded.model).is_none_or(|model| model.name != folder.model.name) {
+            let (run, profile) = (&recorded.model, &folder.meta.model);
+            return Err(format!("{}: the run is of {run}, the profile of {profile}", path.display()));
         }
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
@@ -90,54 +88,68 @@ impl Pair {
 
     fn running(&self) -> Running {
         Running {
-            captured: self.recorded.captured.clone(),
-            full_decode_graphs: self.recorded.full_decode_graphs,
-            host: Span::ZERO,
-            async_scheduling: self.recorded.engine.async_scheduling,
+            captured: self.recorded.engine.captured.clone(),
+            host: HOST_OVERHEAD,
+            async_scheduling: self.recorded.engine.config.async_scheduling,
         }
     }
 
     fn replay(&self) -> Result<Replay, String> {
-        replay(&self.recorded, Box::new(self.folder.cost(self.running())?))
+        let replayed = replay(&self.recorded, Box::new(self.folder.cost(self.running())?));
+        replayed.map_err(|problem| format!("{}: {problem}", self.folder.path.display()))
     }
 
     fn note(&self, replay: &Replay) -> String {
-        let Recorded { requests, device, vllm_version, engine, .. } = &self.recorded;
-        let beyond = match replay.beyond {
-            0 => String::new(),
-            passes => format!(
-                " {passes} of {} passes had more of something than was measured: their durations are extrapolated.",
-                replay.passes
-            ),
-        };
-        format!(
-            "
-{}: {} requests on {device}, vLLM {vllm_version}, {} KV blocks as logged; nothing was fitted. {} passes, {} preemptions.{beyond}",
+        let Recorded { requests, vllm_version, engine, series, .. } = &self.recorded;
+        let mut note = format!(
+            "\n{}: {} requests on {}, vLLM {vllm_version}, {} KV blocks; nothing was fitted. {} passes, {} preemptions.",
             self.name,
             requests.len(),
-            engine.cache.capacity.0,
+            engine.device,
+            engine.config.cache.capacity.0,
             replay.passes,
             replay.preemptions,
-        )
+        );
+        if !engine.assumed.is_empty() {
+            note.push_str(&format!("\nNot said by meta.json, and assumed: {}.", engine.assumed.join(", ")));
+        }
+        if series.samples.is_empty() {
+            note.push_str("\nNo timeseries.csv: curves were not compared.");
+        }
+        let beyond: Vec<String> = replay.beyond.iter().map(|(what, passes)| format!("{passes} in {what}")).collect();
+        if !beyond.is_empty() {
+            note.push_str(&format!(
+                "\nPasses beyond what was measured, their durations extrapolated: {}.",
+                beyond.join(", ")
+            ));
+        }
+        note
     }
 
     fn settings(&self, replay: &Replay) -> serde_json::Value {
-        let Recorded { device, vllm_version, engine, captured, .. } = &self.recorded;
+        let Recorded { vllm_version, engine, .. } = &self.recorded;
+        let meta = &self.folder.meta;
+        let config = &engine.config;
         serde_json::json!({
             "name": self.name,
-            "device": device,
+            "device": engine.device,
             "vllm_version": vllm_version,
-            "profile": { "gpu": self.folder.meta.gpu, "model": self.folder.meta.model, "profiled_at": self.folder.meta.profiled_at },
-            "kv_blocks": engine.cache.capacity.0,
-            "block_size": engine.cache.block.0,
-            "max_num_seqs": engine.max_num_seqs,
-            "max_num_batched_tokens": engine.max_num_batched_tokens.0,
-            "async_scheduling": engine.async_scheduling,
-            "full_decode_graphs": self.recorded.full_decode_graphs,
-            "captured_up_to": captured.last(),
-            "host_overhead_ms": 0.0,
+            "profile": {
+                "gpu": meta.gpu,
+                "model": meta.model,
+                "profiled_at": meta.profiled_at,
+                "sha256": self.folder.sha256,
+            },
+            "kv_blocks": config.cache.capacity.0,
+            "block_size": config.cache.block.0,
+            "max_num_seqs": config.max_num_seqs,
+            "max_num_batched_tokens": config.max_num_batched_tokens.0,
+            "async_scheduling": config.async_scheduling,
+            "graphs_up_to": engine.captured.last(),
+            "assumed": engine.assumed,
+            "host_overhead_ms": HOST_OVERHEAD.as_millis_f64(),
             "passes": replay.passes,
-            "passes_beyond_the_profile": replay.beyond,
+            "passes_beyond": replay.beyond,
             "preemptions": replay.preemptions,
         })
     }
@@ -145,24 +157,40 @@ impl Pair {
     fn observations(&self, replay: &Replay) -> Vec<serde_json::Value> {
         let zero = self.recorded.requests[0].queued;
         let by_request = self.recorded.requests.iter().zip(&replay.requests).map(|(real, simulated)| {
-            let times = |times: Times| {
-                serde_json::json!({ "queued_s": times.queued, "scheduled_s": times.scheduled, "first_token_s": times.first_token, "last_token_s": times.last_token })
-            };
-            let real_times = Times { queued: real.queued - zero, scheduled: real.scheduled - zero, first_token: real.first_token - zero, last_token: real.last_token - zero };
             serde_json::json!({
-                "of": self.name, "request": real.request_id, "prompt_tokens": real.input_toks, "output_tokens": real.output_toks,
-                "measured": times(real_times), "simulated": times(*simulated),
+                "of": self.name,
+                "request": real.request_id,
+                "prompt_tokens": real.input_toks,
+                "output_tokens": real.output_toks,
+                "measured": told(real.times(zero)),
+                "simulated": told(*simulated),
             })
         });
-        let lead = self.recorded.series_lead;
-        let over_time = self.recorded.series.iter().map(|sample| {
-            let place = replay.series.partition_point(|pass| pass.at < sample.at - lead);
-            let now = place.checked_sub(1).map(|place| replay.series[place]);
-            let told = |sample: &Sample| serde_json::json!({ "running": sample.running, "waiting": sample.waiting, "kv_use_percent": sample.kv_use });
-            serde_json::json!({ "of": self.name, "t_s": sample.at, "measured": told(sample), "simulated": now.as_ref().map(told) })
+        let lead = self.recorded.series.lead;
+        let over_time = self.recorded.series.samples.iter().map(|sample| {
+            serde_json::json!({
+                "of": self.name,
+                "t_s": sample.at,
+                "measured": of_sample(sample),
+                "simulated": before(&replay.series, sample.at, lead).map(of_sample),
+            })
         });
         by_request.chain(over_time).collect()
     }
+}
+
+fn told(times: Times) -> serde_json::Value {
+    let Times { queued, scheduled, first_token, last_token } = times;
+    serde_json::json!({
+        "queued_s": queued,
+        "scheduled_s": scheduled,
+        "first_token_s": first_token,
+        "last_token_s": last_token,
+    })
+}
+
+fn of_sample(sample: &Sample) -> serde_json::Value {
+    serde_json::json!({ "running": sample.running, "waiting": sample.waiting, "kv_use_percent": sample.kv_use })
 }
 
 /// A quantity of a request, from its times and the tokens of its reply.
@@ -196,16 +224,7 @@ const OF_CURVES: [(&str, Curve); 3] = [
 const BETWEEN_CURVES: f64 = 0.05;
 
 fn checks(prefix: &str, recorded: &Recorded, replay: &Replay) -> Vec<Check> {
-    let measured: Vec<Times> = recorded
-        .requests
-        .iter()
-        .map(|request| Times {
-            queued: request.queued,
-            scheduled: request.scheduled,
-            first_token: request.first_token,
-            last_token: request.last_token,
-        })
-        .collect();
+    let measured: Vec<Times> = recorded.requests.iter().map(|request| request.times(0.0)).collect();
     let tokens: Vec<u32> = recorded.requests.iter().map(|request| request.output_toks).collect();
     let figure = |times: &[Times], of: Quantity, percentile: Option<f64>| {
         let mut all: Vec<f64> = times.iter().zip(&tokens).filter_map(|(times, tokens)| of(times, *tokens)).collect();
@@ -225,16 +244,17 @@ fn checks(prefix: &str, recorded: &Recorded, replay: &Replay) -> Vec<Check> {
             ok: error.abs() <= *tolerance,
         })
     });
-    let of_curves = OF_CURVES.iter().map(|(name, of)| {
-        let areas = areas(&recorded.series, &replay.series, recorded.series_lead, *of);
-        let error = areas.between / areas.measured;
+    let curves = if recorded.series.samples.is_empty() { &[][..] } else { &OF_CURVES };
+    let of_curves = curves.iter().map(|(name, of)| {
+        let areas = areas(&recorded.series, &replay.series, *of);
+        let error = areas.error();
         Check {
             name: format!("{prefix}.{name}"),
             expected: areas.measured,
             simulated: areas.simulated,
             error,
             tolerance: BETWEEN_CURVES,
-            ok: error <= BETWEEN_CURVES,
+            ok: (0.0..=BETWEEN_CURVES).contains(&error),
         }
     });
     of_requests.chain(of_curves).collect()

@@ -29,8 +29,8 @@ pub(super) struct Replay {
     /// After each pass.
     pub(super) series: Vec<Sample>,
     pub(super) passes: u64,
-    /// Of these, passes beyond what was measured.
-    pub(super) beyond: u64,
+    /// Of these, passes beyond what was measured, by what they have more of.
+    pub(super) beyond: BTreeMap<&'static str, u64>,
     pub(super) preemptions: u64,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn replay(recorded: &Recorded, model: Box<dyn CostModel>) -> Result<R
             Tokens(request.output_toks),
         );
     }
-    let engine = recorded.engine;
+    let engine = recorded.engine.config;
     let router = Router::new(RouterConfig {
         block: engine.cache.block,
         chunk: engine.cache.block,
@@ -67,7 +67,7 @@ pub(super) fn replay(recorded: &Recorded, model: Box<dyn CostModel>) -> Result<R
     let mut cluster = Cluster::new(1, engine, router, model, None).map_err(|problem| problem.to_string())?;
     let path = Path { latency: Span::ZERO, api: Api::Completions, names_session: false };
     let mut passes: Vec<Pass> = Vec::new();
-    let (mut preempted, mut preemptions, mut beyond) = (Vec::new(), 0, 0);
+    let (mut preempted, mut preemptions) = (Vec::new(), 0);
     let ledger = simulate(&workload, &mut cluster, path, |event| match event {
         Event::Output { output: Output::Preempted { request }, .. } => {
             preemptions += 1;
@@ -79,7 +79,6 @@ pub(super) fn replay(recorded: &Recorded, model: Box<dyn CostModel>) -> Result<R
             }
         }
         Event::Ran { stretch, work, .. } => {
-            beyond += u64::from(stretch.beyond.is_some());
             passes.push(Pass {
                 began: seconds(stretch.started),
                 ended: seconds(stretch.ends()),
@@ -104,6 +103,7 @@ pub(super) fn replay(recorded: &Recorded, model: Box<dyn CostModel>) -> Result<R
         // Where the engine was idle it plans at once.
         times.push(Times { queued: queued.min(scheduled), scheduled, first_token, last_token });
     }
+    let beyond = ledger.passes_beyond().map(|(axis, passes)| (axis.as_str(), passes)).collect();
     let series = series(recorded, &passes, &times);
     Ok(Replay { requests: times, series, passes: passes.len() as u64, beyond, preemptions })
 }
@@ -115,9 +115,9 @@ fn seconds(at: Time) -> f64 {
 /// What the engine says of itself at the end of each pass. Under asynchronous scheduling the pass behind it is planned by then,
 /// its blocks taken; who arrived since that plan is not yet counted as waiting.
 fn series(recorded: &Recorded, passes: &[Pass], times: &[Times]) -> Vec<Sample> {
-    let block = recorded.engine.cache.block;
-    let all = f64::from(recorded.engine.cache.capacity.0);
-    let ahead = usize::from(recorded.engine.async_scheduling);
+    let block = recorded.engine.config.cache.block;
+    let all = f64::from(recorded.engine.config.cache.capacity.0);
+    let ahead = usize::from(recorded.engine.config.async_scheduling);
     let mut queued: Vec<f64> = times.iter().map(|times| times.queued).collect();
     queued.sort_by(f64::total_cmp);
     let mut running: BTreeMap<u64, Tokens> = BTreeMap::new();

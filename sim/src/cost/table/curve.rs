@@ -5,15 +5,16 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// Points in rising order, at least one.
+/// Points in rising order, at least one; and up to where each part of it was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Curve {
     points: Vec<(f64, f64)>,
+    measured_to: f64,
 }
 
 impl Curve {
-    /// The sum of some parts, each so many times. Parts need not be measured at the same points: the sum has a point where
-    /// one of them has, as far as all reach. `None`: a part, or all of them, were not measured.
+    /// The sum of some parts, each so many times. Parts need not be measured at the same points: the sum has a point wherever
+    /// one of them has. `None`: a part, or all of them, were not measured.
     pub(super) fn sums(
         rows: &[(String, u64, f64)],
         names: &[&str],
@@ -24,13 +25,14 @@ impl Curve {
             let Some(part) = Self::of(rows, name)? else { return Ok(None) };
             parts.push((times(name), part));
         }
-        let Some(last) = parts.iter().map(|(_, part)| part.last()).reduce(f64::min) else { return Ok(None) };
+        let Some(measured_to) = parts.iter().map(|(_, part)| part.measured_to).reduce(f64::min) else {
+            return Ok(None);
+        };
         let mut at: Vec<f64> = parts.iter().flat_map(|(_, part)| part.points.iter().map(|(x, _)| *x)).collect();
-        at.retain(|x| *x <= last);
         at.sort_unstable_by(f64::total_cmp);
         at.dedup();
         let sum = |x: f64| parts.iter().map(|(times, part)| times * part.at(x)).sum();
-        Ok(Some(Self { points: at.into_iter().map(|x| (x, sum(x))).collect() }))
+        Ok(Some(Self { points: at.into_iter().map(|x| (x, sum(x))).collect(), measured_to }))
     }
 
     fn of(rows: &[(String, u64, f64)], name: &str) -> Result<Option<Self>, InvalidProfile> {
@@ -45,31 +47,25 @@ impl Curve {
         if let Some(pair) = points.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
             return Err(InvalidProfile::Twice(format!("{name} at {}", pair[0].0)));
         }
-        Ok(if points.is_empty() { None } else { Some(Self { points }) })
+        Ok(points.last().map(|(last, _)| *last).map(|measured_to| Self { points, measured_to }))
     }
 
-    pub(super) fn scale(&mut self, factor: f64) {
-        for (_, time) in &mut self.points {
-            *time *= factor;
-        }
-    }
-
-    fn last(&self) -> f64 {
-        self.points[self.points.len() - 1].0
-    }
-
+    /// Whether a part of it was not measured at as much as `x`.
     pub(super) fn is_beyond(&self, x: f64) -> bool {
-        x > self.last()
+        x > self.measured_to
     }
 
     /// The duration at `x`: below the first point as long as there (a kernel of one token reads as many weights), above the
-    /// last one in proportion to it.
+    /// last one along the last two, and no shorter.
     pub(super) fn at(&self, x: f64) -> f64 {
         let above = self.points.partition_point(|(at, _)| *at < x);
         match (above.checked_sub(1).map(|below| self.points[below]), self.points.get(above)) {
             (None, first) => first.map_or(0.0, |(_, time)| *time),
-            (Some((last, time)), None) => time * x / last,
             (Some((x0, y0)), Some((x1, y1))) => y0 + (y1 - y0) * (x - x0) / (x1 - x0),
+            (Some((x1, y1)), None) => match above.checked_sub(2).map(|before| self.points[before]) {
+                Some((x0, y0)) => y1 + (y1 - y0).max(0.0) * (x - x1) / (x1 - x0),
+                None => y1 * x / x1,
+            },
         }
     }
 }

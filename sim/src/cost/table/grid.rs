@@ -1,14 +1,18 @@
-//! Attention by four quantities: multilinear between the points of a grid.
+//! Attention by four quantities: chunk, cached tokens before it, decoders, context of each; linear between what was measured.
 //!
-//! Chunk 0 (nobody computes a prompt) and 0 decoders are planes of their own: there is no cached prefix before no chunk, and no
-//! context of no decoder. Points that a profiler left out, such as most decoders beside a chunk, are continued from fewer
-//! decoders, else from less context; whoever looks there is told.
+//! The grid is a tree, not a box: behind each chunk stand the cached prefixes that were measured with it, behind each of those the
+//! numbers of decoders, behind those their contexts. So a profile may leave out what its engine could not run (most decoders
+//! beside a chunk, the longest contexts of most decoders, a single row that failed), and what is next to it stands in: between
+//! its neighbours where it has them, else along the last two, which is told.
+//!
+//! Chunk 0 (nobody computes a prompt) and 0 decoders are branches of their own. Below the first value of anything else the first
+//! one holds: a chunk of one token reads as much KV as one of sixteen, in tiles that are no smaller.
 
 use super::{Attention, Axis, InvalidProfile, Line};
 use alloc::format;
 use alloc::string::ToString;
-use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A pass of one chunk and decoders of equal context.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,211 +23,185 @@ pub(super) struct Point {
     pub(super) context: f64,
 }
 
+/// Something by one quantity, rising; at least one.
+type By<T> = Vec<(f64, T)>;
+
+/// Microseconds by context.
+pub(super) type Contexts = By<f64>;
+
+/// What was measured beside one chunk and prefix.
+#[derive(Clone, Debug, PartialEq)]
+struct Beside {
+    /// Without decoders.
+    alone: Option<f64>,
+    decoders: By<Contexts>,
+}
+
 /// Microseconds of one layer's attention.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Grid {
-    /// Values of chunk, cached, decoders, context; the first of each is 0 but of the last.
-    axes: [Vec<f64>; 4],
-    times: Vec<f64>,
-    /// Which of them were not measured.
-    continued: Vec<bool>,
+    /// Nobody computes a prompt.
+    decoding: By<Contexts>,
+    chunks: By<By<Beside>>,
 }
 
-/// The places of an axis on both sides of a value, and how far it is from the first to the second.
-#[derive(Clone, Copy)]
-struct Between {
-    low: usize,
-    high: usize,
-    part: f64,
-    beyond: bool,
-}
-
-const NAMES: [Axis; 4] = [Axis::Chunk, Axis::Cached, Axis::Decoders, Axis::Context];
-const DECODERS: usize = 2;
-const CONTEXT: usize = 3;
+/// A duration, and of what the pass has more than was measured.
+type Told = (f64, Option<Axis>);
 
 impl Grid {
     pub(super) fn new(rows: &[Attention]) -> Result<Self, InvalidProfile> {
         if rows.is_empty() {
             return Err(InvalidProfile::Missing("attention"));
         }
-        let values = |of: fn(&Attention) -> u64, counts: fn(&Attention) -> bool| {
-            let mut axis: Vec<f64> = rows.iter().filter(|row| counts(row)).map(|row| of(row) as f64).collect();
-            axis.sort_unstable_by(f64::total_cmp);
-            axis.dedup();
-            axis
+        let mut rows: Vec<&Attention> = rows.iter().collect();
+        let what = |row: &Attention| {
+            let Attention { chunk, cached, decoders, context, .. } = row;
+            format!("attention of a chunk of {chunk} behind {cached}, {decoders} decoders of {context}")
         };
-        let mut axes = [
-            values(|row| row.chunk, |_| true),
-            values(|row| row.cached, |row| row.chunk > 0),
-            values(|row| row.decoders, |_| true),
-            values(|row| row.context, |row| row.decoders > 0),
-        ];
-        for axis in [0, DECODERS] {
-            if axes[axis].first() != Some(&0.0) {
-                axes[axis].insert(0, 0.0);
-            }
+        if let Some(row) = rows.iter().find(|row| !(row.time.is_finite() && row.time > 0.0)) {
+            return Err(InvalidProfile::Time { what: what(row), time: row.time.to_string() });
         }
-        if let Some(short) = (0..4).find(|axis| axes[*axis].len() < 2) {
-            return Err(InvalidProfile::Short(NAMES[short]));
-        }
-        let size = axes.iter().map(Vec::len).product();
-        let mut grid = Self { axes, times: vec![f64::NAN; size], continued: vec![false; size] };
-        for row in rows {
-            grid.enter(row)?;
-        }
-        grid.fill()?;
-        Ok(grid)
-    }
-
-    fn enter(&mut self, row: &Attention) -> Result<(), InvalidProfile> {
-        let what = || {
-            format!(
-                "attention of a chunk of {} behind {}, {} decoders of {}",
-                row.chunk, row.cached, row.decoders, row.context
-            )
+        let key = |row: &Attention| {
+            let cached = if row.chunk > 0 { row.cached } else { 0.0 };
+            (row.chunk, cached, row.decoders, if row.decoders > 0 { row.context } else { 0 })
         };
-        if !(row.time.is_finite() && row.time > 0.0) {
-            return Err(InvalidProfile::Time { what: what(), time: row.time.to_string() });
+        rows.sort_by(|one, other| key(one).partial_cmp(&key(other)).unwrap_or(core::cmp::Ordering::Equal));
+        if let Some(pair) = rows.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
+            return Err(InvalidProfile::Twice(what(pair[1])));
         }
-        let place = |axis: usize, value: u64| {
-            self.axes[axis].binary_search_by(|at| at.total_cmp(&(value as f64))).unwrap_or_default()
-        };
-        let at = [place(0, row.chunk), place(1, row.cached), place(2, row.decoders), place(3, row.context)];
-        let index = self.index(at);
-        if !self.times[index].is_nan() {
-            return Err(InvalidProfile::Twice(what()));
+        let without = rows.partition_point(|row| row.chunk == 0);
+        let decoding = by_decoders(&rows[..without]);
+        let chunks: By<By<Beside>> = rows[without..]
+            .chunk_by(|one, other| one.chunk == other.chunk)
+            .map(|rows| (rows[0].chunk as f64, by_cached(rows)))
+            .collect();
+        if decoding.is_empty() {
+            return Err(InvalidProfile::Missing("attention of decoders alone"));
         }
-        self.times[index] = row.time;
-        Ok(())
+        if chunks.is_empty() {
+            return Err(InvalidProfile::Missing("attention of a prompt's chunk"));
+        }
+        Ok(Self { decoding, chunks })
     }
 
-    /// Where a point is kept: what is nothing has one place.
-    fn index(&self, [chunk, cached, decoders, context]: [usize; 4]) -> usize {
-        let cached = if chunk == 0 { 0 } else { cached };
-        let context = if decoders == 0 { 0 } else { context };
-        let [_, all_cached, all_decoders, all_contexts] = self.axes.each_ref().map(Vec::len);
-        ((chunk * all_cached + cached) * all_decoders + decoders) * all_contexts + context
-    }
-
-    /// Continues the grid where nothing was measured, from the side of few decoders and short contexts.
-    fn fill(&mut self) -> Result<(), InvalidProfile> {
-        let sizes = self.axes.each_ref().map(Vec::len);
-        self.times[0] = 0.0; // no chunk and no decoder
-        for chunk in 0..sizes[0] {
-            for cached in 0..sizes[1] {
-                for decoders in 0..sizes[2] {
-                    for context in 0..sizes[3] {
-                        let at = [chunk, cached, decoders, context];
-                        let index = self.index(at);
-                        if self.times[index].is_nan() {
-                            self.times[index] = self.continuation(at).ok_or_else(|| self.hole(at))?;
-                            self.continued[index] = true;
-                        }
-                    }
-                }
-            }
+    /// The duration at a point, and of what it has more than was measured.
+    pub(super) fn at(&self, point: &Point) -> Told {
+        let Point { chunk, cached, decoders, context } = *point;
+        if chunk <= 0.0 {
+            return if decoders > 0.0 { of_decoders(&self.decoding, decoders, context) } else { (0.0, None) };
         }
-        Ok(())
-    }
-
-    fn continuation(&self, at: [usize; 4]) -> Option<f64> {
-        [DECODERS, CONTEXT].into_iter().find_map(|axis| {
-            // From decoders on both sides of "none" nothing follows.
-            let least = if axis == DECODERS { 1 } else { 0 };
-            let (one, two) = (at[axis].checked_sub(1)?, at[axis].checked_sub(2).filter(|place| *place >= least)?);
-            let with = |place: usize| {
-                let mut other = at;
-                other[axis] = place;
-                let time = self.times[self.index(other)];
-                (!time.is_nan()).then_some((self.axes[axis][place], time))
-            };
-            let ((x1, y1), (x0, y0)) = (with(one)?, with(two)?);
-            Some(y1 + (y1 - y0).max(0.0) * (self.axes[axis][at[axis]] - x1) / (x1 - x0))
+        between(&self.chunks, chunk, Axis::Chunk, |prefixes| {
+            between(prefixes, cached, Axis::Cached, |beside| beside.at(decoders, context))
         })
     }
 
-    fn hole(&self, at: [usize; 4]) -> InvalidProfile {
-        InvalidProfile::Hole { at: core::array::from_fn(|axis| self.axes[axis][at[axis]] as u64) }
-    }
-
-    fn between(&self, axis: usize, value: f64) -> Between {
-        let points = &self.axes[axis];
-        let high = points.partition_point(|at| *at < value).clamp(1, points.len() - 1);
-        let low = high - 1;
-        // Below the first point as there, above the last one on along the last two.
-        let part = ((value - points[low]) / (points[high] - points[low])).max(0.0);
-        Between { low, high, part, beyond: part > 1.0 }
-    }
-
-    /// The duration at a point, and of what it has more than the grid.
-    pub(super) fn at(&self, point: &Point) -> (f64, Option<Axis>) {
-        let sides = [
-            self.between(0, point.chunk),
-            self.between(1, point.cached),
-            self.between(2, point.decoders),
-            self.between(3, point.context),
-        ];
-        let (mut time, mut beyond) = (0.0, (0..4).find(|axis| sides[*axis].beyond).map(|axis| NAMES[axis]));
-        for corner in 0..16_usize {
-            let upper = |axis: usize| corner >> axis & 1 == 1;
-            let weight: f64 =
-                (0..4).map(|axis| if upper(axis) { sides[axis].part } else { 1.0 - sides[axis].part }).product();
-            if weight == 0.0 {
-                continue;
-            }
-            let index =
-                self.index(core::array::from_fn(|axis| if upper(axis) { sides[axis].high } else { sides[axis].low }));
-            time += weight * self.times[index];
-            if self.continued[index] {
-                beyond = beyond.or(Some(Axis::Decoders));
-            }
-        }
-        (time.max(0.0), beyond)
-    }
-
     /// Decoders alone, of equal context, as a line in the context of all of them around `context`. The line is the same for
-    /// every context between two points of the grid.
-    pub(super) fn line(&self, decoders: u64, context: u64) -> Line {
-        let each = context as f64 / decoders as f64;
-        let side = self.between(CONTEXT, each);
-        let (low, high) = (self.axes[CONTEXT][side.low], self.axes[CONTEXT][side.high]);
-        let time = |context: f64| self.at(&Point { chunk: 0.0, cached: 0.0, decoders: decoders as f64, context }).0;
-        if each <= low {
-            return Line { base: time(low), slope: 0.0, valid_to: (low * decoders as f64) as u64 };
+    /// every context between two that were measured, and told apart where it goes on beyond them.
+    pub(super) fn line(&self, decoders: u64, context: u64) -> (Line, Option<Axis>) {
+        let (count, each) = (decoders as f64, context as f64 / decoders as f64);
+        let beside = &self.decoding[sides(&self.decoding, count)];
+        let knots = || beside.iter().flat_map(|(_, contexts)| contexts.iter().map(|(context, _)| *context));
+        let low = knots().filter(|knot| *knot < each).fold(f64::NEG_INFINITY, f64::max);
+        let high = knots().filter(|knot| *knot >= each).fold(f64::INFINITY, f64::min);
+        let at = |each: f64| of_decoders(&self.decoding, count, each);
+        if low == f64::NEG_INFINITY {
+            let (time, beyond) = at(high);
+            return (Line { base: time, slope: 0.0, valid_to: whole(high * count) }, beyond);
         }
-        let slope = ((time(high) - time(low)) / (high - low)).max(0.0);
-        let last = side.high + 1 == self.axes[CONTEXT].len();
-        let valid_to = if last { u64::MAX } else { (high * decoders as f64) as u64 };
-        Line { base: time(low) - slope * low, slope: slope / decoders as f64, valid_to }
+        // Above all, along the last two.
+        let (from, to, valid_to) =
+            if high < f64::INFINITY { (low, high, whole(high * count)) } else { (low, 2.0 * low, u64::MAX) };
+        let ((start, _), (end, beyond)) = (at(from), at(to));
+        let slope = ((end - start) / (to - from)).max(0.0);
+        (Line { base: start - slope * from, slope: slope / count, valid_to }, beyond)
     }
 
-    /// Decoders alone at the shortest context.
-    pub(super) fn least(&self, decoders: u64) -> f64 {
-        let context = self.axes[CONTEXT][0];
-        self.at(&Point { chunk: 0.0, cached: 0.0, decoders: decoders as f64, context }).0
+    /// What was measured of decoders alone: their number, and times by context.
+    pub(super) fn decoding(&self) -> &[(f64, Contexts)] {
+        &self.decoding
     }
 
-    pub(super) fn most_decoders(&self) -> f64 {
-        self.axes[DECODERS][self.axes[DECODERS].len() - 1]
+    /// What was measured of decoders beside the shortest chunk without a prefix.
+    pub(super) fn beside_shortest_chunk(&self) -> &[(f64, Contexts)] {
+        &self.chunks[0].1[0].1.decoders
     }
 
-    pub(super) fn most_context(&self) -> f64 {
-        self.axes[CONTEXT][self.axes[CONTEXT].len() - 1]
+    /// The longest context that was measured with about so many decoders.
+    pub(super) fn most_context(&self, decoders: f64) -> f64 {
+        let last = |(_, contexts): &(f64, Contexts)| contexts.last().map_or(0.0, |(context, _)| *context);
+        self.decoding[sides(&self.decoding, decoders)].iter().map(last).fold(f64::INFINITY, f64::min)
     }
+}
 
-    /// Values along the axis of decoders, without none.
-    pub(super) fn decoders(&self) -> &[f64] {
-        &self.axes[DECODERS][1..]
+impl Beside {
+    fn at(&self, decoders: f64, context: f64) -> Told {
+        match self.alone {
+            Some(time) if decoders <= 0.0 => (time, None),
+            // Between none and the first that were measured.
+            Some(time) if self.decoders.first().is_some_and(|(first, _)| decoders < *first) => {
+                let (first, contexts) = &self.decoders[0];
+                let (with, beyond) = by_context(contexts, context);
+                (time + (with - time) * decoders / first, beyond)
+            }
+            Some(time) if self.decoders.is_empty() => (time, Some(Axis::Decoders)),
+            _ => of_decoders(&self.decoders, decoders, context),
+        }
     }
+}
 
-    /// Contexts, rising.
-    pub(super) fn contexts(&self) -> &[f64] {
-        &self.axes[CONTEXT]
-    }
+fn by_cached(rows: &[&Attention]) -> By<Beside> {
+    let beside = |rows: &[&Attention]| {
+        let alone = rows.iter().find(|row| row.decoders == 0).map(|row| row.time);
+        (rows[0].cached, Beside { alone, decoders: by_decoders(rows) })
+    };
+    rows.chunk_by(|one, other| one.cached.total_cmp(&other.cached).is_eq()).map(beside).collect()
+}
 
-    /// The shortest chunk that was measured.
-    pub(super) fn shortest_chunk(&self) -> f64 {
-        self.axes[0][1]
+fn by_decoders(rows: &[&Attention]) -> By<Contexts> {
+    let contexts = |rows: &[&Attention]| {
+        (rows[0].decoders as f64, rows.iter().map(|row| (row.context as f64, row.time)).collect())
+    };
+    let with = rows.partition_point(|row| row.decoders == 0);
+    rows[with..].chunk_by(|one, other| one.decoders == other.decoders).map(contexts).collect()
+}
+
+fn of_decoders(all: &[(f64, Contexts)], decoders: f64, context: f64) -> Told {
+    between(all, decoders, Axis::Decoders, |contexts| by_context(contexts, context))
+}
+
+fn by_context(contexts: &Contexts, context: f64) -> Told {
+    between(contexts, context, Axis::Context, |time| (*time, None))
+}
+
+/// The places on both sides of a value: one where it is met or below all, the last two where it is above all.
+fn sides<T>(by: &[(f64, T)], value: f64) -> Range<usize> {
+    let above = by.partition_point(|(at, _)| *at < value);
+    match by.get(above) {
+        Some((at, _)) if above == 0 || *at <= value => above..above + 1,
+        Some(_) => above - 1..above + 1,
+        None => by.len().saturating_sub(2)..by.len(),
     }
+}
+
+/// The duration at a value: as `of` has it on both sides, and the straight line between the two. Durations do not fall above
+/// all that was measured.
+fn between<T>(by: &[(f64, T)], value: f64, axis: Axis, of: impl Fn(&T) -> Told) -> Told {
+    let above = by.partition_point(|(at, _)| *at < value);
+    let place = |place: usize| (by[place].0, of(&by[place].1));
+    match by.get(above) {
+        Some((at, it)) if above == 0 || *at <= value => of(it),
+        Some(_) => {
+            let ((x0, (y0, one)), (x1, (y1, other))) = (place(above - 1), place(above));
+            (y0 + (y1 - y0) * (value - x0) / (x1 - x0), one.or(other))
+        }
+        None if by.len() == 1 => (place(0).1.0, Some(axis)),
+        None => {
+            let ((x0, (y0, _)), (x1, (y1, _))) = (place(by.len() - 2), place(by.len() - 1));
+            (y1 + (y1 - y0).max(0.0) * (value - x1) / (x1 - x0), Some(axis))
+        }
+    }
+}
+
+fn whole(tokens: f64) -> u64 {
+    libm::floor(tokens + 1e-6) as u64
 }

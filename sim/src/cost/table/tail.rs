@@ -5,7 +5,7 @@
 //! short ones have ended, the blocks of the longest sequence still read, on a device that idles. A profile of equal contexts
 //! never shows that. It shows all that it takes to work it out:
 //!
-//! * `token`: what a token of context takes while the device is busy, from the most decoders and the longest contexts;
+//! * `token`: what a token of context takes while the device is busy, from the passes with most tokens;
 //! * `alone`: what it takes a block by itself, from one decoder beside a chunk, where kernels do not split;
 //! * how many blocks run at a time: those of one decoder take a multiple of a block's time as soon as they do not all fit.
 //!
@@ -13,7 +13,7 @@
 //! the time is put over that of as many tokens on a busy device. How contexts are distributed is not known to a cost model,
 //! only their number, sum and longest: they are taken to rise by a power to the longest, at several places in the batch.
 
-use super::grid::{Grid, Point};
+use super::grid::{Contexts, Grid};
 use super::{InvalidProfile, Layers, Line, Shape};
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -23,15 +23,17 @@ use core::cmp::Reverse;
 const KNOTS: [u64; 16] = [0, 1, 2, 4, 6, 8, 12, 16, 20, 28, 44, 60, 92, 124, 252, 508];
 
 /// Numbers of decoders that factors are worked out for: all up to here, then some.
-const EACH_TO: u64 = 32;
+const EACH_TO: u64 = 16;
 
 /// Places of the longest in the batch that are looked at.
-const PLACES: u64 = 4;
+const PLACES: u64 = 2;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tail {
     /// Microseconds per token of context on a busy device, all heads.
     token: f64,
+    /// Microseconds per token of context for a block by itself.
+    alone: f64,
     blocks: u64,
     /// Numbers of decoders, rising, and for each the time at the knots, over that of a busy device.
     factors: Vec<(u64, [f64; KNOTS.len()])>,
@@ -49,32 +51,26 @@ struct Device {
 
 impl Tail {
     pub(super) fn new(grid: &Grid, layers: Layers, padded: impl Fn(u64) -> u64) -> Result<Self, InvalidProfile> {
-        let contexts = grid.contexts();
-        let (less, more) = (contexts[contexts.len() - 2], contexts[contexts.len() - 1]);
-        // What more context takes.
-        let grows = |chunk: f64, decoders: f64| {
-            let time = |context: f64| grid.at(&Point { chunk, cached: 0.0, decoders, context });
-            let ((longer, beyond), (shorter, _)) = (time(more), time(less));
-            beyond.is_none().then_some((longer - shorter).max(0.0)).filter(|time| *time > 0.0)
-        };
-        let missing = InvalidProfile::Missing("how attention grows with the longest contexts");
-        let most = grid.most_decoders();
-        let token = grows(0.0, most).ok_or(missing.clone())? / (most * (more - less));
-        let chunk = grid.shortest_chunk();
-        let one = grows(chunk, 1.0).ok_or(missing)?;
-        let at_a_time = grid
-            .decoders()
-            .iter()
-            .filter_map(|decoders| Some(decoders * one / grows(chunk, *decoders)?))
-            .fold(1.0, f64::max);
+        let missing = || InvalidProfile::Missing("how attention of decoders grows with their contexts");
+        let token = busy(grid.decoding()).ok_or_else(missing)?;
+        let beside = grid.beside_shortest_chunk();
+        let alone = beside.first().and_then(|(count, contexts)| Some(grows(contexts)? / count)).ok_or_else(missing)?;
+        let at_a_time = |(count, contexts): &(f64, Contexts)| Some(count * alone / grows(contexts)?);
+        let at_a_time = beside.iter().filter_map(at_a_time).fold(1.0, f64::max);
         let blocks = libm::round(layers.heads as f64 * at_a_time) as u64;
-        let device = Device { alone: one / (more - less), busy: token / layers.kv_heads as f64, blocks };
+        let device = Device { alone, busy: token / layers.kv_heads as f64, blocks };
+        let most = grid.decoding().last().map_or(1.0, |(count, _)| *count);
         let factors = counts(most as u64)
             .map(|count| {
                 (count, device.factors(layers.kv_heads, count, splits(padded(count) * layers.kv_heads, blocks)))
             })
             .collect();
-        Ok(Self { token, blocks, factors })
+        Ok(Self { token, alone, blocks, factors })
+    }
+
+    /// What a pass takes at least whose longest context is this, in microseconds: a block by itself, unsplit as beside prompts.
+    pub(super) fn unsplit(&self, longest: u64) -> f64 {
+        self.alone * longest as f64
     }
 
     pub(super) const fn blocks(&self) -> u64 {
@@ -111,6 +107,43 @@ impl Tail {
         }
         let part = (count - low) as f64 / (high - low) as f64;
         core::array::from_fn(|knot| lower[knot] + part * (upper[knot] - lower[knot]))
+    }
+}
+
+/// Microseconds that a token more in each context takes: the median over the longer half of what was measured, so that no single
+/// measurement decides. `None`: nothing tells.
+fn grows(contexts: &Contexts) -> Option<f64> {
+    let (most, _) = contexts.last()?;
+    let pairs = contexts.windows(2).filter(|pair| pair[1].0 * 8.0 >= *most);
+    median(pairs.map(|pair| (pair[1].1 - pair[0].1) / (pair[1].0 - pair[0].0)).collect())
+}
+
+/// Microseconds of a token of context on a busy device: the median over all that was measured with at least an eighth of the
+/// most tokens.
+fn busy(decoding: &[(f64, Contexts)]) -> Option<f64> {
+    let pairs = || {
+        decoding.iter().flat_map(|(count, contexts)| {
+            contexts.windows(2).map(move |pair| {
+                let per_token = (pair[1].1 - pair[0].1) / ((pair[1].0 - pair[0].0) * count);
+                (pair[1].0 * count, per_token)
+            })
+        })
+    };
+    let most = pairs().map(|(tokens, _)| tokens).fold(0.0, f64::max);
+    median(pairs().filter(|(tokens, _)| tokens * 8.0 >= most).map(|(_, per_token)| per_token).collect())
+}
+
+/// Of values above 0.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.retain(|value| *value > 0.0);
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.is_empty() {
+        None
+    } else if values.len() % 2 == 1 {
+        Some(values[middle])
+    } else {
+        Some(f64::midpoint(values[middle - 1], values[middle]))
     }
 }
 
