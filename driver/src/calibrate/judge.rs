@@ -4,9 +4,11 @@
 //!
 //! *Intervals.* From the fit's own linear form around the minimum, groups are drawn with replacement
 //! (bootstrap, Efron 1979) and the weighted normal equations solved again; the interval of a factor holds the middle 95 % of
-//! what comes. Nothing is simulated for that, so what is not linear over the width of an interval is not in it.
+//! what comes. Nothing is simulated for that, so what is not linear over the width of an interval is not in it. Draws of groups
+//! do not tell by how much the prior decided what the figures leave open; so an interval also holds 1.96 standard deviations of
+//! the factor's distribution under figures of the spread found and the prior, to either side.
 //!
-//! *Told or not.* A factor of which the measurements leave more than half of the prior's spread is not told by them: it
+//! *Told or not.* A factor of which the measurements leave more than nine tenths of the prior's spread is not told by them: it
 //! keeps its published value, and the others are fitted again.
 
 use super::factors::{Factor, Setup};
@@ -117,7 +119,7 @@ fn told(fit: &Fit) -> Vec<Factor> {
             fit.residuals.iter().zip(&gradients).map(|((_, residual, _), of_it)| (*residual, of_it.as_slice(), 1.0));
         let left = Normal::of(rows, &of(&fit.at), &start).deviations();
         let worst = (0..kept.len()).max_by(|a, b| left[*a].total_cmp(&left[*b])).expect("some are kept");
-        if left[worst] < 0.5 * PRIOR {
+        if left[worst] < 0.9 * PRIOR {
             break;
         }
         kept.remove(worst);
@@ -160,9 +162,6 @@ pub fn errors(bench: &dyn Bench, simulated: &[f64]) -> Vec<Errors> {
 /// Draws of groups per interval.
 const DRAWS: usize = 1_000;
 
-/// No interval is narrower than this to either side: what a search leaves undone.
-const LEAST_WIDTH: f64 = 2e-3;
-
 fn intervals(fit: &Fit, groups: usize, seed: u64) -> Vec<(f64, f64)> {
     let mut draws = Streams::new(seed).named("bootstrap");
     let start: Vec<f64> = fit.factors.iter().map(|factor| factor.start().ln()).collect();
@@ -174,15 +173,13 @@ fn intervals(fit: &Fit, groups: usize, seed: u64) -> Vec<(f64, f64)> {
         let Some(step) = Normal::of(rows, &fit.at, &start).step(0.0) else { continue };
         found.iter_mut().zip(step).for_each(|(of_factor, step)| of_factor.push(step));
     }
-    let bound = |at: f64, steps: &[f64], share: f64| (at + quantile(steps.to_vec(), share).unwrap_or_default()).exp();
-    fit.at
-        .iter()
-        .zip(&found)
-        .map(|(at, steps)| {
-            let low = bound(*at, steps, 0.025).min(at.exp() * (1.0 - LEAST_WIDTH));
-            (low, bound(*at, steps, 0.975).max(at.exp() * (1.0 + LEAST_WIDTH)))
-        })
-        .collect()
+    let all = fit.residuals.iter().map(|(_, residual, gradient)| (*residual, gradient.as_slice(), 1.0));
+    let left = Normal::of(all, &fit.at, &start).deviations();
+    let interval = |((at, steps), left): ((&f64, &Vec<f64>), f64)| {
+        let step = |share: f64| quantile(steps.clone(), share).unwrap_or_default();
+        ((at + step(0.025).min(-1.96 * left)).exp(), (at + step(0.975).max(1.96 * left)).exp())
+    };
+    fit.at.iter().zip(&found).zip(left).map(interval).collect()
 }
 
 /// How often each group is drawn, of as many draws as there are groups.

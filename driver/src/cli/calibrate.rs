@@ -72,6 +72,8 @@ struct Found {
     gpu: Gpu,
     grid: Grid,
     calibrated: Calibrated,
+    /// Figures of passes that nothing was fitted to, and the median size of the errors on them.
+    mixed: Option<(usize, f64)>,
 }
 
 /// On the row that tells most: where no profile is named, the table must have one only.
@@ -103,12 +105,15 @@ fn of_table(path: &Path, profile: Option<&str>, effort: Effort) -> Result<Found,
         gpu: rows[0].closed.deployment.instance.gpu,
         grid: seen.grid(rows.iter().map(|row| &row.closed.deployment)),
         calibrated,
+        mixed: None,
     })
 }
 
 fn of_run(path: &Path, effort: Effort) -> Result<Found, Failure> {
     let bench = Folder::read(path)?;
-    let calibrated = calibrate(&bench, &Factor::ALL, Setup::served(), effort);
+    // One number of ranks does not tell all-reduces from whatever else a layer takes.
+    let factors: Vec<Factor> = Factor::ALL.into_iter().filter(|factor| *factor != Factor::AllReduce).collect();
+    let calibrated = calibrate(&bench, &factors, Setup::served(), Effort { steps: 40, ..effort });
     let seen = Seen::default();
     bench.note(&calibrated.setup, &seen);
     let deployment = bench.deployment();
@@ -119,6 +124,7 @@ fn of_run(path: &Path, effort: Effort) -> Result<Found, Failure> {
         gpu: deployment.instance.gpu,
         grid: seen.grid([deployment].into_iter()),
         calibrated,
+        mixed: None,
     })
 }
 
@@ -143,6 +149,7 @@ fn of_layers(path: &Path, effort: Effort) -> Result<Found, Failure> {
         name: format!("kernels of {} on {}", deployment.model.name, deployment.instance.gpu.name),
         gpu: deployment.instance.gpu,
         grid: seen.grid([deployment].into_iter()),
+        mixed: bench.mixed(&calibrated.setup),
         calibrated,
     })
 }
@@ -161,11 +168,14 @@ impl Found {
             let held = held_out.as_ref().and_then(|held| held.iter().find(|held| held.kind == trained.kind));
             let error = Error {
                 figures: trained.all.len(),
-                training: trained.median_size()?,
+                training: Some(trained.median_size()?),
                 held_out: held.and_then(crate::calibrate::judge::Errors::median_size),
             };
             Some((trained.kind.name().to_owned(), error))
         });
+        let mixed = self
+            .mixed
+            .map(|(figures, held)| ("mixed_pass".to_owned(), Error { figures, training: None, held_out: Some(held) }));
         Ok(Hardware {
             format: FORMAT.to_owned(),
             name: self.name,
@@ -180,7 +190,7 @@ impl Found {
             }),
             factors: found.iter().map(|of| (of.factor.name().to_owned(), value(of))).collect(),
             grid: Some(self.grid),
-            errors: errors.collect(),
+            errors: errors.chain(mixed).collect(),
         })
     }
 }
