@@ -4,7 +4,7 @@ use super::publish::{publish, taken};
 use super::{CalibrateArgs, CheckFormat, print, warn};
 use crate::calibrate::factors::{Factor, Setup};
 use crate::calibrate::folder::Folder;
-use crate::calibrate::judge::{Calibrated, Effort, calibrate};
+use crate::calibrate::judge::{self, Calibrated, Effort, calibrate};
 use crate::calibrate::layers::Layers;
 use crate::calibrate::table::{self, Row, Rows};
 use crate::failure::Failure;
@@ -109,11 +109,18 @@ fn of_table(path: &Path, profile: Option<&str>, effort: Effort) -> Result<Found,
     })
 }
 
+/// A run has one model on one number of ranks: its weights, its all-reduces and the gaps between its kernels all take so long
+/// per pass, the launch of a prompt's kernels and the way to the engine so long per prompt, and what the host does for a
+/// sequence is little beside the KV that is read for it. Of such factors one each is fitted, and takes the others' part.
+const TOLD_BY_RUNS: [Factor; 5] =
+    [Factor::Gemm, Factor::KvRead, Factor::PrefillAttention, Factor::PerLayer, Factor::ApiLatency];
+
 fn of_run(path: &Path, effort: Effort) -> Result<Found, Failure> {
     let bench = Folder::read(path)?;
-    // One number of ranks does not tell all-reduces from whatever else a layer takes.
-    let factors: Vec<Factor> = Factor::ALL.into_iter().filter(|factor| *factor != Factor::AllReduce).collect();
-    let calibrated = calibrate(&bench, &factors, Setup::served(), Effort { steps: 40, ..effort });
+    let mut calibrated = calibrate(&bench, &TOLD_BY_RUNS, Setup::served(), Effort { steps: 40, ..effort });
+    let others = Factor::ALL.into_iter().filter(|factor| !TOLD_BY_RUNS.contains(factor));
+    let untold = others.map(|factor| judge::Found { factor, value: factor.of(&calibrated.setup), interval: None });
+    calibrated.found.extend(untold);
     let seen = Seen::default();
     bench.note(&calibrated.setup, &seen);
     let deployment = bench.deployment();
@@ -159,7 +166,7 @@ impl Found {
         let said = |error: std::io::Error| Failure::Failed(format!("{}: {error}", self.figures.display()));
         let bytes = std::fs::read(&self.figures).map_err(said)?;
         let Calibrated { found, training, held_out, groups, .. } = self.calibrated;
-        let value = |of: &crate::calibrate::judge::Found| Value {
+        let value = |of: &judge::Found| Value {
             value: of.value,
             low: of.interval.map(|(low, _)| low),
             high: of.interval.map(|(_, high)| high),
@@ -169,7 +176,7 @@ impl Found {
             let error = Error {
                 figures: trained.all.len(),
                 training: Some(trained.median_size()?),
-                held_out: held.and_then(crate::calibrate::judge::Errors::median_size),
+                held_out: held.and_then(judge::Errors::median_size),
             };
             Some((trained.kind.name().to_owned(), error))
         });

@@ -65,7 +65,7 @@ fn judge(rows: Vec<&Row>, effort: Option<Effort>) -> Vec<Judged<'_>> {
     rows.map(|(place, row)| Judged {
         row,
         published: pair(&published, place),
-        held_out: held.as_ref().map(|held| pair(held, place)),
+        held_out: held.as_ref().map(|held| pair(&held.simulated, place)),
     })
     .collect()
 }
