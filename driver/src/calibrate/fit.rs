@@ -86,26 +86,32 @@ pub struct Fit {
     pub(super) residuals: Vec<(usize, f64, Vec<f64>)>,
 }
 
-/// Most searches, each with the spreads that the one before left.
-const ROUNDS: u32 = 10;
+/// How long is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most searches, each with the spreads that the one before left.
+    pub rounds: u32,
+    /// Most steps in each of them.
+    pub steps: u32,
+}
 
 /// Least difference in logarithms by which gradients are taken.
 const LEAST_STRIDE: f64 = 2e-3;
 
-/// Fits `factors` to the groups that are `wanted`; the others stay as `base` has them. At most `steps` steps in each search.
-pub fn fit(bench: &dyn Bench, factors: &[Factor], base: Setup, wanted: &dyn Fn(usize) -> bool, steps: usize) -> Fit {
+/// Fits `factors` to the groups that are `wanted`; the others stay as `base` has them. So long at most.
+pub fn fit(bench: &dyn Bench, factors: &[Factor], base: Setup, wanted: &dyn Fn(usize) -> bool, limits: Limits) -> Fit {
     let start: Vec<f64> = factors.iter().map(|factor| factor.start().ln()).collect();
     let nominal = Kind::ALL.map(Kind::spread);
     let mut search = Search { bench, factors, base, wanted, spreads: nominal, start: start.clone(), stride: 0.05 };
-    let mut at = search.minimum(start, steps);
-    for round in 1..ROUNDS {
+    let mut at = search.minimum(start, limits.steps);
+    for round in 1..limits.rounds {
         let spreads = search.spreads_at(&at);
         let settled = spreads.iter().zip(search.spreads).all(|(new, old)| (0.8..1.25).contains(&(new / old)));
         if settled && round > 1 {
             break;
         }
         (search.spreads, search.stride) = (spreads, (search.stride / 2.0).max(LEAST_STRIDE));
-        at = search.minimum(at, steps);
+        at = search.minimum(at, limits.steps);
     }
     let residuals = search.linear(&at);
     Fit { factors: factors.to_vec(), setup: search.setup(&at), spreads: search.spreads, at, residuals }
@@ -180,7 +186,7 @@ impl Search<'_> {
         groups.into_iter().zip(&here).enumerate().map(|(row, (group, r))| (group, *r, gradient(row))).collect()
     }
 
-    fn minimum(&self, from: Vec<f64>, steps: usize) -> Vec<f64> {
+    fn minimum(&self, from: Vec<f64>, steps: u32) -> Vec<f64> {
         let mut at = from;
         let mut damping = 1e-2;
         let mut cost = self.cost(&self.residuals(&at), &at);

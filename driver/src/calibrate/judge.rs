@@ -14,7 +14,7 @@
 //! keeps its published value, and the others are fitted again.
 
 use super::factors::{Factor, Setup};
-use super::fit::{Bench, Fit, Kind, Normal, PRIOR, fit, median, quantile};
+use super::fit::{Bench, Fit, Kind, Limits, Normal, PRIOR, fit, median, quantile};
 use sim::streams::{Stream, Streams};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -23,15 +23,15 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 pub struct Effort {
     /// Folds of the groups that are left out in turn; no more than there are groups.
     pub folds: usize,
-    /// Most steps of a search.
-    pub steps: usize,
+    /// How long each fit searches.
+    pub limits: Limits,
     /// Where randomness starts.
     pub seed: u64,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { folds: 5, steps: 12, seed: 0 }
+        Self { folds: 5, limits: Limits { rounds: 3, steps: 8 }, seed: 0 }
     }
 }
 
@@ -87,10 +87,10 @@ pub struct Calibrated {
 /// Fits `factors` to all groups, and judges the fit.
 #[must_use]
 pub fn calibrate(bench: &dyn Bench, factors: &[Factor], base: Setup, effort: Effort) -> Calibrated {
-    let everything = fit(bench, factors, base, &|_| true, effort.steps);
+    let everything = fit(bench, factors, base, &|_| true, effort.limits);
     let told: Vec<Factor> = told(&everything);
     let fitted =
-        if told.len() == factors.len() { everything } else { fit(bench, &told, base, &|_| true, effort.steps) };
+        if told.len() == factors.len() { everything } else { fit(bench, &told, base, &|_| true, effort.limits) };
     let groups = count(bench);
     let folds = held_out(bench, &told, base, effort);
     let apart = folds.as_ref().map_or_else(|| vec![0.0; told.len()], |folds| jackknife(&folds.fits));
@@ -156,7 +156,7 @@ pub fn held_out(bench: &dyn Bench, factors: &[Factor], base: Setup, effort: Effo
     let mut simulated = vec![f64::NAN; bench.measured().len()];
     let mut fits = Vec::with_capacity(folds);
     for left_out in 0..folds {
-        let others = fit(bench, factors, base, &|group| fold[group] != left_out, effort.steps);
+        let others = fit(bench, factors, base, &|group| fold[group] != left_out, effort.limits);
         let of_it = bench.simulate(&others.setup, &|group| fold[group] == left_out);
         let places = bench.measured().iter().enumerate().filter(|(_, one)| fold[one.group] == left_out);
         places.for_each(|(place, _)| simulated[place] = of_it[place]);

@@ -3,6 +3,7 @@
 use super::publish::{publish, taken};
 use super::{CalibrateArgs, CheckFormat, print, warn};
 use crate::calibrate::factors::{Factor, Setup};
+use crate::calibrate::fit::Limits;
 use crate::calibrate::folder::Folder;
 use crate::calibrate::judge::{self, Calibrated, Effort, calibrate};
 use crate::calibrate::layers::Layers;
@@ -115,9 +116,12 @@ fn of_table(path: &Path, profile: Option<&str>, effort: Effort) -> Result<Found,
 const TOLD_BY_RUNS: [Factor; 5] =
     [Factor::Gemm, Factor::KvRead, Factor::PrefillAttention, Factor::PerLayer, Factor::ApiLatency];
 
+/// A run's queue makes the way to the minimum rough, and a run is soon played.
+const RUNS: Limits = Limits { rounds: 10, steps: 40 };
+
 fn of_run(path: &Path, effort: Effort) -> Result<Found, Failure> {
     let bench = Folder::read(path)?;
-    let mut calibrated = calibrate(&bench, &TOLD_BY_RUNS, Setup::served(), Effort { steps: 40, ..effort });
+    let mut calibrated = calibrate(&bench, &TOLD_BY_RUNS, Setup::served(), Effort { limits: RUNS, ..effort });
     let others = Factor::ALL.into_iter().filter(|factor| !TOLD_BY_RUNS.contains(factor));
     let untold = others.map(|factor| judge::Found { factor, value: factor.of(&calibrated.setup), interval: None });
     calibrated.found.extend(untold);
