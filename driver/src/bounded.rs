@@ -15,3 +15,12 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+/// The text of a file of at most `limit` bytes; the error names the file.
+///
+/// # Errors
+/// As [`read`], and where it is no UTF-8.
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, String> {
+    let bytes = read(path, limit).map_err(|problem| format!("{}: {problem}", path.display()))?;
+    String::from_utf8(bytes).map_err(|_| format!("{}: it is not text (UTF-8)", path.display()))
+}

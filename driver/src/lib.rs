@@ -10,6 +10,7 @@ pub mod validate; // the simulator against what is known otherwise
 pub mod calibrate; // from measurements to the factors that simulate them
 pub mod hardware; // ... as a file
 pub mod report; // results for people and for programs
+pub mod profile; // kernels that were measured, layer by layer
 pub mod import; // a platform's own logs as a trace
 pub mod emulate; // the same cluster in wall time, over HTTP
 pub mod growth; // an index that nothing is taken from

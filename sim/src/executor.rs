@@ -3,7 +3,7 @@
 //! A stretch is an arithmetic series: each pass lasts a constant longer than the one before. All of it is integer
 //! arithmetic, so a stretch ends at the very picosecond at which going pass by pass would.
 
-use crate::cost::{CostModel, Segment, Shape};
+use crate::cost::{Axis, CostModel, Segment, Shape};
 use crate::replica::Pass;
 use kvcache::{Span, Time};
 
@@ -29,6 +29,8 @@ pub struct Stretch {
     pub waited: Span,
     /// How long the first pass, all computed, waited for its loads or stores: part of `first`.
     pub idle: Span,
+    /// Of what its passes have more than the cost model was made for.
+    pub beyond: Option<Axis>,
 }
 
 impl Stretch {
@@ -50,6 +52,7 @@ impl Stretch {
             prefill: Self::of_prompts(model, &pass.shape, first),
             waited: Span::ZERO,
             idle: Span::ZERO,
+            beyond: segment.beyond,
         }
     }
 
@@ -63,8 +66,7 @@ impl Stretch {
         if decoders == 0 {
             return duration;
         }
-        let alone = Shape { tokens: decoders, samples: decoders, pairs: 0, prefill_context: 0, ..*shape };
-        duration.saturating_sub(model.segment(&alone).at(shape.context))
+        duration.saturating_sub(model.segment(&shape.decoders_alone()).at(shape.context))
     }
 
     fn passes_on(segment: &Segment, pass: &Pass) -> u64 {

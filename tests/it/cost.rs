@@ -3,6 +3,9 @@
 mod deploy; // what fits, how many blocks, what is refused
 mod laws; // durations of passes, whatever the shape
 mod loading; // loading against computing
+mod lines; // the longer of two lines
+mod table; // durations from measured kernels
+mod stretches; // ... of many passes at once
 mod residuals; // durations against measurements and others' models
 
 use sim::cost::catalogue::{self, INSTANCES, Instance};

@@ -23,7 +23,7 @@ struct PerToken;
 impl CostModel for PerToken {
     fn segment(&self, shape: &Shape) -> Segment {
         let base = Span::from_millis(10) + Span::from_micros(100) * shape.tokens;
-        Segment { base, slope: Span::ZERO, valid_to: u64::MAX }
+        Segment::line(base, Span::ZERO)
     }
 }
 
@@ -321,6 +321,7 @@ fn who_did_not_finish_is_counted_and_measured_nowhere() {
         passes: 1,
         steady: 0,
         prefill: Span::from_millis(10),
+        beyond: None,
     };
     let decoding = Stretch {
         waited: Span::ZERO,

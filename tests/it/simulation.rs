@@ -103,7 +103,7 @@ struct Constant(Span);
 
 impl CostModel for Constant {
     fn segment(&self, _: &Shape) -> Segment {
-        Segment { base: self.0, slope: Span::ZERO, valid_to: u64::MAX }
+        Segment::line(self.0, Span::ZERO)
     }
 }
 

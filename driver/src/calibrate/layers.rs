@@ -75,6 +75,8 @@ impl Layers {
                 context: decoders * context,
                 pairs: chunk * cached + chunk * (chunk + 1) / 2,
                 prefill_context: if chunk > 0 { cached + chunk } else { 0 },
+                squares: chunk * chunk,
+                longest: context,
             };
             let layer = sum(&dense, &IN_LAYER, shape.tokens).map_err(at)? + number(4)?;
             let ends = sum(&dense, &["embedding", "final_layernorm"], shape.tokens).map_err(at)?

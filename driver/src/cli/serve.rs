@@ -126,7 +126,7 @@ fn settings(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Res
     let usage = |error: &dyn std::fmt::Display| Failure::Usage(format!("failed to {error}"));
     Ok(emulate::Settings {
         time_scale: args.time_scale.try_into().map_err(|error: emulate::clock::InvalidTimeScale| usage(&error))?,
-        latency: assembled.lab.api_latency,
+        latency: assembled.path.latency,
         chars_per_token: assembled
             .lab
             .router

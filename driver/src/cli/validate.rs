@@ -6,7 +6,7 @@ use crate::process::Usage;
 use crate::report::Partial;
 use crate::validate::theory::fault::Fault;
 use crate::validate::theory::{self, Options};
-use crate::validate::{Report, silicon};
+use crate::validate::{Report, engine, silicon};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -17,8 +17,11 @@ caches (Che, time to live, stack distances, what must be missed): the simulator 
 Exit code 99: a check falls short.";
 
 const ENGINE_HELP: &str = "\
+--data: folders that hold a profile (dense.csv, attention.csv, per_sequence.csv, meta.yaml) and a run of vLLM on the same GPU
+(requests.jsonl, timeseries.csv, meta.json), as LLMServingSim's profiler and bench write them. Nothing is fitted.
 --table: closed loops measured on GPUs (the columns of AIConfigurator's silicon_sample.csv), simulated with published factors,
 and with factors fitted to configuration groups other than the one that is judged.
+Without either: what PODLAB_DATA holds, else ../shared/data.
 Exit code 99: a check falls short.";
 
 /// What the simulator is held against.
@@ -27,7 +30,7 @@ pub(super) enum ValidateCommand {
     /// Queues, links and caches whose figures can be worked out
     #[command(after_help = THEORY_HELP)]
     Theory(TheoryArgs),
-    /// Measurements of real engines
+    /// Measurements of real engines: runs predicted from kernels measured on their GPU, and tables of closed loops
     #[command(after_help = ENGINE_HELP)]
     Engine(EngineArgs),
 }
@@ -81,9 +84,29 @@ pub(super) struct TheoryArgs {
 pub(super) struct EngineArgs {
     #[command(flatten)]
     common: ValidateArgs,
+    /// Folder of a profile and a run, or of several such folders
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// A table of measured closed loops: model, GPUs, lengths, requests in flight, TTFT and TPOT
-    #[arg(long, value_name = "FILE.csv", required = true)]
+    #[arg(long, value_name = "FILE.csv")]
     table: Option<PathBuf>,
+}
+
+/// Both kinds of measurements that were asked for.
+fn engine_report(args: &EngineArgs) -> Result<Report, Failure> {
+    let (mut data, mut table) = (args.data.clone(), args.table.clone());
+    if data.is_none() && table.is_none() {
+        let usual = std::env::var_os("PODLAB_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+        table = Some(usual.join("calibration/silicon_llama.csv")).filter(|table| table.is_file());
+        data = Some(usual);
+    }
+    let runs = data.map(|data| engine::run(&data)).transpose()?;
+    let tables = table.map(|table| silicon::run(&table, args.common.quick)).transpose()?;
+    Ok(match (runs, tables) {
+        (Some(runs), Some(tables)) => runs.and(tables),
+        (Some(report), None) | (None, Some(report)) => report,
+        (None, None) => unreachable!("one of them is there"),
+    })
 }
 
 pub(super) fn run(command: &ValidateCommand) -> Result<(), Failure> {
@@ -101,10 +124,7 @@ pub(super) fn run(command: &ValidateCommand) -> Result<(), Failure> {
         }
         ValidateCommand::Engine(args) => {
             check_folder(&args.common)?;
-            let Some(table) = &args.table else {
-                return Err(Failure::Usage("--table FILE.csv is missing: what the engine is held against".to_owned()));
-            };
-            tell(&silicon::run(table, args.common.quick)?, &args.common, began)
+            tell(&engine_report(args)?, &args.common, began)
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct EngineArgs {
     pub enable_prefix_caching: Option<bool>,
     /// `--enable-chunked-prefill`, `--no-enable-chunked-prefill`.
     pub enable_chunked_prefill: Option<bool>,
+    /// `--enforce-eager`, `--no-enforce-eager`: whether passes run without CUDA graphs.
+    pub enforce_eager: Option<bool>,
     /// `--async-scheduling`, `--no-async-scheduling`.
     pub async_scheduling: Option<bool>,
     /// `--max-num-partial-prefills`: prompts prefilled at the same time.

@@ -68,6 +68,7 @@ pub(super) const FLAGS: &[Flag] = &[
     value("--kv-cache-dtype", |args, text| put(&mut args.kv_cache_dtype, word(text, KV_CACHE_DTYPES))),
     switch("--enable-prefix-caching", |args, on| args.enable_prefix_caching = Some(on)),
     switch("--enable-chunked-prefill", |args, on| args.enable_chunked_prefill = Some(on)),
+    switch("--enforce-eager", |args, on| args.enforce_eager = Some(on)),
     switch("--async-scheduling", |args, on| args.async_scheduling = Some(on)),
     value("--max-num-partial-prefills", |args, text| {
         put(&mut args.max_num_partial_prefills, count(text, 1..=1_000_000))

@@ -1,6 +1,7 @@
 //! From an endpoint file and a lab to the settings of a cluster.
 
 use super::fleet::{check_pool, crew};
+use super::kernels::Kernels;
 use super::tiers::lower;
 use super::{Assembled, Case, Tiers, api_of, check_engine, chunk_of};
 use crate::endpoint::Endpoint;
@@ -10,13 +11,15 @@ use crate::lab::Lab;
 use crate::suggest;
 use kvcache::{Blocks, CacheConfig, Span, TierConfig, Tokens};
 use router::{Api, LowerTiers, RouterConfig, Strategy};
+use sim::cost::CostModel;
 use sim::cost::catalogue::{self, Instance, PeerLink};
 use sim::cost::deployment::{Deployment, EngineSpec, Why};
 use sim::cost::geometry::{self, Model};
 use sim::ledger::Price;
 use sim::replica::EngineConfig;
-use sim::simulate::Path;
+use sim::simulate;
 use sim::transport::TransportConfig;
+use std::path::Path;
 
 pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Case) -> Result<Assembled, Failure> {
     let lines = &endpoint.lines;
@@ -28,11 +31,16 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Cas
         let pod = matches!(error.why, Why::TpExceedsPod { .. } | Why::PodExceedsInstance { .. });
         at(if pod { lines.resources } else { lines.args })(format!("failed to {error}"))
     })?;
-    let hardware = lab.hardware.as_ref().map(|name| Hardware::read(name.as_ref()));
-    let hardware = hardware.transpose().map_err(|why| Failure::Invalid(format!("hardware.profile: {why}")))?;
-    let unfitted = hardware.as_ref().map(|profile| apply(profile, case, &mut lab, &mut deployment));
-    let unfitted = unfitted.transpose().map_err(Failure::Invalid)?.unwrap_or_default();
-    let lower = lower(endpoint, &lab, &deployment, case).map_err(at(lines.cache))?;
+    let Measured { factors: hardware, kernels, warnings: unfitted } =
+        measured(endpoint, &mut lab, &mut deployment).map_err(Failure::Invalid)?;
+    // What nobody says and nothing measured tells.
+    lab.host_overhead.get_or_insert(HOST_OVERHEAD);
+    let latency = *lab.api_latency.get_or_insert(API_LATENCY);
+    let gpu: Box<dyn CostModel> = match &kernels {
+        Some(kernels) => kernels.cost(Span::ZERO, false),
+        None => Box::new(deployment.roofline(Span::ZERO, false)),
+    };
+    let lower = lower(endpoint, &lab, &deployment, &*gpu, case).map_err(at(lines.cache))?;
     let tiers = lower.as_ref().map(|lower| lower.tiers);
     let engine = EngineConfig { tiers, ..engine(endpoint, &lab, &deployment, case).map_err(at(lines.args))? };
     check_engine(engine).map_err(at(lines.args))?;
@@ -43,7 +51,7 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Cas
         None => Failure::Usage(problem),
     })?;
     warnings.extend(crew.warnings);
-    let path = Path { latency: lab.api_latency, api: api_of(endpoint), names_session: endpoint.session_key.is_some() };
+    let path = simulate::Path { latency, api: api_of(endpoint), names_session: endpoint.session_key.is_some() };
     let transport = lower.as_ref().map(|lower| lower.transport);
     warnings.extend(check_pool(&crew.fleet, transport.as_ref()).map_err(Failure::Usage)?);
     warnings.extend(lower.into_iter().flat_map(|lower| lower.warnings));
@@ -78,21 +86,45 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Cas
         limits: crew.limits,
         watch: hardware.as_ref().and_then(|profile| profile.grid.clone()).map(Watch::new),
         hardware,
+        kernels,
         warnings,
     })
 }
 
+/// What a host adds to a pass where nothing tells.
+const HOST_OVERHEAD: Span = Span::from_millis(1);
+/// The way to the engine, likewise.
+const API_LATENCY: Span = Span::from_millis(5);
+
+/// What was measured of the hardware, where that is to be used instead of published figures.
+#[derive(Default)]
+struct Measured {
+    factors: Option<Hardware>,
+    kernels: Option<Kernels>,
+    warnings: Vec<String>,
+}
+
+/// A file of factors, or a folder of kernels.
+fn measured(endpoint: &Endpoint, lab: &mut Lab, deployment: &mut Deployment) -> Result<Measured, String> {
+    let Some(path) = lab.hardware.clone() else { return Ok(Measured::default()) };
+    let path = Path::new(&path);
+    if path.is_dir() {
+        let (kernels, warnings) = Kernels::read(path, deployment, &endpoint.engine)?;
+        lab.host_overhead.get_or_insert(Span::ZERO);
+        return Ok(Measured { kernels: Some(kernels), warnings, ..Measured::default() });
+    }
+    let profile = Hardware::read(path).map_err(|why| format!("hardware.profile: {why}"))?;
+    let warnings = apply(&profile, lab, deployment)?;
+    Ok(Measured { factors: Some(profile), warnings, ..Measured::default() })
+}
+
 /// Lets a profile price the passes of a deployment, and says what of it the profile was not fitted to. What the case sets by
 /// itself is stronger.
-fn apply(profile: &Hardware, case: &Case, lab: &mut Lab, deployment: &mut Deployment) -> Result<Vec<String>, String> {
+fn apply(profile: &Hardware, lab: &mut Lab, deployment: &mut Deployment) -> Result<Vec<String>, String> {
     let unfitted = profile.check(deployment)?;
     deployment.efficiency = profile.setup().efficiency;
-    if !case.settings.contains_key("engine.host_overhead") {
-        lab.host_overhead = Span::ZERO;
-    }
-    if let Some(latency) = profile.api_latency().filter(|_| !case.settings.contains_key("api.latency")) {
-        lab.api_latency = latency;
-    }
+    lab.host_overhead.get_or_insert(Span::ZERO);
+    lab.api_latency = lab.api_latency.or(profile.api_latency());
     Ok(unfitted)
 }
 
@@ -105,7 +137,7 @@ fn lower_tiers(tiers: &TierConfig, transport: Option<&TransportConfig>) -> Optio
 }
 
 /// What the values of the command line do to the endpoint file's routing; its own reader has warned of its own values.
-fn routing_warning(endpoint: &Endpoint, case: &Case, path: Path) -> Option<String> {
+fn routing_warning(endpoint: &Endpoint, case: &Case, path: simulate::Path) -> Option<String> {
     if endpoint.routing.map(|routing| routing.as_str()) == Some(case.strategy.as_str()) {
         return None;
     }

@@ -31,6 +31,9 @@ impl Assembled {
         if let Some(profile) = &self.hardware {
             described["hardware"] = json!(profile);
         }
+        if let Some(kernels) = &self.kernels {
+            described["hardware"] = kernels.source().clone();
+        }
         described
     }
 

@@ -22,6 +22,7 @@ use sim::workload::Workload;
 mod assemble; // from files to the settings of a cluster
 mod tiers; // ... of what lies below the device
 mod fleet; // ... of workers that come and go
+mod kernels; // ... of passes that measured kernels price
 mod case; // what one run of a matrix is
 mod describe; // an assembled case as a value
 mod source; // where requests come from
@@ -33,6 +34,7 @@ pub mod find; // how far something can go and keep it
 
 pub use case::{Case, Load, Matrix, Tiers};
 pub use explanation::{Explanation, Routed};
+pub use kernels::Kernels;
 pub use source::Source;
 pub use tiers::tiers_of;
 
@@ -75,6 +77,8 @@ pub struct Assembled {
     pub limits: Option<RequestLimits>,
     /// The hardware profile that prices its passes; `None`: published figures do.
     pub hardware: Option<Hardware>,
+    /// Measured kernels that price its passes instead.
+    pub kernels: Option<Kernels>,
     /// Counts passes that lie outside what the profile was fitted to.
     pub watch: Option<Watch>,
     /// What is odd about it.
@@ -149,9 +153,12 @@ impl Assembled {
     /// Never: the engine's settings were checked when this was assembled.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
-        let model = self.deployment.roofline(self.lab.host_overhead, self.engine.async_scheduling);
-        let forecast = forecast(&model, &self.engine, self.transport.as_ref());
-        let model: Box<dyn CostModel> = Box::new(model);
+        let (host, overlapped) = (self.lab.host_overhead.unwrap_or_default(), self.engine.async_scheduling);
+        let model: Box<dyn CostModel> = match &self.kernels {
+            Some(kernels) => kernels.cost(host, overlapped),
+            None => Box::new(self.deployment.roofline(host, overlapped)),
+        };
+        let forecast = forecast(&*model, &self.engine, self.transport.as_ref());
         let model = if let Some(watch) = &self.watch { watch.around(model) } else { model };
         let router = Router::new(self.router);
         let cluster = Cluster::new(self.router.workers, self.engine, router, model, self.transport)

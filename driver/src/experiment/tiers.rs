@@ -3,7 +3,8 @@
 use super::{Case, Tiers};
 use crate::endpoint::{CachePolicy, Endpoint, L2Backend};
 use crate::lab::{Lab, Preference, Scope};
-use kvcache::{Backend, Choice, Eviction, HostConfig, LoadMode, PoolConfig, Span, TierConfig, Tokens};
+use kvcache::{Backend, Choice, Eviction, HostConfig, LoadMode, PoolConfig, TierConfig, Tokens};
+use sim::cost::CostModel;
 use sim::cost::deployment::Deployment;
 use sim::cost::loading;
 use sim::transport::{PoolAccess, TransportConfig};
@@ -29,11 +30,12 @@ pub(super) struct Lower {
     pub(super) warnings: Vec<String>,
 }
 
-/// The lower tiers of a case, if it has any.
+/// The lower tiers of a case, if it has any; `gpu` prices the GPU's work alone.
 pub(super) fn lower(
     endpoint: &Endpoint,
     lab: &Lab,
     deployment: &Deployment,
+    gpu: &dyn CostModel,
     case: &Case,
 ) -> Result<Option<Lower>, String> {
     if !case.cache.l1() && !case.cache.l2() {
@@ -61,7 +63,7 @@ pub(super) fn lower(
         choice: match lab.tiers.choice {
             Preference::Always => Choice::Always,
             Preference::Never => Choice::Never,
-            Preference::Cost => Choice::ByCost(loading::costs(&deployment.roofline(Span::ZERO, false), &transport)),
+            Preference::Cost => Choice::ByCost(loading::costs(gpu, &transport)),
         },
         save_unfull_chunk: lab.tiers.save_unfull_chunk.or(given.save_unfull_chunk).unwrap_or(false),
         save_decode_cache: lab.tiers.save_decode_cache.or(given.save_decode_cache).unwrap_or(false),

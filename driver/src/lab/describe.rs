@@ -48,10 +48,10 @@ impl Lab {
         } = self;
         let tokens = |tokens: &Option<Tokens>| tokens.map(|tokens| tokens.0);
         let device = json!({
-            "api.latency": span(*api_latency),
+            "api.latency": api_latency.map(span),
             "hardware.profile": hardware,
             "model.name": model,
-            "engine.host_overhead": span(*host_overhead),
+            "engine.host_overhead": host_overhead.map(span),
             "engine.max_num_seqs": max_num_seqs,
             "engine.max_num_batched_tokens": tokens(max_num_batched_tokens),
             "engine.max_model_len": tokens(max_model_len),

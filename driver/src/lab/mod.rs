@@ -48,13 +48,13 @@ pub(crate) use unread::{unread, unread_arrivals};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lab {
     /// Pure latency between client and router.
-    pub api_latency: Span,
+    pub api_latency: Option<Span>,
     /// The hardware profile, by the name of its file.
     pub hardware: Option<String>,
     /// The model whose geometry is simulated.
     pub model: Option<String>,
     /// Time per pass in which the host keeps the GPUs waiting.
-    pub host_overhead: Span,
+    pub host_overhead: Option<Span>,
     /// Most sequences running at once.
     pub max_num_seqs: Option<u32>,
     /// Most new tokens in a pass.
@@ -116,10 +116,10 @@ pub struct Lab {
 impl Default for Lab {
     fn default() -> Self {
         Self {
-            api_latency: Span::from_millis(5),
+            api_latency: None,
             hardware: None,
             model: None,
-            host_overhead: Span::from_millis(1),
+            host_overhead: None,
             max_num_seqs: None,
             max_num_batched_tokens: None,
             max_model_len: None,

@@ -104,7 +104,7 @@ const PHYSICS: &[Setting] = &[
         "time",
         "5ms",
         "pure latency between client and router, both ways together",
-        |lab, text| { lab.api_latency = units::span(text)? }
+        |lab, text| { lab.api_latency = Some(units::span(text)?) }
     ),
     setting!(
         "hardware.profile",
@@ -121,7 +121,7 @@ const PHYSICS: &[Setting] = &[
         "time",
         "1ms",
         "time per pass in which the host keeps the GPUs waiting",
-        |lab, text| { lab.host_overhead = units::span(text)? }
+        |lab, text| { lab.host_overhead = Some(units::span(text)?) }
     ),
     setting!("engine.max_num_seqs", "count", "from worker.args", "most sequences running at once", |lab, text| {
         lab.max_num_seqs = Some(units::count(text, 1)?)

@@ -15,7 +15,8 @@ const NOTABLE_SHARE: f64 = 0.01;
 /// A line for each thing that there is to tell of a row.
 pub(super) fn notes(outcomes: &[Outcome]) -> String {
     let of_row = |(row, outcome): (usize, &Outcome)| {
-        let notes = [of_routing(outcome), of_tiers(&outcome.summary), of_fleet(&outcome.summary)];
+        let summary = &outcome.summary;
+        let notes = [of_routing(outcome), of_tiers(summary), of_fleet(summary), of_passes(summary)];
         notes.into_iter().flatten().map(move |note| (row + 1, note))
     };
     let lines: Vec<(usize, String)> = outcomes.iter().enumerate().flat_map(of_row).collect();
@@ -90,6 +91,20 @@ fn of_tiers(summary: &Summary) -> Option<String> {
 /// `1 load`, `2 loads`.
 pub(crate) fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// Durations that are extrapolated are never passed over in silence.
+fn of_passes(summary: &Summary) -> Option<String> {
+    let beyond: u64 = summary.passes_beyond.values().sum();
+    let parts: Vec<String> =
+        summary.passes_beyond.iter().map(|(what, passes)| format!("{passes} more {what}")).collect();
+    (beyond > 0).then(|| {
+        format!(
+            "{beyond} of {} passes are beyond what the hardware was measured at, and their durations extrapolated ({})",
+            summary.passes,
+            parts.join(", ")
+        )
+    })
 }
 
 fn of_fleet(summary: &Summary) -> Option<String> {

@@ -121,6 +121,7 @@ fn summary(run: &mut Map<String, Value>, names: &mut Names) -> Result<Summary, S
         tier_events: take(run, "tier_events")?,
         fleet: take(run, "fleet")?,
         passes: take(run, "passes")?,
+        passes_beyond: counted(run, "passes_beyond")?,
         preemptions: take(run, "preemptions")?,
         breakdown: Breakdown {
             parts: take(run, "ttft_parts")?,

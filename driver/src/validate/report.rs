@@ -22,6 +22,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// Both in one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.checks.extend(other.checks);
+        self.notes = format!("{}\n{}", self.notes.trim_end(), other.notes.trim_start());
+        self.settings = serde_json::json!([self.settings, other.settings]);
+        self.observations.extend(other.observations);
+        self
+    }
+
     /// Names of the checks that fall short.
     pub fn short(&self) -> impl Iterator<Item = &str> {
         self.checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str())

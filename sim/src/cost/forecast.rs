@@ -20,7 +20,9 @@ const PAIRS: u64 = 1 << 30;
 /// The coefficients of a worker whose passes `model` prices, host time included. `ways` is how it reaches its lower tiers.
 #[must_use]
 pub fn forecast(model: &dyn CostModel, engine: &EngineConfig, ways: Option<&TransportConfig>) -> Forecast {
-    let lasts = |tokens: u64, pairs: u64| model.segment(&Shape { tokens, pairs, ..Shape::default() }).base.0;
+    let lasts = |tokens: u64, pairs: u64| {
+        model.segment(&Shape { tokens, pairs, squares: tokens * tokens, ..Shape::default() }).base.0
+    };
     let per_new_token = lasts(2 * LARGE, 0).saturating_sub(lasts(LARGE, 0)) / LARGE;
     let decode = Shape { tokens: 1, samples: 1, decoders: 1, context: 1, ..Shape::default() };
     // Far on, where the host is no slower than the device.

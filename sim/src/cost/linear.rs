@@ -20,6 +20,6 @@ pub struct Linear {
 impl CostModel for Linear {
     fn segment(&self, shape: &Shape) -> Segment {
         let prompt = if shape.tokens > shape.decoders { self.per_prompt } else { Span::ZERO };
-        Segment { base: self.per_pass + self.per_token * shape.tokens + prompt, slope: Span::ZERO, valid_to: u64::MAX }
+        Segment::line(self.per_pass + self.per_token * shape.tokens + prompt, Span::ZERO)
     }
 }

@@ -38,7 +38,9 @@ const PAIRS: u64 = 1 << 30;
 /// with tokens, and where it is overlapped it hides what does.
 #[must_use]
 pub fn costs(model: &dyn CostModel, ways: &TransportConfig) -> Costs {
-    let lasts = |tokens: u64, pairs: u64| model.segment(&Shape { tokens, pairs, ..Shape::default() }).base.0;
+    let lasts = |tokens: u64, pairs: u64| {
+        model.segment(&Shape { tokens, pairs, squares: tokens * tokens, ..Shape::default() }).base.0
+    };
     let added = |more: u64, less: u64, per: u64| Span(more.saturating_sub(less) / per);
     Costs {
         new_token: added(lasts(2 * LARGE, 0), lasts(LARGE, 0), LARGE),

@@ -39,6 +39,7 @@ use kvcache::Span;
 use super::catalogue::{Fp4, Fp8, Gpu, PeerLink};
 use super::deployment::Deployment;
 use super::geometry::Quantization;
+use super::host::Host;
 use super::{CostModel, Segment, Shape};
 use efficiency::Efficiency;
 
@@ -70,18 +71,7 @@ pub struct Roofline {
     /// Per pass that computes a part of a prompt.
     per_prompt_pass: f64,
     /// Work of the host.
-    host: Span,
-    /// When the host does it.
-    schedule: Schedule,
-}
-
-/// When the host prepares a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Schedule {
-    /// Between passes.
-    Between,
-    /// While the GPU runs the pass before.
-    Overlapped,
+    host: Host,
 }
 
 impl Roofline {
@@ -125,8 +115,7 @@ impl Roofline {
             per_pass: (efficiency.per_pass.0 + efficiency.per_layer.0 * model.layers) as f64
                 + all_reduces as f64 * link.latency_ps,
             per_prompt_pass: (efficiency.prompt_per_layer.0 * model.layers) as f64,
-            host,
-            schedule: if async_scheduling { Schedule::Overlapped } else { Schedule::Between },
+            host: Host { time: host, overlapped: async_scheduling },
         }
     }
 
@@ -155,17 +144,7 @@ impl Roofline {
 impl CostModel for Roofline {
     #[inline]
     fn segment(&self, shape: &Shape) -> Segment {
-        let gpu = Span(self.gpu(shape));
-        let slope = self.per_context;
-        match self.schedule {
-            Schedule::Between => Segment { base: gpu + self.host, slope, valid_to: u64::MAX },
-            // The host is the slower of the two up to the context at which the GPU takes as long.
-            Schedule::Overlapped if gpu + slope * shape.context <= self.host => {
-                let valid_to = (self.host - gpu).0.checked_div(slope.0).unwrap_or(u64::MAX);
-                Segment { base: self.host, slope: Span::ZERO, valid_to }
-            }
-            Schedule::Overlapped => Segment { base: gpu, slope, valid_to: u64::MAX },
-        }
+        self.host.with(Segment::line(Span(self.gpu(shape)), self.per_context), shape.context)
     }
 }
 

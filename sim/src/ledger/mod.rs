@@ -5,6 +5,7 @@
 //! system equals the sum of the times they spent there.
 
 use crate::cluster::{Change, Event, Overlap, Refusal};
+use crate::cost::Axis;
 use crate::replica::{Output, Spent, Stall};
 use crate::transport::Moved;
 use alloc::vec::Vec;
@@ -277,6 +278,9 @@ impl Ledger {
                 tally.prefill += u128::from(stretch.prefill.0);
                 tally.decode += u128::from((occupied - stretch.prefill).0);
                 tally.passes += stretch.passes;
+                if let Some(axis) = stretch.beyond {
+                    tally.beyond[axis as usize] += stretch.passes;
+                }
                 if stretch.waited == Span::ZERO {
                     tally.gaps.add_series(stretch.first, stretch.growth, stretch.passes, stretch.steady);
                 } else {
@@ -427,6 +431,11 @@ impl Ledger {
     #[must_use]
     pub const fn passes(&self) -> u64 {
         self.tally.passes
+    }
+
+    /// Of these, how many the cost model was not made for, by what they have more of: their durations are guesses.
+    pub fn passes_beyond(&self) -> impl Iterator<Item = (Axis, u64)> {
+        Axis::ALL.into_iter().zip(self.tally.beyond).filter(|(_, passes)| *passes > 0)
     }
 
     /// Preemptions on all workers since the window opened.

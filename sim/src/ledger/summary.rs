@@ -171,6 +171,8 @@ pub struct Summary {
     pub fleet: Option<FleetSummary>,
     /// Passes of all engines.
     pub passes: u64,
+    /// Of these, passes that the cost model was not made for, by what they have more of.
+    pub passes_beyond: BTreeMap<&'static str, u64>,
     /// Preemptions on all workers.
     pub preemptions: u64,
     /// Where TTFT goes.
@@ -225,6 +227,7 @@ impl Ledger {
             tier_events: lower.then_some(self.events),
             fleet: self.fleet_summary(),
             passes: self.passes(),
+            passes_beyond: self.passes_beyond().map(|(axis, passes)| (axis.as_str(), passes)).collect(),
             preemptions: self.preemptions(),
             breakdown: self.breakdown(),
             kv_in_flight: self.kv_in_flight(),
@@ -404,6 +407,7 @@ impl Serialize for Summary {
         map.serialize_entry("tier_events", &self.tier_events)?;
         map.serialize_entry("fleet", &self.fleet)?;
         map.serialize_entry("passes", &self.passes)?;
+        map.serialize_entry("passes_beyond", &self.passes_beyond)?;
         map.serialize_entry("preemptions", &self.preemptions)?;
         map.serialize_entry("ttft_parts", &self.breakdown.parts)?;
         map.serialize_entry("ttft_by_class", &self.breakdown.classes)?;

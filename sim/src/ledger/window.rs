@@ -35,6 +35,8 @@ pub(super) struct Tally {
     pub(super) prefill: u128,
     pub(super) decode: u128,
     pub(super) passes: u64,
+    /// Of these, by what they have more of than the cost model was made for, as [`Axis::ALL`](crate::cost::Axis::ALL) has it.
+    pub(super) beyond: [u64; 6],
     pub(super) preemptions: u64,
 }
 

@@ -170,7 +170,7 @@ impl Replica {
         self.running.retain(|other| *other != id);
         self.prefilling.retain(|other| *other != id);
         if decoded {
-            self.refresh_next_end();
+            self.refresh_decoders();
         }
         for batch in [&mut self.flight, &mut self.moves.stalled].into_iter().flatten() {
             batch.chunks.retain(|chunk| chunk.sequence != id);

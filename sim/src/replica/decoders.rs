@@ -38,12 +38,21 @@ pub(super) struct Decoders {
     pub(super) passes: u64,
     /// The least `until` of all; `u64::MAX` where there is none.
     pub(super) next_end: u64,
+    /// The longest context, as it was when `passes` was 0; the least there is where nobody decodes.
+    oldest: i64,
     residues: Vec<u32>,
 }
 
 impl Decoders {
     pub(super) fn new(block: Tokens) -> Self {
-        Self { count: 0, context: 0, passes: 0, next_end: u64::MAX, residues: vec![0; block.0 as usize] }
+        Self {
+            count: 0,
+            context: 0,
+            passes: 0,
+            next_end: u64::MAX,
+            oldest: i64::MIN,
+            residues: vec![0; block.0 as usize],
+        }
     }
 
     fn residue(&self, computed: Tokens, since: u64) -> usize {
@@ -55,7 +64,7 @@ impl Decoders {
     pub(super) fn join(&mut self, computed: Tokens, left: Tokens) -> Joined {
         debug_assert!(left > Tokens::ZERO, "a decoder has something to emit");
         let joined = Joined { since: self.passes, until: self.passes + u64::from(left.0) };
-        self.next_end = self.next_end.min(joined.until);
+        self.see(computed, joined);
         self.count += 1;
         self.context += u64::from(computed.0) + 1;
         let residue = self.residue(computed, joined.since);
@@ -63,8 +72,28 @@ impl Decoders {
         joined
     }
 
+    /// A decoder ends no sooner than the first of all, and attends to no more than the one that attends to most.
+    fn see(&mut self, computed: Tokens, joined: Joined) {
+        self.next_end = self.next_end.min(joined.until);
+        self.oldest = self.oldest.max(i64::from(computed.0) + 1 - joined.since as i64);
+    }
+
+    /// Looks again who ends first and who attends to most, among those who decode: computed tokens when they joined, and when
+    /// that was.
+    pub(super) fn refresh(&mut self, all: impl Iterator<Item = (Tokens, Joined)>) {
+        (self.next_end, self.oldest) = (u64::MAX, i64::MIN);
+        for (computed, joined) in all {
+            self.see(computed, joined);
+        }
+    }
+
+    /// The most tokens that a decoder attends to in the next pass; 0 where there is none.
+    pub(super) const fn longest(&self) -> u64 {
+        if self.count == 0 { 0 } else { (self.oldest + self.passes as i64) as u64 }
+    }
+
     /// A decoder that joined with `computed` tokens takes no further part; gives the passes it took part in.
-    /// The caller refreshes `next_end`.
+    /// The caller refreshes.
     pub(super) fn leave(&mut self, computed: Tokens, joined: Joined) -> Tokens {
         let residue = self.residue(computed, joined.since);
         self.residues[residue] -= 1;

@@ -315,6 +315,7 @@ impl Replica {
         flight.passes += times;
         if let Some(next) = &mut self.next {
             next.shape.context += grown;
+            next.shape.longest += times;
         }
         self.mark_endings();
         begun

@@ -92,6 +92,7 @@ impl Replica {
         batch.steady = self.decoders.count;
         batch.shape.decoders += self.decoders.count;
         batch.shape.context += self.decoders.context;
+        batch.shape.longest = batch.shape.longest.max(self.decoders.longest());
         batch.shape.samples += self.decoders.count;
         batch.shape.tokens += self.decoders.count;
         if batch.shape.tokens == 0 {
@@ -197,9 +198,11 @@ impl Replica {
         if decodes {
             shape.decoders += 1;
             shape.context += cached + 1;
+            shape.longest = shape.longest.max(cached + 1);
         } else {
             shape.pairs += count * cached + count * (count + 1) / 2;
             shape.prefill_context += cached + count;
+            shape.squares += count * count;
         }
         let (request, admission, fresh) = (sequence.request, sequence.admissions, sequence.fresh);
         batch.chunks.push(Chunk { sequence: id, request, admission, upto, fresh, last });
@@ -322,7 +325,7 @@ impl Replica {
         let passes = self.stop_decoding(id);
         if decoded {
             // The caller took it out of `running` already.
-            self.refresh_next_end();
+            self.refresh_decoders();
         }
         self.prefilling.retain(|other| *other != id);
         let sequence = &mut self.sequences[id];
@@ -364,12 +367,13 @@ impl Replica {
         passes
     }
 
-    pub(super) fn refresh_next_end(&mut self) {
-        let ends = self.running.iter().filter_map(|id| match self.sequences[*id].phase {
-            Phase::Decode(joined) => Some(joined.until),
-            _ => None,
-        });
-        self.decoders.next_end = ends.min().unwrap_or(u64::MAX);
+    /// Looks again at who decodes.
+    pub(super) fn refresh_decoders(&mut self) {
+        let Self { decoders, running, sequences, .. } = self;
+        decoders.refresh(running.iter().filter_map(|id| {
+            let sequence = &sequences[*id];
+            if let Phase::Decode(joined) = sequence.phase { Some((sequence.computed, joined)) } else { None }
+        }));
     }
 
     /// The plan stands: decoders have emitted, prefills have got their chunk.
@@ -418,7 +422,7 @@ impl Replica {
                 sequence.phase = Phase::Ending { pass: number };
             }
         }
-        self.refresh_next_end();
+        self.refresh_decoders();
         true
     }
 

@@ -35,9 +35,12 @@ fn shapes() -> impl Strategy<Value = Shape> {
         context: 10_000_000,
         pairs: 2_000_000_000,
         prefill_context: 2_000_000,
+        squares: 200_000_000,
+        longest: 1_000_000,
     };
-    (any::<[u32; 6]>(), 0..20u32).prop_map(move |(draws, smaller)| {
-        let [tokens, samples, decoders, context, pairs, prefill_context] = draws.map(|draw| u64::from(draw >> smaller));
+    (any::<[u32; 8]>(), 0..20u32).prop_map(move |(draws, smaller)| {
+        let [tokens, samples, decoders, context, pairs, prefill_context, squares, longest] =
+            draws.map(|draw| u64::from(draw >> smaller));
         Shape {
             tokens: (most.tokens * tokens) >> 32,
             samples: (most.samples * samples) >> 32,
@@ -45,6 +48,8 @@ fn shapes() -> impl Strategy<Value = Shape> {
             context: (most.context * context) >> 32,
             pairs: (most.pairs * pairs) >> 32,
             prefill_context: (most.prefill_context * prefill_context) >> 32,
+            squares: (most.squares * squares) >> 32,
+            longest: (most.longest * longest) >> 32,
         }
     })
 }

@@ -14,7 +14,7 @@ struct Linear;
 impl CostModel for Linear {
     fn segment(&self, shape: &Shape) -> Segment {
         let base = Span(7_000_000_000 + 3_000_000 * shape.tokens + 5_000 * shape.pairs / 1024);
-        Segment { base, slope: Span::ZERO, valid_to: u64::MAX }
+        Segment::line(base, Span::ZERO)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Linear {
 
 impl CostModel for Linear {
     fn segment(&self, shape: &Shape) -> Segment {
-        Segment { base: self.pass + self.token * shape.tokens, slope: self.context, valid_to: u64::MAX }
+        Segment::line(self.pass + self.token * shape.tokens, self.context)
     }
 }
 

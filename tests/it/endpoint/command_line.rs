@@ -22,7 +22,7 @@ fn every_flag_reaches_its_field() {
                 --block-size 32 --dtype bfloat16 --quantization fp8 --kv-cache-dtype fp8_e5m2 \
                 --enable-prefix-caching --no-enable-chunked-prefill --async-scheduling --max-num-partial-prefills 3 \
                 --max-long-partial-prefills 1 --long-prefill-token-threshold 4000 --no-scheduler-reserve-full-isl \
-                --num-gpu-blocks-override 5000 --enable-prompt-tokens-details";
+                --enforce-eager --num-gpu-blocks-override 5000 --enable-prompt-tokens-details";
     let expected = EngineArgs {
         model: Some("m".to_owned()),
         served_model_name: Some("s".to_owned()),
@@ -38,6 +38,7 @@ fn every_flag_reaches_its_field() {
         kv_cache_dtype: Some("fp8_e5m2".to_owned()),
         enable_prefix_caching: Some(true),
         enable_chunked_prefill: Some(false),
+        enforce_eager: Some(true),
         async_scheduling: Some(true),
         max_num_partial_prefills: Some(3),
         max_long_partial_prefills: Some(1),

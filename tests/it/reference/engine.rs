@@ -341,9 +341,11 @@ impl Engine {
             if part.samples && new == 1 && begun {
                 shape.decoders += 1;
                 shape.context += from + 1;
+                shape.longest = shape.longest.max(from + 1);
             } else {
                 shape.pairs += (from + 1..=from + new).sum::<u64>();
                 shape.prefill_context += from + new;
+                shape.squares += new * new;
             }
         }
         shape

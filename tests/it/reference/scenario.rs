@@ -58,14 +58,14 @@ impl CostModel for Cost {
             + 1_009 * shape.pairs
             + 130_003 * shape.prefill_context;
         match *self {
-            Self::Linear => Line { base: Span(base), slope: Span(2_000_029), valid_to: u64::MAX },
+            Self::Linear => Line::line(Span(base), Span(2_000_029)),
             Self::Knots(every) => {
                 let line = shape.context / every;
                 let slope = Span([2_000_029, 31, 0, 700_001][line as usize % 4]);
-                Line { base: Span(base + line * 1_000_003), slope, valid_to: line * every + every - 1 }
+                Line { base: Span(base + line * 1_000_003), slope, valid_to: line * every + every - 1, beyond: None }
             }
-            Self::Clockwork => Line { base: Span::from_millis(5), slope: Span::ZERO, valid_to: u64::MAX },
-            Self::Instant => Line { base: Span::ZERO, slope: Span::ZERO, valid_to: u64::MAX },
+            Self::Clockwork => Line::line(Span::from_millis(5), Span::ZERO),
+            Self::Instant => Line::line(Span::ZERO, Span::ZERO),
         }
     }
 }

@@ -17,7 +17,7 @@ struct TenMicros;
 impl CostModel for TenMicros {
     fn segment(&self, shape: &Shape) -> Segment {
         let base = Span::from_millis(1) + Span::from_micros(10) * shape.tokens;
-        Segment { base, slope: Span::ZERO, valid_to: u64::MAX }
+        Segment::line(base, Span::ZERO)
     }
 }
 

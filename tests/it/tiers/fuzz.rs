@@ -24,7 +24,7 @@ pub(crate) struct Linear;
 impl CostModel for Linear {
     fn segment(&self, shape: &Shape) -> Segment {
         let base = Span::from_micros(200) + Span::from_micros(3) * shape.tokens;
-        Segment { base, slope: Span::from_nanos(5), valid_to: u64::MAX }
+        Segment::line(base, Span::from_nanos(5))
     }
 }
 

@@ -11,7 +11,7 @@ struct Quick;
 
 impl CostModel for Quick {
     fn segment(&self, shape: &Shape) -> Segment {
-        Segment { base: Span::from_nanos(10) * shape.tokens, slope: Span::ZERO, valid_to: u64::MAX }
+        Segment::line(Span::from_nanos(10) * shape.tokens, Span::ZERO)
     }
 }
 

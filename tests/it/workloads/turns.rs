@@ -13,7 +13,7 @@ struct Constant(Span);
 
 impl CostModel for Constant {
     fn segment(&self, _: &Shape) -> Line {
-        Line { base: self.0, slope: Span::ZERO, valid_to: u64::MAX }
+        Line::line(self.0, Span::ZERO)
     }
 }
 
