@@ -32,7 +32,7 @@ fn serve(profile: &Path) -> Emulator {
     };
     let mut assembled = experiment.assemble(&case).expect("it fits");
     (assembled.engine.record_work, assembled.engine.max_repeats) = (true, 1);
-    let settings = Settings { latency: assembled.lab.api_latency, ..Settings::new("toy", Strategy::RoundRobin) };
+    let settings = Settings { latency: assembled.path.latency, ..Settings::new("toy", Strategy::RoundRobin) };
     Emulator::spawn(move || assembled.cluster(), settings).expect("a server")
 }
 

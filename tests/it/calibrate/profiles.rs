@@ -48,7 +48,7 @@ fn a_run_names_its_profile() {
         "{}",
         told["lab"]
     );
-    assert_eq!(told["path"]["latency"], "11ms", "{}", told["path"]);
+    assert_eq!(told["path"]["latency_ms"], 11.0, "{}", told["path"]);
 }
 
 /// What a profile was not fitted to is said: other models, ranks and formats before the run, other passes after it.
