@@ -28,5 +28,7 @@ mod lab; // settings: the lab file, --set, annotations
 mod routing; // which strategy serves which workload best
 mod folder; // a run as a folder
 mod fuzz; // what is read, mutated
+mod silicon; // closed loops measured on GPUs
+mod calibrate; // from measurements to hardware profiles
 mod validate; // laws of theory, and faults that they catch
 mod explain; // why a request went where it did

@@ -6,7 +6,7 @@
 //! they do not tell stays where it was. The minimum is looked for by damped Gauss-Newton steps (Levenberg 1944, Marquardt
 //! 1963) on a numeric Jacobian.
 //!
-//! The spreads are those of [`Kind`] at first, and those of the residuals found for the second and last fit.
+//! The spreads are those of [`Kind`] at first, then those of the residuals found, until these are what was assumed.
 
 use super::factors::{Factor, Setup};
 
@@ -14,8 +14,8 @@ use super::factors::{Factor, Setup};
 /// two cases of three.
 pub const PRIOR: f64 = 0.7;
 
-/// Whatever is measured and simulated to a thousandth agrees.
-const LEAST_SPREAD: f64 = 1e-3;
+/// No spread is taken to be less: clocks that tell a millisecond of some seconds, and what a search leaves undone.
+const LEAST_SPREAD: f64 = 3e-4;
 
 /// What kind of figure was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,14 +86,33 @@ pub struct Fit {
     pub(super) residuals: Vec<(usize, f64, Vec<f64>)>,
 }
 
-/// Fits `factors` to the groups that are `wanted`; the others stay as `base` has them. At most `steps` steps, twice.
-pub fn fit(bench: &dyn Bench, factors: &[Factor], base: Setup, wanted: &dyn Fn(usize) -> bool, steps: usize) -> Fit {
+/// How long is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most searches, each with the spreads that the one before left.
+    pub rounds: u32,
+    /// Most steps in each of them.
+    pub steps: u32,
+}
+
+/// Least difference in logarithms by which gradients are taken.
+const LEAST_STRIDE: f64 = 2e-3;
+
+/// Fits `factors` to the groups that are `wanted`; the others stay as `base` has them. So long at most.
+pub fn fit(bench: &dyn Bench, factors: &[Factor], base: Setup, wanted: &dyn Fn(usize) -> bool, limits: Limits) -> Fit {
     let start: Vec<f64> = factors.iter().map(|factor| factor.start().ln()).collect();
     let nominal = Kind::ALL.map(Kind::spread);
-    let mut search = Search { bench, factors, base, wanted, spreads: nominal, start: start.clone() };
-    let first = search.minimum(start, steps);
-    search.spreads = search.spreads_at(&first);
-    let at = search.minimum(first, steps);
+    let mut search = Search { bench, factors, base, wanted, spreads: nominal, start: start.clone(), stride: 0.05 };
+    let mut at = search.minimum(start, limits.steps);
+    for round in 1..limits.rounds {
+        let spreads = search.spreads_at(&at);
+        let settled = spreads.iter().zip(search.spreads).all(|(new, old)| (0.8..1.25).contains(&(new / old)));
+        if settled && round > 1 {
+            break;
+        }
+        (search.spreads, search.stride) = (spreads, (search.stride / 2.0).max(LEAST_STRIDE));
+        at = search.minimum(at, limits.steps);
+    }
     let residuals = search.linear(&at);
     Fit { factors: factors.to_vec(), setup: search.setup(&at), spreads: search.spreads, at, residuals }
 }
@@ -105,6 +124,8 @@ struct Search<'a> {
     wanted: &'a dyn Fn(usize) -> bool,
     spreads: [f64; 3],
     start: Vec<f64>,
+    /// Differences in logarithms by which gradients are taken.
+    stride: f64,
 }
 
 impl Search<'_> {
@@ -145,24 +166,27 @@ impl Search<'_> {
         })
     }
 
-    /// Residuals with their gradients, by forward differences of a thousandth.
+    /// Residuals with their gradients, by central differences over some hundredths: a queue answers to less than that in
+    /// jumps, since a request joins this pass or the next.
     fn linear(&self, at: &[f64]) -> Vec<(usize, f64, Vec<f64>)> {
-        const STEP: f64 = 1e-3;
         let groups: Vec<usize> =
             self.bench.measured().iter().map(|one| one.group).filter(|group| (self.wanted)(*group)).collect();
         let here = self.residuals(at);
-        let beside: Vec<Vec<f64>> = (0..at.len())
+        let beside: Vec<[Vec<f64>; 2]> = (0..at.len())
             .map(|index| {
-                let mut moved = at.to_vec();
-                moved[index] += STEP;
-                self.residuals(&moved)
+                [-self.stride, self.stride].map(|by| {
+                    let mut moved = at.to_vec();
+                    moved[index] += by;
+                    self.residuals(&moved)
+                })
             })
             .collect();
-        let gradient = |row: usize| beside.iter().map(|column| (column[row] - here[row]) / STEP).collect();
+        let slope = |[below, above]: &[Vec<f64>; 2], row: usize| (above[row] - below[row]) / (2.0 * self.stride);
+        let gradient = |row: usize| beside.iter().map(|of_factor| slope(of_factor, row)).collect();
         groups.into_iter().zip(&here).enumerate().map(|(row, (group, r))| (group, *r, gradient(row))).collect()
     }
 
-    fn minimum(&self, from: Vec<f64>, steps: usize) -> Vec<f64> {
+    fn minimum(&self, from: Vec<f64>, steps: u32) -> Vec<f64> {
         let mut at = from;
         let mut damping = 1e-2;
         let mut cost = self.cost(&self.residuals(&at), &at);

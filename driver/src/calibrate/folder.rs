@@ -4,10 +4,15 @@
 //! number of workers (`replicas`), and whose `requests.jsonl` says of each request when it was sent (`sent_ms`), to which worker
 //! it went, how many tokens prompt and reply have, and its `ttft_ms` and `tpot_ms`: simulated, emulated, or measured. Records
 //! do not say what prompts hold, so a run that found much in caches is refused.
+//!
+//! A single request's TTFT depends on where in a pass it came, which is lost as soon as passes are a little longer or shorter: its
+//! gradient would be noise, and noise looks like knowledge. So what is compared are means over requests that were neighbours in
+//! time and have prompts of like lengths; and what is simulated is the mean over [`PLAYS`] plays, in each of which every request
+//! is sent a little earlier or later, by up to the median TPOT: so long is a pass.
 
 use super::closed::one_worker;
 use super::factors::Setup;
-use super::fit::{Bench, Kind, Measured};
+use super::fit::{Bench, Kind, Measured, median};
 use crate::bounded;
 use crate::endpoint::Endpoint;
 use crate::experiment::{Assembled, Case, Experiment, Load, Source, Tiers};
@@ -19,13 +24,23 @@ use router::{Api, Strategy};
 use serde::Deserialize;
 use sim::cost::deployment::Deployment;
 use sim::simulate::{Path as Way, simulate};
+use sim::streams::Streams;
 use sim::workload::{Pacing, Segment, Workload};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 
-/// Requests are drawn and left out as so many stretches of neighbours, which have much in common.
+/// Requests are drawn and left out as up to so many stretches of neighbours, which have much in common.
 const GROUPS: usize = 20;
+
+/// Each of them is parted by how long its prompts are.
+const LENGTHS: usize = 5;
+
+/// Plays that are averaged.
+const PLAYS: u64 = 32;
+
+/// Fewer requests than this for each part tell nothing of it.
+const LEAST: usize = 2;
 
 /// The share of prompt tokens that may have been found in caches.
 const MOST_CACHED: f64 = 0.05;
@@ -65,19 +80,26 @@ struct Input {
     text: String,
 }
 
-/// What one worker was sent, and which figures came of it.
+/// What one worker was sent in one play, and which figures come of it.
 #[derive(Debug)]
-struct Worker {
+struct Play {
     workload: Workload,
     /// For each request, the places of its TTFT and TPOT among the figures.
     places: Vec<[Option<usize>; 2]>,
+}
+
+/// A request that was served.
+struct Sent<'a> {
+    line: &'a Line,
+    worker: u16,
+    places: [Option<usize>; 2],
 }
 
 /// A run.
 #[derive(Debug)]
 pub struct Folder {
     deployment: Deployment,
-    workers: Vec<Worker>,
+    plays: Vec<Play>,
     measured: Vec<Measured>,
 }
 
@@ -102,32 +124,30 @@ impl Folder {
     fn of(deployment: Deployment, lines: &[Line], replicas: u16) -> Result<Self, String> {
         let served: Vec<&Line> = lines.iter().filter(|line| line.status == "completed").collect();
         check_cached(&served)?;
-        let mut workers: Vec<(u16, Worker)> = Vec::new();
-        let mut measured = Vec::new();
-        for (number, line) in served.iter().enumerate() {
-            let Some(worker) = line.worker.or((replicas == 1).then_some(0)) else {
-                return Err("it does not say to which of several workers requests went".to_owned());
-            };
-            let place = workers.iter().position(|(known, _)| *known == worker).unwrap_or_else(|| {
-                workers.push((worker, Worker { workload: Workload::new(Pacing::Open), places: Vec::new() }));
-                workers.len() - 1
-            });
-            let group = number * GROUPS / served.len();
-            let figures = [(Kind::Ttft, line.ttft_ms), (Kind::Tpot, line.tpot_ms)].map(|(kind, ms)| {
-                let ms = ms.filter(|ms| ms.is_finite() && *ms > 0.0)?;
-                measured.push(Measured { group, kind, ms });
-                Some(measured.len() - 1)
-            });
-            let of_it = &mut workers[place].1;
-            let prompt = [Segment { id: number as u64, tokens: Tokens(line.prompt_tokens) }];
-            let sent = Time(Span::from_secs_f64(line.sent_ms.max(0.0) / 1e3).0);
-            of_it.workload.push(sent, None, &prompt, Tokens(line.output_tokens));
-            of_it.places.push(figures);
+        let needed = 5 * LENGTHS * LEAST;
+        if served.len() < needed {
+            return Err(format!(
+                "{} completed requests are too few to fit anything to; {needed} are needed",
+                served.len()
+            ));
         }
-        if measured.len() < GROUPS {
-            return Err(format!("{} figures are too few to fit anything to; {GROUPS} are needed", measured.len()));
-        }
-        Ok(Self { deployment, workers: workers.into_iter().map(|(_, worker)| worker).collect(), measured })
+        let (places, measured) = parts(&served);
+        let sent = served.iter().zip(places).map(|(line, places)| {
+            let worker = line.worker.or((replicas == 1).then_some(0));
+            let worker = worker.ok_or("it does not say to which of several workers requests went")?;
+            Ok(Sent { line, worker, places })
+        });
+        let sent: Vec<Sent<'_>> = sent.collect::<Result<_, &str>>().map_err(str::to_owned)?;
+        let jitter = median(served.iter().filter_map(|line| line.tpot_ms).collect()).unwrap_or_default();
+        let mut workers: Vec<u16> = sent.iter().map(|sent| sent.worker).collect();
+        workers.sort_unstable();
+        workers.dedup();
+        let plays = (0..PLAYS).flat_map(|number| workers.iter().map(move |worker| (number, *worker)));
+        Ok(Self {
+            plays: plays.map(|(number, worker)| Play::of(&sent, worker, number, jitter)).collect(),
+            deployment,
+            measured,
+        })
     }
 
     /// What ran.
@@ -138,19 +158,19 @@ impl Folder {
 
     /// Plays it, and notes its passes.
     pub fn note(&self, setup: &Setup, seen: &Seen) {
-        for worker in &self.workers {
-            self.play(worker, setup, Some(seen));
+        for play in &self.plays {
+            self.play(play, setup, Some(seen));
         }
     }
 
-    fn play(&self, worker: &Worker, setup: &Setup, seen: Option<&Seen>) -> Vec<(usize, f64)> {
+    fn play(&self, play: &Play, setup: &Setup, seen: Option<&Seen>) -> Vec<(usize, f64)> {
         let deployment = Deployment { efficiency: setup.efficiency, ..self.deployment.clone() };
         let model = Box::new(deployment.roofline(Span::ZERO, false));
         let mut cluster = one_worker(&deployment, if let Some(seen) = seen { seen.around(model) } else { model });
         let way = Way { latency: setup.api_latency, api: Api::Completions, names_session: false };
-        let ledger = simulate(&worker.workload, &mut cluster, way, |_| {})
+        let ledger = simulate(&play.workload, &mut cluster, way, |_| {})
             .expect("what has happened within the horizon happens within it again");
-        let figures = ledger.records().iter().zip(&worker.places).flat_map(|(record, places)| {
+        let figures = ledger.records().iter().zip(&play.places).flat_map(|(record, places)| {
             let figures = [record.ttft(), record.tpot()];
             places
                 .iter()
@@ -169,12 +189,70 @@ impl Bench for Folder {
 
     fn simulate(&self, setup: &Setup, _: &dyn Fn(usize) -> bool) -> Vec<f64> {
         // Who is left out of the fit was there all the same.
-        let play = |worker: &Worker| Ok::<_, Infallible>(self.play(worker, setup, None));
-        let Ok(played) = in_order(&self.workers, cores(), play, |_| ());
-        let mut simulated = vec![f64::NAN; self.measured.len()];
-        played.into_iter().flatten().for_each(|(place, ms)| simulated[place] = ms);
-        simulated
+        let play = |play: &Play| Ok::<_, Infallible>(self.play(play, setup, None));
+        let Ok(played) = in_order(&self.plays, cores(), play, |_| ());
+        means(played.into_iter().flatten(), self.measured.len())
     }
+}
+
+impl Play {
+    /// What `worker` was sent, each request up to `jitter` milliseconds earlier or later.
+    fn of(sent: &[Sent<'_>], worker: u16, number: u64, jitter: f64) -> Self {
+        let mut draws = Streams::new(number).named("moments of a play");
+        let mut requests: Vec<(Time, usize)> = Vec::new();
+        for (place, sent) in sent.iter().enumerate() {
+            let ms = sent.line.sent_ms + jitter * 2.0 * draws.unit();
+            if sent.worker == worker {
+                requests.push((Time(Span::from_secs_f64(ms.max(0.0) / 1e3).0), place));
+            }
+        }
+        requests.sort_unstable();
+        let (mut workload, mut places) = (Workload::new(Pacing::Open), Vec::with_capacity(requests.len()));
+        for (at, place) in requests {
+            let Sent { line, places: of_it, .. } = &sent[place];
+            let prompt = [Segment { id: place as u64, tokens: Tokens(line.prompt_tokens) }];
+            workload.push(at, None, &prompt, Tokens(line.output_tokens));
+            places.push(*of_it);
+        }
+        Self { workload, places }
+    }
+}
+
+/// The means of figures by the place they belong to.
+fn means(figures: impl Iterator<Item = (usize, f64)>, places: usize) -> Vec<f64> {
+    let mut sums = vec![(0.0, 0.0); places];
+    figures.for_each(|(place, ms)| sums[place] = (sums[place].0 + ms, sums[place].1 + 1.0));
+    sums.into_iter().map(|(sum, count)| sum / count).collect()
+}
+
+/// The figures that are compared, and for each request the places of its TTFT and TPOT among them.
+fn parts(served: &[&Line]) -> (Vec<[Option<usize>; 2]>, Vec<Measured>) {
+    let groups = (served.len() / (LENGTHS * LEAST)).min(GROUPS);
+    let mut places = vec![[None; 2]; served.len()];
+    let (mut figures, mut kinds) = (Vec::new(), Vec::new());
+    for group in 0..groups {
+        let [from, to] = [group, group + 1].map(|edge| edge * served.len() / groups);
+        let mut members: Vec<usize> = (from..to).collect();
+        members.sort_by_key(|member| served[*member].prompt_tokens);
+        for part in 0..LENGTHS {
+            let [low, high] = [part, part + 1].map(|edge| edge * members.len() / LENGTHS);
+            for (which, kind) in [Kind::Ttft, Kind::Tpot].into_iter().enumerate() {
+                let of_kind = members[low..high].iter().filter_map(|member| {
+                    let line = served[*member];
+                    let ms = [line.ttft_ms, line.tpot_ms][which].filter(|ms| ms.is_finite() && *ms > 0.0)?;
+                    Some((*member, ms))
+                });
+                let of_kind: Vec<(usize, f64)> = of_kind.collect();
+                if !of_kind.is_empty() {
+                    of_kind.iter().for_each(|(member, _)| places[*member][which] = Some(kinds.len()));
+                    figures.extend(of_kind.iter().map(|(_, ms)| (kinds.len(), *ms)));
+                    kinds.push((group, kind));
+                }
+            }
+        }
+    }
+    let ms = means(figures.into_iter(), kinds.len());
+    (places, kinds.into_iter().zip(ms).map(|((group, kind), ms)| Measured { group, kind, ms }).collect())
 }
 
 fn check_cached(served: &[&Line]) -> Result<(), String> {

@@ -4,29 +4,34 @@
 //!
 //! *Intervals.* From the fit's own linear form around the minimum, groups are drawn with replacement
 //! (bootstrap, Efron 1979) and the weighted normal equations solved again; the interval of a factor holds the middle 95 % of
-//! what comes. Nothing is simulated for that, so what is not linear over the width of an interval is not in it.
+//! what comes. Nothing is simulated for that, so what is not linear over the width of an interval is not in it. Draws of groups
+//! do not tell by how much the prior decided what the figures leave open; so an interval also holds 1.96 standard deviations of
+//! the factor's distribution under figures of the spread found and the prior, to either side. And neither tells how rough the
+//! way to the minimum is; so it holds as much as the fits without each fold differ (delete-a-group jackknife, Kott 2001, with
+//! Student's quantile).
 //!
-//! *Told or not.* A factor of which the measurements leave more than half of the prior's spread is not told by them: it
+//! *Told or not.* A factor of which the measurements leave more than nine tenths of the prior's spread is not told by them: it
 //! keeps its published value, and the others are fitted again.
 
 use super::factors::{Factor, Setup};
-use super::fit::{Bench, Fit, Kind, Normal, PRIOR, fit, median, quantile};
+use super::fit::{Bench, Fit, Kind, Limits, Normal, PRIOR, fit, median, quantile};
 use sim::streams::{Stream, Streams};
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// How the work is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
     /// Folds of the groups that are left out in turn; no more than there are groups.
     pub folds: usize,
-    /// Most steps of a search.
-    pub steps: usize,
+    /// How long each fit searches.
+    pub limits: Limits,
     /// Where randomness starts.
     pub seed: u64,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { folds: 5, steps: 12, seed: 0 }
+        Self { folds: 5, limits: Limits { rounds: 3, steps: 8 }, seed: 0 }
     }
 }
 
@@ -82,12 +87,14 @@ pub struct Calibrated {
 /// Fits `factors` to all groups, and judges the fit.
 #[must_use]
 pub fn calibrate(bench: &dyn Bench, factors: &[Factor], base: Setup, effort: Effort) -> Calibrated {
-    let everything = fit(bench, factors, base, &|_| true, effort.steps);
+    let everything = fit(bench, factors, base, &|_| true, effort.limits);
     let told: Vec<Factor> = told(&everything);
     let fitted =
-        if told.len() == factors.len() { everything } else { fit(bench, &told, base, &|_| true, effort.steps) };
+        if told.len() == factors.len() { everything } else { fit(bench, &told, base, &|_| true, effort.limits) };
     let groups = count(bench);
-    let intervals = intervals(&fitted, groups, effort.seed);
+    let folds = held_out(bench, &told, base, effort);
+    let apart = folds.as_ref().map_or_else(|| vec![0.0; told.len()], |folds| jackknife(&folds.fits));
+    let intervals = intervals(&fitted, groups, effort.seed, &apart);
     let found = factors.iter().map(|factor| {
         let interval = told.iter().position(|known| known == factor).map(|place| intervals[place]);
         Found { factor: *factor, value: factor.of(&fitted.setup), interval }
@@ -95,7 +102,7 @@ pub fn calibrate(bench: &dyn Bench, factors: &[Factor], base: Setup, effort: Eff
     Calibrated {
         found: found.collect(),
         training: errors(bench, &bench.simulate(&fitted.setup, &|_| true)),
-        held_out: held_out(bench, &told, base, effort).map(|simulated| errors(bench, &simulated)),
+        held_out: folds.map(|folds| errors(bench, &folds.simulated)),
         setup: fitted.setup,
         groups,
     }
@@ -117,7 +124,7 @@ fn told(fit: &Fit) -> Vec<Factor> {
             fit.residuals.iter().zip(&gradients).map(|((_, residual, _), of_it)| (*residual, of_it.as_slice(), 1.0));
         let left = Normal::of(rows, &of(&fit.at), &start).deviations();
         let worst = (0..kept.len()).max_by(|a, b| left[*a].total_cmp(&left[*b])).expect("some are kept");
-        if left[worst] < 0.5 * PRIOR {
+        if left[worst] < 0.9 * PRIOR {
             break;
         }
         kept.remove(worst);
@@ -125,9 +132,18 @@ fn told(fit: &Fit) -> Vec<Factor> {
     kept.into_iter().map(|place| fit.factors[place]).collect()
 }
 
-/// What is simulated for every figure by what was fitted to the other folds; `None` of fewer than two groups.
+/// Fits to all folds but one.
+#[derive(Clone, Debug)]
+pub struct Folds {
+    /// What is simulated for every figure by what was fitted to the other folds.
+    pub simulated: Vec<f64>,
+    /// Logarithms of the factors found without each fold.
+    fits: Vec<Vec<f64>>,
+}
+
+/// Fits without each fold; `None` of fewer than two groups.
 #[must_use]
-pub fn held_out(bench: &dyn Bench, factors: &[Factor], base: Setup, effort: Effort) -> Option<Vec<f64>> {
+pub fn held_out(bench: &dyn Bench, factors: &[Factor], base: Setup, effort: Effort) -> Option<Folds> {
     let groups = count(bench);
     let folds = effort.folds.min(groups);
     if folds < 2 {
@@ -138,13 +154,27 @@ pub fn held_out(bench: &dyn Bench, factors: &[Factor], base: Setup, effort: Effo
     let mut fold = vec![0; groups];
     order.iter().enumerate().for_each(|(place, group)| fold[*group] = place % folds);
     let mut simulated = vec![f64::NAN; bench.measured().len()];
+    let mut fits = Vec::with_capacity(folds);
     for left_out in 0..folds {
-        let others = fit(bench, factors, base, &|group| fold[group] != left_out, effort.steps);
+        let others = fit(bench, factors, base, &|group| fold[group] != left_out, effort.limits);
         let of_it = bench.simulate(&others.setup, &|group| fold[group] == left_out);
         let places = bench.measured().iter().enumerate().filter(|(_, one)| fold[one.group] == left_out);
         places.for_each(|(place, _)| simulated[place] = of_it[place]);
+        fits.push(others.at);
     }
-    Some(simulated)
+    Some(Folds { simulated, fits })
+}
+
+/// Half the width of each factor's interval by the fits without each fold, in logarithms.
+fn jackknife(fits: &[Vec<f64>]) -> Vec<f64> {
+    let count = fits.len() as f64;
+    let student = StudentsT::new(0.0, 1.0, count - 1.0).map_or(f64::INFINITY, |student| student.inverse_cdf(0.975));
+    let of_factor = |place: usize| {
+        let mean = fits.iter().map(|at| at[place]).sum::<f64>() / count;
+        let squares: f64 = fits.iter().map(|at| (at[place] - mean).powi(2)).sum();
+        student * ((count - 1.0) / count * squares).sqrt()
+    };
+    (0..fits.first().map_or(0, Vec::len)).map(of_factor).collect()
 }
 
 /// Relative errors by kind, of the kinds there are.
@@ -160,10 +190,7 @@ pub fn errors(bench: &dyn Bench, simulated: &[f64]) -> Vec<Errors> {
 /// Draws of groups per interval.
 const DRAWS: usize = 1_000;
 
-/// No interval is narrower than this to either side: what a search leaves undone.
-const LEAST_WIDTH: f64 = 2e-3;
-
-fn intervals(fit: &Fit, groups: usize, seed: u64) -> Vec<(f64, f64)> {
+fn intervals(fit: &Fit, groups: usize, seed: u64, apart: &[f64]) -> Vec<(f64, f64)> {
     let mut draws = Streams::new(seed).named("bootstrap");
     let start: Vec<f64> = fit.factors.iter().map(|factor| factor.start().ln()).collect();
     let mut found: Vec<Vec<f64>> = vec![Vec::with_capacity(DRAWS); fit.at.len()];
@@ -174,15 +201,14 @@ fn intervals(fit: &Fit, groups: usize, seed: u64) -> Vec<(f64, f64)> {
         let Some(step) = Normal::of(rows, &fit.at, &start).step(0.0) else { continue };
         found.iter_mut().zip(step).for_each(|(of_factor, step)| of_factor.push(step));
     }
-    let bound = |at: f64, steps: &[f64], share: f64| (at + quantile(steps.to_vec(), share).unwrap_or_default()).exp();
-    fit.at
-        .iter()
-        .zip(&found)
-        .map(|(at, steps)| {
-            let low = bound(*at, steps, 0.025).min(at.exp() * (1.0 - LEAST_WIDTH));
-            (low, bound(*at, steps, 0.975).max(at.exp() * (1.0 + LEAST_WIDTH)))
-        })
-        .collect()
+    let all = fit.residuals.iter().map(|(_, residual, gradient)| (*residual, gradient.as_slice(), 1.0));
+    let left = Normal::of(all, &fit.at, &start).deviations();
+    let interval = |(place, at): (usize, &f64)| {
+        let step = |share: f64| quantile(found[place].clone(), share).unwrap_or_default();
+        let half = apart[place].max(1.96 * left[place]);
+        ((at + step(0.025).min(-half)).exp(), (at + step(0.975).max(half)).exp())
+    };
+    fit.at.iter().enumerate().map(interval).collect()
 }
 
 /// How often each group is drawn, of as many draws as there are groups.

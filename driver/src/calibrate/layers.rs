@@ -3,10 +3,12 @@
 //! `dense.csv` (layer, tokens, time_us), `attention.csv` (prefill_chunk, kv_prefill, n_decode, kv_decode, time_us) and
 //! `per_sequence.csv` (layer, sequences, time_us); `meta.yaml` names model and GPU. A pass is the sum of its kernels: layers
 //! times (dense kernels, the norm twice, and attention), then embedding, last norm, output head and sampler. Each row of
-//! `attention.csv` is one pass; dense and per-sequence kernels are interpolated between their tokens.
+//! `attention.csv` is one pass; dense and per-sequence kernels are interpolated between their tokens. Passes of prompts alone and
+//! of decoders alone are fitted to; those of both, which are most, are left out and judged: the roofline has attention of both
+//! one after the other, which is not what every kernel does.
 
 use super::factors::Setup;
-use super::fit::{Bench, Kind, Measured};
+use super::fit::{Bench, Kind, Measured, median};
 use crate::bounded;
 use crate::failure::Failure;
 use crate::hardware::grid::Seen;
@@ -32,6 +34,8 @@ pub struct Layers {
     deployment: Deployment,
     passes: Vec<Shape>,
     measured: Vec<Measured>,
+    /// Passes of both kinds of sequences, with their ms.
+    mixed: Vec<(Shape, f64)>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,7 +60,7 @@ impl Layers {
         let file = folder.join("attention.csv");
         let attention = read(&file, &columns)?;
         let at = |why: String| Failure::Invalid(format!("{}: {why}", file.display()));
-        let (mut passes, mut measured) = (Vec::new(), Vec::new());
+        let (mut passes, mut measured, mut mixed) = (Vec::new(), Vec::new(), Vec::new());
         let mut groups: BTreeMap<(u64, u64), usize> = BTreeMap::new();
         for fields in &attention {
             let number = |column: usize| {
@@ -78,18 +82,34 @@ impl Layers {
             let ends = sum(&dense, &["embedding", "final_layernorm"], shape.tokens).map_err(at)?
                 + sum(&ends, &["lm_head", "sampler"], shape.samples).map_err(at)?;
             let ms = (deployment.model.layers as f64 * layer + ends) / 1e3;
+            if chunk > 0 && decoders > 0 {
+                mixed.push((shape, ms));
+                continue;
+            }
             let next = groups.len();
             let group = *groups.entry((chunk + decoders, cached + context)).or_insert(next);
             passes.push(shape);
             measured.push(Measured { group, kind: Kind::Pass, ms });
         }
-        Ok(Self { deployment, passes, measured })
+        if passes.is_empty() {
+            return Err(at("there is no pass of prompts or of decoders alone to fit to".to_owned()));
+        }
+        Ok(Self { deployment, passes, measured, mixed })
     }
 
     /// What was measured.
     #[must_use]
     pub const fn deployment(&self) -> &Deployment {
         &self.deployment
+    }
+
+    /// The median size of the errors on passes with prompts and decoders, and how many there are; `None`: there are none.
+    #[must_use]
+    pub fn mixed(&self, setup: &Setup) -> Option<(usize, f64)> {
+        let deployment = Deployment { efficiency: setup.efficiency, ..self.deployment.clone() };
+        let model = deployment.roofline(Span::ZERO, false);
+        let error = |(pass, ms): &(Shape, f64)| (model.segment(pass).at(pass.context).as_millis_f64() / ms - 1.0).abs();
+        Some((self.mixed.len(), median(self.mixed.iter().map(error).collect())?))
     }
 
     /// Notes its passes.

@@ -3,8 +3,9 @@
 use super::publish::{publish, taken};
 use super::{CalibrateArgs, CheckFormat, print, warn};
 use crate::calibrate::factors::{Factor, Setup};
+use crate::calibrate::fit::Limits;
 use crate::calibrate::folder::Folder;
-use crate::calibrate::judge::{Calibrated, Effort, calibrate};
+use crate::calibrate::judge::{self, Calibrated, Effort, calibrate};
 use crate::calibrate::layers::Layers;
 use crate::calibrate::table::{self, Row, Rows};
 use crate::failure::Failure;
@@ -72,6 +73,8 @@ struct Found {
     gpu: Gpu,
     grid: Grid,
     calibrated: Calibrated,
+    /// Figures of passes that nothing was fitted to, and the median size of the errors on them.
+    mixed: Option<(usize, f64)>,
 }
 
 /// On the row that tells most: where no profile is named, the table must have one only.
@@ -103,12 +106,25 @@ fn of_table(path: &Path, profile: Option<&str>, effort: Effort) -> Result<Found,
         gpu: rows[0].closed.deployment.instance.gpu,
         grid: seen.grid(rows.iter().map(|row| &row.closed.deployment)),
         calibrated,
+        mixed: None,
     })
 }
 
+/// A run has one model on one number of ranks: its weights, its all-reduces and the gaps between its kernels all take so long
+/// per pass, the launch of a prompt's kernels and the way to the engine so long per prompt, and what the host does for a
+/// sequence is little beside the KV that is read for it. Of such factors one each is fitted, and takes the others' part.
+const TOLD_BY_RUNS: [Factor; 5] =
+    [Factor::Gemm, Factor::KvRead, Factor::PrefillAttention, Factor::PerLayer, Factor::ApiLatency];
+
+/// A run's queue makes the way to the minimum rough, and a run is soon played.
+const RUNS: Limits = Limits { rounds: 10, steps: 40 };
+
 fn of_run(path: &Path, effort: Effort) -> Result<Found, Failure> {
     let bench = Folder::read(path)?;
-    let calibrated = calibrate(&bench, &Factor::ALL, Setup::served(), effort);
+    let mut calibrated = calibrate(&bench, &TOLD_BY_RUNS, Setup::served(), Effort { limits: RUNS, ..effort });
+    let others = Factor::ALL.into_iter().filter(|factor| !TOLD_BY_RUNS.contains(factor));
+    let untold = others.map(|factor| judge::Found { factor, value: factor.of(&calibrated.setup), interval: None });
+    calibrated.found.extend(untold);
     let seen = Seen::default();
     bench.note(&calibrated.setup, &seen);
     let deployment = bench.deployment();
@@ -119,6 +135,7 @@ fn of_run(path: &Path, effort: Effort) -> Result<Found, Failure> {
         gpu: deployment.instance.gpu,
         grid: seen.grid([deployment].into_iter()),
         calibrated,
+        mixed: None,
     })
 }
 
@@ -143,6 +160,7 @@ fn of_layers(path: &Path, effort: Effort) -> Result<Found, Failure> {
         name: format!("kernels of {} on {}", deployment.model.name, deployment.instance.gpu.name),
         gpu: deployment.instance.gpu,
         grid: seen.grid([deployment].into_iter()),
+        mixed: bench.mixed(&calibrated.setup),
         calibrated,
     })
 }
@@ -152,7 +170,7 @@ impl Found {
         let said = |error: std::io::Error| Failure::Failed(format!("{}: {error}", self.figures.display()));
         let bytes = std::fs::read(&self.figures).map_err(said)?;
         let Calibrated { found, training, held_out, groups, .. } = self.calibrated;
-        let value = |of: &crate::calibrate::judge::Found| Value {
+        let value = |of: &judge::Found| Value {
             value: of.value,
             low: of.interval.map(|(low, _)| low),
             high: of.interval.map(|(_, high)| high),
@@ -161,11 +179,14 @@ impl Found {
             let held = held_out.as_ref().and_then(|held| held.iter().find(|held| held.kind == trained.kind));
             let error = Error {
                 figures: trained.all.len(),
-                training: trained.median_size()?,
-                held_out: held.and_then(crate::calibrate::judge::Errors::median_size),
+                training: Some(trained.median_size()?),
+                held_out: held.and_then(judge::Errors::median_size),
             };
             Some((trained.kind.name().to_owned(), error))
         });
+        let mixed = self
+            .mixed
+            .map(|(figures, held)| ("mixed_pass".to_owned(), Error { figures, training: None, held_out: Some(held) }));
         Ok(Hardware {
             format: FORMAT.to_owned(),
             name: self.name,
@@ -180,7 +201,7 @@ impl Found {
             }),
             factors: found.iter().map(|of| (of.factor.name().to_owned(), value(of))).collect(),
             grid: Some(self.grid),
-            errors: errors.collect(),
+            errors: errors.chain(mixed).collect(),
         })
     }
 }

@@ -49,7 +49,9 @@ impl Grid {
     pub fn lacks(&self, deployment: &Deployment) -> Vec<String> {
         let mut lacks = Vec::new();
         let format = quantization_name(deployment.quantization);
-        if !self.models.contains(&deployment.model.name) {
+        // What a model was tuned to makes no difference to its passes.
+        let base = |name: &str| name.trim_end_matches("-Instruct").to_owned();
+        if !self.models.iter().any(|known| base(known) == base(&deployment.model.name)) {
             lacks.push(format!("was fitted to {}, not to {}", self.models.join(", "), deployment.model.name));
         }
         if !self.tensor_parallel.contains(&deployment.tp) {

@@ -97,8 +97,9 @@ pub struct Value {
 pub struct Error {
     /// Figures there are.
     pub figures: usize,
-    /// On what it was fitted to.
-    pub training: f64,
+    /// On what it was fitted to; absent: it was fitted to none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<f64>,
     /// On groups that were left out of the fit; absent: there were too few groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<f64>,

@@ -1,7 +1,7 @@
 //! A hardware profile for people and for programs.
 
 use super::table::{compact, finished};
-use crate::calibrate::factors::Factor;
+use crate::calibrate::factors::{Factor, Setup};
 use crate::hardware::Hardware;
 use comfy_table::{Cell, CellAlignment};
 use std::fmt::Write;
@@ -23,22 +23,17 @@ pub(crate) fn table(profile: &Hardware) -> String {
             right(interval.map_or("not told by these figures".to_owned(), |(low, high)| {
                 format!("{} to {}", figure(low), figure(high))
             })),
-            right(figure(factor.start())),
+            right(figure(factor.of(&Setup::served()))),
         ]);
     }
     let mut text = finished(table);
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     for (kind, error) in &profile.errors {
-        let held = error.held_out.map_or("too few groups to leave any out".to_owned(), |held| {
-            format!("{} on groups left out", percent(held))
-        });
-        writeln!(
-            text,
-            "{kind}: median error {} on what it was fitted to ({} figures), {held}",
-            percent(error.training),
-            error.figures
-        )
-        .expect("a string takes every character");
+        let trained = error.training.map(|share| format!("{} on what it was fitted to", percent(share)));
+        let held = error.held_out.map(|share| format!("{} on what was left out", percent(share)));
+        let said: Vec<String> = trained.into_iter().chain(held).collect();
+        writeln!(text, "{kind}, {} figures: median error {}", error.figures, said.join(", "))
+            .expect("a string takes every character");
     }
     text
 }

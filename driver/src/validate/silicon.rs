@@ -6,7 +6,7 @@
 
 use super::{Check, Report};
 use crate::calibrate::factors::{Factor, Setup};
-use crate::calibrate::fit::{Bench, Kind, median};
+use crate::calibrate::fit::{Bench, Kind, Limits, median};
 use crate::calibrate::judge::{Effort, held_out};
 use crate::calibrate::table::{self, Row, Rows};
 use crate::failure::Failure;
@@ -22,6 +22,9 @@ const HELD_OUT: [f64; 2] = [0.10, 0.06];
 /// The engine whose rows are judged.
 const JUDGED: &str = "vllm";
 
+/// Two halves and few steps: of what is not judged, or must be quick.
+const BRIEF: Effort = Effort { folds: 2, limits: Limits { rounds: 2, steps: 5 }, seed: 0 };
+
 /// A row, simulated twice.
 struct Judged<'a> {
     row: &'a Row,
@@ -31,7 +34,8 @@ struct Judged<'a> {
     held_out: Option<[f64; 2]>,
 }
 
-/// Plays every row of the table. `quick` leaves groups out in two halves instead of five parts, of vLLM's rows alone.
+/// Plays every row of the table. `quick` leaves groups out in two halves instead of five parts, of vLLM's rows alone; of other
+/// engines' rows that is done in any case.
 ///
 /// # Errors
 /// [`Failure::Invalid`] where the table cannot be read, or has no rows that are judged.
@@ -43,7 +47,6 @@ pub fn run(path: &Path, quick: bool) -> Result<Report, Failure> {
             path.display()
         )));
     }
-    let effort = if quick { Effort { folds: 2, steps: 5, seed: 0 } } else { Effort::default() };
     let mut profiles: Vec<&str> = rows.iter().map(|row| row.profile.as_str()).collect();
     profiles.sort_unstable();
     profiles.dedup();
@@ -51,6 +54,7 @@ pub fn run(path: &Path, quick: bool) -> Result<Report, Failure> {
     for profile in profiles {
         let of_it: Vec<&Row> = rows.iter().filter(|row| row.profile == profile).collect();
         let fits = !quick || of_it[0].backend == JUDGED;
+        let effort = if quick || of_it[0].backend != JUDGED { BRIEF } else { Effort::default() };
         judged.extend(judge(of_it, fits.then_some(effort)));
     }
     Ok(report(&judged, path, quick))
@@ -65,7 +69,7 @@ fn judge(rows: Vec<&Row>, effort: Option<Effort>) -> Vec<Judged<'_>> {
     rows.map(|(place, row)| Judged {
         row,
         published: pair(&published, place),
-        held_out: held.as_ref().map(|held| pair(held, place)),
+        held_out: held.as_ref().map(|held| pair(&held.simulated, place)),
     })
     .collect()
 }

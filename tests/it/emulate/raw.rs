@@ -12,23 +12,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A response, read to its end.
 #[derive(Debug)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Response {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     /// The events of a stream: every one is a `data:` line and an empty one, and nothing else is in the body.
-    pub(super) fn events(&self) -> Vec<String> {
+    pub(crate) fn events(&self) -> Vec<String> {
         let body = self.body.strip_suffix("\n\n").unwrap_or_else(|| panic!("a stream ends after an event: {self:?}"));
         let event = |event: &str| event.strip_prefix("data: ").filter(|data| !data.contains('\n')).map(str::to_owned);
         body.split("\n\n").map(|text| event(text).unwrap_or_else(|| panic!("no event: {text:?}"))).collect()
@@ -37,14 +37,14 @@ impl Response {
 
 /// A connection with a request on it.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     stream: TcpStream,
     bytes: Vec<u8>,
 }
 
 impl Call {
     /// Sends bytes as they are.
-    pub(super) async fn open(address: SocketAddr, bytes: &[u8]) -> Self {
+    pub(crate) async fn open(address: SocketAddr, bytes: &[u8]) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("a server listens");
         stream.set_nodelay(true).expect("connected");
         // A server may answer and close before it has read everything.
@@ -53,23 +53,23 @@ impl Call {
     }
 
     /// Sends a request and closes its connection after the response.
-    pub(super) async fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> Self {
+    pub(crate) async fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> Self {
         Self::open(address, request(method, path, "connection: close\r\n", body).as_bytes()).await
     }
 
     /// Sends more on the same connection, and forgets what came before.
-    pub(super) async fn send_more(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_more(&mut self, bytes: &[u8]) {
         self.bytes.clear();
         self.stream.write_all(bytes).await.expect("open");
     }
 
     /// Waits until `text` has come, and gives the moment.
-    pub(super) async fn wait_for(&mut self, text: &str) -> Instant {
+    pub(crate) async fn wait_for(&mut self, text: &str) -> Instant {
         self.arrivals_until(text).await.last().copied().unwrap_or_else(Instant::now)
     }
 
     /// Moments at which bytes came, until `text` has.
-    pub(super) async fn arrivals_until(&mut self, text: &str) -> Vec<Instant> {
+    pub(crate) async fn arrivals_until(&mut self, text: &str) -> Vec<Instant> {
         let mut moments = Vec::new();
         let seen = async {
             while !String::from_utf8_lossy(&self.bytes).contains(text) {
@@ -82,7 +82,7 @@ impl Call {
     }
 
     /// Moments at which bytes came, until the connection closes.
-    pub(super) async fn arrivals(&mut self) -> Vec<Instant> {
+    pub(crate) async fn arrivals(&mut self) -> Vec<Instant> {
         let mut moments = Vec::new();
         while timeout(PATIENCE, self.stream.read_buf(&mut self.bytes)).await.expect("the server closes").expect("open")
             > 0
@@ -93,7 +93,7 @@ impl Call {
     }
 
     /// Reads to the end.
-    pub(super) async fn response(mut self) -> Response {
+    pub(crate) async fn response(mut self) -> Response {
         let mut rest = Vec::new();
         // A connection that is reset after the response has still brought it.
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("the server closes");
@@ -103,16 +103,16 @@ impl Call {
 }
 
 /// The bytes of a request; each of `headers` ends in a line's end.
-pub(super) fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+pub(crate) fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Sends a request and reads the response.
-pub(super) async fn call(address: SocketAddr, method: &str, path: &str, body: &str) -> Response {
+pub(crate) async fn call(address: SocketAddr, method: &str, path: &str, body: &str) -> Response {
     Call::send(address, method, path, body).await.response().await
 }
 
-pub(super) async fn post(address: SocketAddr, path: &str, body: &Value) -> Response {
+pub(crate) async fn post(address: SocketAddr, path: &str, body: &Value) -> Response {
     call(address, "POST", path, &body.to_string()).await
 }
 

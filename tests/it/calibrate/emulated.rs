@@ -1,0 +1,87 @@
+//! Requests to an emulated endpoint, timed by their client, give back the factors that its passes last by.
+
+use super::{H100, TRUE, TRUTH, calibrate, within};
+use crate::emulate::raw::Call;
+use crate::support::{Folder, podlab, project};
+use driver::emulate::{Emulator, Settings};
+use driver::endpoint::Endpoint;
+use driver::experiment::{Case, Experiment, Load, Source, Tiers};
+use router::Strategy;
+use serde_json::{Value, json};
+use sim::streams::Streams;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+const REQUESTS: u64 = 80;
+
+/// An endpoint of one worker that a profile prices.
+fn serve(profile: &Path) -> Emulator {
+    let text = std::fs::read_to_string(project(H100)).expect("it is there");
+    let (endpoint, _) = Endpoint::parse(&text, "endpoint.yaml").expect("it is one");
+    let source = Source::DocumentQa { requests: 0 };
+    let experiment = Experiment { endpoint, file: "endpoint.yaml".to_owned(), workload: String::new(), source };
+    let case = Case {
+        strategy: Strategy::RoundRobin,
+        cache: Tiers::None,
+        replicas: 1,
+        load: Load::Concurrency(1),
+        seed: 0,
+        settings: [("hardware.profile".to_owned(), profile.display().to_string())].into(),
+    };
+    let mut assembled = experiment.assemble(&case).expect("it fits");
+    (assembled.engine.record_work, assembled.engine.max_repeats) = (true, 1);
+    let settings = Settings { latency: assembled.path.latency, ..Settings::new("toy", Strategy::RoundRobin) };
+    Emulator::spawn(move || assembled.cluster(), settings).expect("a server")
+}
+
+/// Sends a request and times it: a line of `requests.jsonl`.
+async fn time(address: SocketAddr, number: u64, prompt: u32, output: u32, began: Instant) -> Value {
+    let ids: Vec<u64> = (0..u64::from(prompt)).map(|token| (number * 10_007 + token) % 100_000).collect();
+    let body = json!({"model": "toy", "prompt": ids, "max_tokens": output, "stream": true}).to_string();
+    let sent = Instant::now();
+    let mut call = Call::send(address, "POST", "/v1/completions", &body).await;
+    let first = call.wait_for("data: ").await;
+    let last = call.wait_for("[DONE]").await;
+    let ms = |from: Instant, to: Instant| 1e3 * to.duration_since(from).as_secs_f64();
+    json!({
+        "status": "completed", "worker": 0, "sent_ms": ms(began, sent), "ttft_ms": ms(sent, first),
+        "tpot_ms": ms(first, last) / f64::from(output - 1), "prompt_tokens": prompt, "output_tokens": output,
+        "cached_tokens": 0,
+    })
+}
+
+#[tokio::test]
+async fn an_emulated_run_gives_back_what_made_it() {
+    if podlab().is_none() {
+        return;
+    }
+    let folder = Folder::new("calibrate-emulated");
+    let server = serve(&folder.file("truth.yaml", TRUTH));
+    let (address, began) = (server.address(), Instant::now());
+    let mut draws = Streams::new(1).named("requests");
+    let mut clients = JoinSet::new();
+    for number in 0..REQUESTS {
+        let prompt = (800.0 * (1.3 * draws.normal()).exp()).clamp(16.0, 12_000.0) as u32;
+        let output = 8 + draws.below(24) as u32;
+        clients.spawn(time(address, number, prompt, output, began));
+        tokio::time::sleep(Duration::from_secs_f64(draws.exponential(0.15))).await;
+    }
+    let mut lines = String::new();
+    while let Some(line) = clients.join_next().await {
+        lines.push_str(&format!("{}\n", line.expect("it was served")));
+    }
+    server.stop().expect("it served");
+    let text = std::fs::read_to_string(project(H100)).expect("it is there");
+    let run = json!({"inputs": {"endpoint": {"text": text}}, "settings": {}, "replicas": 1});
+    let from = folder.path("run");
+    std::fs::create_dir(&from).expect("the folder can be written");
+    std::fs::write(from.join("run.json"), run.to_string()).expect("the folder can be written");
+    std::fs::write(from.join("requests.jsonl"), lines).expect("the folder can be written");
+    let Some(profile) = calibrate(&from, &[]) else { return };
+    println!("{profile:#}");
+    within(&profile, &TRUE, 30.0);
+    let held = profile["errors"]["tpot"]["held_out"].as_f64().expect("groups were left out");
+    assert!(held < 0.10, "{held}");
+}
