@@ -1,6 +1,7 @@
 //! `podlab validate theory`: the laws hold, and each check can fail.
 
 mod engine; // ... and `podlab validate engine`
+mod curves; // areas between curves
 
 use crate::support::{Folder, podlab, said};
 use std::collections::{BTreeMap, BTreeSet};

@@ -21,7 +21,7 @@ use sim::simulate;
 use sim::transport::TransportConfig;
 use std::path::Path;
 
-pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Case) -> Result<Assembled, Failure> {
+pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -> Result<Assembled, Failure> {
     let lines = &endpoint.lines;
     let at = |line: u32| move |problem: String| Failure::Invalid(format!("{file}:{line}: {problem}"));
     let instance = instance(endpoint).map_err(at(lines.instance_type))?;
@@ -31,11 +31,11 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Cas
         let pod = matches!(error.why, Why::TpExceedsPod { .. } | Why::PodExceedsInstance { .. });
         at(if pod { lines.resources } else { lines.args })(format!("failed to {error}"))
     })?;
-    let Measured { factors: hardware, kernels, warnings: unfitted } =
-        measured(endpoint, &mut lab, &mut deployment).map_err(Failure::Invalid)?;
+    let Measured { factors: hardware, kernels, of_profile, warnings: unfitted } =
+        measured(endpoint, &lab, &mut deployment).map_err(Failure::Invalid)?;
     // What nobody says and nothing measured tells.
-    lab.host_overhead.get_or_insert(HOST_OVERHEAD);
-    let latency = *lab.api_latency.get_or_insert(API_LATENCY);
+    let host = lab.host_overhead.or(of_profile.host).unwrap_or(HOST_OVERHEAD);
+    let latency = lab.api_latency.or(of_profile.latency).unwrap_or(API_LATENCY);
     let gpu: Box<dyn CostModel> = match &kernels {
         Some(kernels) => kernels.cost(Span::ZERO, false),
         None => Box::new(deployment.roofline(Span::ZERO, false)),
@@ -85,6 +85,7 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, mut lab: Lab, case: &Cas
         fleet: crew.fleet,
         limits: crew.limits,
         watch: hardware.as_ref().and_then(|profile| profile.grid.clone()).map(Watch::new),
+        host,
         hardware,
         kernels,
         warnings,
@@ -101,30 +102,32 @@ const API_LATENCY: Span = Span::from_millis(5);
 struct Measured {
     factors: Option<Hardware>,
     kernels: Option<Kernels>,
+    of_profile: OfProfile,
     warnings: Vec<String>,
 }
 
-/// A file of factors, or a folder of kernels.
-fn measured(endpoint: &Endpoint, lab: &mut Lab, deployment: &mut Deployment) -> Result<Measured, String> {
-    let Some(path) = lab.hardware.clone() else { return Ok(Measured::default()) };
-    let path = Path::new(&path);
+/// What a profile says beside what passes take.
+#[derive(Clone, Copy, Default)]
+struct OfProfile {
+    /// What the host adds to a pass.
+    host: Option<Span>,
+    /// The way to the engine.
+    latency: Option<Span>,
+}
+
+/// A file of factors, or a folder of kernels. What the case sets by itself is stronger.
+fn measured(endpoint: &Endpoint, lab: &Lab, deployment: &mut Deployment) -> Result<Measured, String> {
+    let Some(path) = &lab.hardware else { return Ok(Measured::default()) };
+    let path = Path::new(path);
     if path.is_dir() {
         let (kernels, warnings) = Kernels::read(path, deployment, &endpoint.engine)?;
         return Ok(Measured { kernels: Some(kernels), warnings, ..Measured::default() });
     }
     let profile = Hardware::read(path).map_err(|why| format!("hardware.profile: {why}"))?;
-    let warnings = apply(&profile, lab, deployment)?;
-    Ok(Measured { factors: Some(profile), warnings, ..Measured::default() })
-}
-
-/// Lets a profile price the passes of a deployment, and says what of it the profile was not fitted to. What the case sets by
-/// itself is stronger.
-fn apply(profile: &Hardware, lab: &mut Lab, deployment: &mut Deployment) -> Result<Vec<String>, String> {
-    let unfitted = profile.check(deployment)?;
+    let warnings = profile.check(deployment)?;
     deployment.efficiency = profile.setup().efficiency;
-    lab.host_overhead.get_or_insert(Span::ZERO);
-    lab.api_latency = lab.api_latency.or(profile.api_latency());
-    Ok(unfitted)
+    let of_profile = OfProfile { host: Some(Span::ZERO), latency: profile.api_latency() };
+    Ok(Measured { factors: Some(profile), of_profile, warnings, ..Measured::default() })
 }
 
 /// What a router can know of the tiers below: that they are there, and how much they hold.

@@ -22,6 +22,7 @@ impl Assembled {
             "lab": self.lab.describe(),
             "deployment": deployment(&self.deployment),
             "engine": engine(&self.engine),
+            "host_overhead_ms": self.host.as_millis_f64(),
             "transport": self.transport.as_ref().map(transport),
             "router": router(&self.router),
             "path": path(self.path),

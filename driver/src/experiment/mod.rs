@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::growth::Growth;
 use crate::hardware::{Hardware, Watch};
 use crate::lab::Lab;
-use kvcache::Tokens;
+use kvcache::{Span, Tokens};
 use router::{Api, Router};
 use sim::cluster::{Cluster, Event, Refusal, RequestLimits};
 use sim::cost::CostModel;
@@ -78,6 +78,8 @@ pub struct Assembled {
     pub limits: Option<RequestLimits>,
     /// The hardware profile that prices its passes; `None`: published figures do.
     pub hardware: Option<Hardware>,
+    /// What the host works for a pass.
+    pub host: Span,
     /// Measured kernels that price its passes instead.
     pub kernels: Option<Kernels>,
     /// Counts passes that lie outside what the profile was fitted to.
@@ -154,7 +156,7 @@ impl Assembled {
     /// Never: the engine's settings were checked when this was assembled.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
-        let (host, overlapped) = (self.lab.host_overhead.unwrap_or_default(), self.engine.async_scheduling);
+        let (host, overlapped) = (self.host, self.engine.async_scheduling);
         let model: Box<dyn CostModel> = match &self.kernels {
             Some(kernels) => kernels.cost(host, overlapped),
             None => Box::new(self.deployment.roofline(host, overlapped)),

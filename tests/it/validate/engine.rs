@@ -80,7 +80,7 @@ fn a_real_run_is_predicted_with_nothing_fitted() {
         serde_json::from_str(&fs::read_to_string(out.join("run.json")).expect("it is there")).expect("JSON");
     assert_eq!(run["settings"]["fitted"], serde_json::json!([]));
     let settings = &run["settings"]["pairs"][0];
-    assert_eq!((&settings["kv_blocks"], &settings["host_overhead_ms"]), (&2587.into(), &0.0.into()));
+    assert_eq!((&settings["kv_blocks"], &settings["host_overhead_ms"]), (&2587.into(), &1.0.into()));
     let lines = fs::read_to_string(out.join("observations.jsonl")).expect("it is there");
     assert_eq!(lines.lines().filter(|line| line.contains("\"request\"")).count(), 300);
     assert!(lines.lines().count() > 450, "and the series");
@@ -124,7 +124,7 @@ fn each_check_can_fail() {
 #[test]
 fn wrong_files_are_refused_by_name_and_line() {
     type Spoil = fn(&str) -> String;
-    let cases: [(&str, Spoil, &str); 9] = [
+    let cases: [(&str, Spoil, &str); 17] = [
         ("dense.csv", |text| text.replacen(",1,2.592", ",1,fast", 1), "dense.csv:2: time_us: \"fast\" is not a number"),
         ("attention.csv", |text| text.replacen("n_decode", "decoders", 1), "attention.csv:1: no column \"n_decode\""),
         ("attention.csv", |text| text.lines().next().unwrap_or_default().to_owned(), "no row measures attention"),
@@ -135,6 +135,26 @@ fn wrong_files_are_refused_by_name_and_line() {
             "\"meta-llama/Llama-9\" is not known",
         ),
         ("meta.yaml", |text| text.replace("[1]", "[2]"), "lacks the all-reduces"),
+        ("dense.csv", |text| text.replace("act_fn", "new_fn"), "\"new_fn\" is no part of a model"),
+        ("dense.csv", |text| text.replace("o_proj", "act_fn2"), "\"act_fn2\" is no part of a model"),
+        (
+            "meta.json",
+            |text| text.replace("\"quantization\": null", "\"quantization\": \"fp8\""),
+            "quantization: fp8 is not predicted",
+        ),
+        ("meta.json", |text| text.replace("\"policy\": \"fcfs\"", "\"policy\": \"priority\""), "policy: priority"),
+        (
+            "meta.json",
+            |text| text.replace("\"cudagraph_mode\": [", "\"cudagraph_mode\": [7, "),
+            "cudagraph_mode: [7,2,1] is not a mode",
+        ),
+        (
+            "meta.json",
+            |text| text.replace("\"block_size\": 16", "\"block_size\": 0"),
+            "kv_cache.block_size: must be at least 1",
+        ),
+        ("meta.json", |text| text.replace("52Z\"", "52\""), "is no moment with a time zone"),
+        ("timeseries.csv", |text| text.replacen("2.0,9045", "0.5,9045", 1), "t does not rise"),
         ("meta.json", |text| text.replacen('{', "", 1), "meta.json: "),
         (
             "requests.jsonl",
@@ -159,4 +179,85 @@ fn wrong_files_are_refused_by_name_and_line() {
         said(&command.args(["validate", "engine", "--data"]).arg(&empty).output().expect("it runs"));
     assert_eq!(status, 2, "{stderr}");
     assert!(stderr.contains("no folder there holds both a profile"), "{stderr}");
+}
+
+/// What a recording does not say is taken from the engine's defaults and the device's memory, and told.
+#[test]
+fn what_is_not_recorded_is_assumed_aloud() {
+    let folder = Folder::new("validate-engine-less");
+    let without = |keys: &'static [&'static str]| {
+        move |text: &str| {
+            let mut meta: Value = serde_json::from_str(text).expect("JSON");
+            for key in keys {
+                let (section, name) = key.split_once('/').unwrap_or(("", key));
+                let section = if section.is_empty() { &mut meta } else { &mut meta[section] };
+                section.as_object_mut().expect("an object").remove(name);
+            }
+            meta.to_string()
+        }
+    };
+    let tell = |name: &str, keys: &'static [&'static str], words: &[&str]| {
+        let Some(copy) = spoilt(&folder, name, "meta.json", without(keys)) else { return };
+        let Some(mut command) = podlab() else { return };
+        let (stdout, stderr, _) =
+            said(&command.args(["validate", "engine", "--data"]).arg(&copy).output().expect("it runs"));
+        assert!(stdout.contains("engine.mean_ttft"), "{stdout}{stderr}");
+        for word in words {
+            assert!(stdout.contains(word), "{word}: {stdout}");
+        }
+    };
+    tell("blocks", &["kv_cache"], &["KV blocks, which the device's memory leaves", "block_size 16"]);
+    tell("config", &["resolved_config"], &["async_scheduling true", "CUDA graphs", "captured for up to 512 tokens"]);
+    tell("hardware", &["hardware", "started_at"], &["300 requests on a GPU"]);
+    let Some(copy) = spoilt(&folder, "series", "meta.json", str::to_owned) else { return };
+    fs::remove_file(copy.join("timeseries.csv")).expect("it was there");
+    let Some((told, short, status)) = checks(&copy, &[]) else { return };
+    assert_eq!((short, status), (BTreeSet::new(), 0), "{told}");
+    assert_eq!(told["checks"].as_array().map(Vec::len), Some(7), "no curves");
+}
+
+/// Rows that an engine cannot run are left out by profilers; one that failed may be missing anywhere. Tables of later profilers
+/// name what a chunk sees otherwise.
+#[test]
+fn other_grids_are_read() {
+    let folder = Folder::new("validate-engine-grids");
+    let table = |name: &str, spoil: &dyn Fn(&str) -> String| {
+        let copy = spoilt(&folder, name, "attention.csv", spoil)?;
+        let (told, _, _) = checks(&copy, &[])?;
+        told["checks"][1]["simulated"].as_f64()
+    };
+    let Some(whole) = table("whole", &str::to_owned) else { return };
+    let keep = |of: &'static dyn Fn(u64, u64, u64, u64) -> bool| {
+        move |text: &str| {
+            let rows = text.lines().enumerate().filter(|(number, line)| {
+                let cells: Vec<u64> = line.split(',').take(4).filter_map(|cell| cell.parse().ok()).collect();
+                *number == 0 || of(cells[0], cells[1], cells[2], cells[3])
+            });
+            rows.map(|(_, line)| format!("{line}\n")).collect::<String>()
+        }
+    };
+    let near = |tpot: Option<f64>, within: f64, what: &str| {
+        let tpot = tpot.expect("it is predicted");
+        assert!((tpot / whole - 1.0).abs() < within, "{what}: {tpot} {whole}");
+    };
+    near(
+        table("one-row", &keep(&|chunk, _, decoders, context| (chunk, decoders, context) != (0, 16, 1_024))),
+        0.01,
+        "one row",
+    );
+    near(table("memory", &keep(&|_, _, decoders, context| decoders * context < 1_000_000)), 0.02, "what would not fit");
+    near(table("length", &keep(&|chunk, cached, _, _| chunk + cached < 16_384)), 0.005, "longer than the model");
+    let renamed = |text: &str| {
+        let rows = text.lines().enumerate().map(|(number, line)| {
+            if number == 0 {
+                return "layer,prefill_chunk,prefill_key,n_decode,kv_decode,decode_q_len,time_us\n".to_owned();
+            }
+            let cells: Vec<&str> = line.split(',').collect();
+            let [chunk, cached] = [cells[0], cells[1]].map(|cell| cell.parse::<f64>().expect("a number"));
+            format!("attention,{chunk},{},{},{},1,{}\n", cached + chunk / 2.0, cells[2], cells[3], cells[4])
+        });
+        rows.chain(["indexer,16,24,0,0,1,9.5\n".to_owned(), "attention,16,24,1,16,4,99\n".to_owned()])
+            .collect::<String>()
+    };
+    near(table("later", &renamed), 1e-9, "the same under later names");
 }
