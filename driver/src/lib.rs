@@ -8,6 +8,9 @@ pub mod experiment; // one experiment, and a run of it for each combination of v
 pub mod sweep; // a grid of runs that outlives its process
 pub mod validate; // the simulator against what is known otherwise
 pub mod report; // results for people and for programs
+pub mod told; // runs as their files tell of them, whoever wrote those
+pub mod compare; // runs side by side
+pub mod page; // a run, a grid or a comparison as one HTML file
 pub mod import; // a platform's own logs as a trace
 pub mod emulate; // the same cluster in wall time, over HTTP
 pub mod growth; // an index that nothing is taken from

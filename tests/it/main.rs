@@ -29,4 +29,5 @@ mod routing; // which strategy serves which workload best
 mod folder; // a run as a folder
 mod fuzz; // what is read, mutated
 mod validate; // laws of theory, and faults that they catch
+mod compare; // runs side by side
 mod explain; // why a request went where it did

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::sweep::Shard;
 use crate::threads;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use compare::CompareArgs;
 use extent::ExtentArgs;
 use publish::publish;
 use seeds::Seeds;
@@ -26,6 +27,7 @@ mod sweep; // ... for a grid that outlives its process
 mod settings; // where settings come from, and which are to blame
 mod workload; // what would be sent
 mod validate; // is it true?
+mod compare; // runs side by side
 mod lab; // the settings as a file
 mod publish; // files that appear whole or not at all
 mod trace; // logs as traces
@@ -33,8 +35,8 @@ mod strategies; // the names of strategies
 mod whole; // whole numbers
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find) or a check falls
-short (`validate`), 130 interrupted (`sweep`), or stopped twice (`serve`)";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find), a check falls
+short (`validate`) or a figure regresses (`compare`), 130 interrupted (`sweep`), or stopped twice (`serve`)";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -58,6 +60,8 @@ enum Command {
     Simulate(Box<SimulateArgs>),
     /// Simulate a grid into a folder, go on where it was broken off, and merge what several machines did of it
     Sweep(Box<SweepArgs>),
+    /// Compare runs: what differs in their settings, then every figure with how sure that is
+    Compare(CompareArgs),
     /// Hold the simulator against what is known otherwise
     #[command(subcommand)]
     Validate(ValidateCommand),
@@ -416,6 +420,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Validate(command) => validate::run(&command),
         Command::Lab(command) => lab::run(&command),
         Command::Trace(command) => trace::run(&command),
