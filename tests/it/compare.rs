@@ -110,7 +110,7 @@ fn a_regression_is_named_and_ends_with_99() {
     assert_eq!(of("roundrobin kvaware"), Some(0));
     assert_eq!(of("roundrobin kvaware --agree"), Some(99));
     assert_eq!(of("kvaware roundrobin --tolerance none"), Some(0));
-    assert_eq!(of("kvaware roundrobin --tolerance 1000%"), Some(0));
+    assert_eq!(of("kvaware roundrobin --tolerance 2000%"), Some(0));
     assert_eq!(of("kvaware roundrobin --tolerance hit_rate=1pt"), Some(0));
 }
 

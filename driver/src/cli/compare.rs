@@ -1,9 +1,9 @@
 //! `podlab compare`.
 
-use super::print;
+use super::{print, warn};
 use crate::compare::{self, Judge, Source, Tolerance};
 use crate::failure::Failure;
-use crate::told;
+use crate::{report, told};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -32,6 +32,9 @@ pub(super) struct CompareArgs {
     /// Show which part a gap lies in: queue, prefill, cache load, decode, network, client
     #[arg(long)]
     explain: bool,
+    /// Write comparison.json and report.html into a new folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// How to print the comparison
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     format: CompareFormat,
@@ -48,13 +51,23 @@ enum CompareFormat {
 }
 
 pub(super) fn run(args: &CompareArgs) -> Result<(), Failure> {
+    if let Some(folder) = &args.out {
+        report::folder::check(folder)?;
+    }
     let read = |path: &PathBuf| {
         let runs = told::read(path)?;
         Ok::<_, Failure>(Source { path: path.display().to_string(), runs })
     };
     let sources: Vec<Source> = args.runs.iter().map(read).collect::<Result<_, _>>()?;
     let judge = Judge { tolerance: args.tolerance.clone().unwrap_or_default(), agree: args.agree };
-    let comparison = compare::compare(&sources, judge)?;
+    let mut comparison = compare::compare(&sources, judge, args.out.is_some())?;
+    if let Some(folder) = &args.out {
+        report::folder::write_comparison(folder, &comparison)?;
+        warn(&format!("wrote {}", folder.display()));
+    }
+    for pair in &mut comparison.pairs {
+        pair.curves = None;
+    }
     print(&match args.format {
         CompareFormat::Table => compare::text::text(&comparison, args.explain),
         CompareFormat::Json => {

@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use compare::CompareArgs;
 use extent::ExtentArgs;
 use publish::publish;
+use report::ReportArgs;
 use seeds::Seeds;
 use sim::workload::MOST_ROUNDS;
 use std::io::Write;
@@ -28,6 +29,7 @@ mod settings; // where settings come from, and which are to blame
 mod workload; // what would be sent
 mod validate; // is it true?
 mod compare; // runs side by side
+mod report; // a folder as a page
 mod lab; // the settings as a file
 mod publish; // files that appear whole or not at all
 mod trace; // logs as traces
@@ -62,6 +64,8 @@ enum Command {
     Sweep(Box<SweepArgs>),
     /// Compare runs: what differs in their settings, then every figure with how sure that is
     Compare(CompareArgs),
+    /// Write the report.html of a folder again, from the files in it
+    Report(ReportArgs),
     /// Hold the simulator against what is known otherwise
     #[command(subcommand)]
     Validate(ValidateCommand),
@@ -177,7 +181,7 @@ struct SimulateArgs {
     /// Runs at the same time; what is printed does not depend on it [default: as many as there are cores]
     #[arg(long, value_parser = whole::up_to::<u16>(1024), value_name = "N")]
     threads: Option<u16>,
-    /// Write run.json, requests.jsonl and summary.json of each run into a new folder
+    /// Write run.json, requests.jsonl, summary.json and report.html of each run into a new folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Show where TTFT goes: its parts, hits and misses apart, KV in flight (of a single run it is always shown)
@@ -421,6 +425,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Validate(command) => validate::run(&command),
         Command::Lab(command) => lab::run(&command),
         Command::Trace(command) => trace::run(&command),

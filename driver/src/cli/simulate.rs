@@ -237,6 +237,7 @@ pub(super) fn run_one(
 ) -> Result<(Outcome, Vec<String>), Failure> {
     let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
     let odd = if options.quiet { Vec::new() } else { odd_of(&outcome) };
+    outcome.warnings = assembled.warnings.iter().chain(&odd).cloned().collect();
     outcome.kept = options.slo.map(|slo| slo.kept(outcome.measured(), outcome.summary.makespan_s));
     if !options.records {
         outcome.records = Vec::new();

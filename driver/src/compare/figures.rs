@@ -179,7 +179,10 @@ fn of_requests(a: &Told, b: &Told) -> (Vec<Option<Interval>>, By) {
     if ours.is_empty() || theirs.is_empty() {
         return (vec![None; METRICS.len()], By::None);
     }
-    match twins(&ours, &theirs) {
+    // Generated prompts of equal lengths are others with another seed.
+    let other = ["workload", "seed"].iter().find(|name| a.was(name).zip(b.was(name)).is_some_and(|(a, b)| a != b));
+    let equal = other.map_or(Ok(()), |name| Err(format!("another {name}")));
+    match equal.and_then(|()| twins(&ours, &theirs)) {
         Ok(theirs) => {
             let by = By::Paired { requests: ours.len() };
             (bootstrap::intervals(&ours, &theirs, true, &METRICS), by)

@@ -20,6 +20,7 @@ pub mod curves; // what a page draws of both
 
 pub use attribution::Gap;
 pub use configuration::Differing;
+pub use curves::Curves;
 pub use figures::{Compared, Judge, Verdict};
 pub use metric::Unit;
 pub use tolerance::Tolerance;
@@ -82,6 +83,9 @@ pub struct Pair {
     pub figures: Vec<Compared>,
     /// Where gaps of latencies lie; empty where requests do not tell.
     pub explained: Vec<Gap>,
+    /// Distributions of both, for a page; not in what is printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curves: Option<[Curves; 2]>,
 }
 
 /// How intervals come about.
@@ -109,11 +113,11 @@ pub enum By {
     None,
 }
 
-/// Compares the first source with each of the others.
+/// Compares the first source with each of the others; with `curves`, what a page draws is kept, too.
 ///
 /// # Errors
 /// [`Failure::Invalid`] where runs cannot be matched.
-pub fn compare(sources: &[Source], judge: Judge) -> Result<Comparison, Failure> {
+pub fn compare(sources: &[Source], judge: Judge, curves: bool) -> Result<Comparison, Failure> {
     let named: Vec<Named> = sources.iter().enumerate().map(|(place, source)| named(place, source)).collect();
     let Some((first, others)) = sources.split_first() else {
         return Err(Failure::Usage("name at least two runs to compare".to_owned()));
@@ -122,7 +126,7 @@ pub fn compare(sources: &[Source], judge: Judge) -> Result<Comparison, Failure> 
     for (place, other) in others.iter().enumerate() {
         let letters = [&named[0].letter, &named[place + 1].letter];
         let matches = matching::matched([&first.path, &other.path], &first.runs, &other.runs)?;
-        pairs.extend(matches.matched.iter().map(|matched| pair(letters[1], matched, &judge)));
+        pairs.extend(matches.matched.iter().map(|matched| pair(letters[1], matched, &judge, curves)));
         for (letter, only) in letters.iter().zip([&matches.only_first, &matches.only_second]) {
             if !only.is_empty() {
                 unmatched.push(format!("only in {letter}, so not compared: {}", matching::listed(only)));
@@ -149,7 +153,7 @@ fn named(place: usize, source: &Source) -> Named {
     Named { letter, path: source.path.clone(), kind, runs: source.runs.len() }
 }
 
-fn pair(with: &str, matched: &matching::Matched<'_>, judge: &Judge) -> Pair {
+fn pair(with: &str, matched: &matching::Matched<'_>, judge: &Judge, curves: bool) -> Pair {
     let (a, b) = matched.pairs[0];
     let several = matched.pairs.len() > 1;
     // The seeds of a list are no difference.
@@ -165,6 +169,7 @@ fn pair(with: &str, matched: &matching::Matched<'_>, judge: &Judge) -> Pair {
         configuration: configuration::differences(a, b, left_out),
         figures,
         explained: attribution::gaps(&ours, &theirs),
+        curves: curves.then(|| [Curves::of(&ours), Curves::of(&theirs)]),
     }
 }
 

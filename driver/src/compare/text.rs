@@ -87,6 +87,7 @@ pub fn verdict(comparison: &Comparison) -> String {
     let failing: Vec<String> = comparison.failing().map(|(pair, figure)| failing(comparison, pair, figure)).collect();
     match (judged, failing.len()) {
         (0, _) => "Verdict: nothing is judged.\n".to_owned(),
+        (1, 0) => "Verdict: pass, 1 figure.\n".to_owned(),
         (_, 0) => format!("Verdict: pass, {judged} figures.\n"),
         (_, count) => {
             wrapped("", &format!("Verdict: FAIL, {count} of {judged} figures: {}.", listed(&failing)), COLUMNS)

@@ -229,6 +229,7 @@ pub(crate) fn told(folder: &Path) -> Result<Vec<Told>, Failure> {
     let values = values(folder, &plan)?;
     let one = |(planned, (_, mut value)): (&Planned, (PathBuf, Value))| Told {
         setup: setup.clone(),
+        run: serde_json::json!({ "warnings": value["warnings"].take() }),
         ..told::folder::told(planned.run.clone(), value["run"].take(), Value::Null, Vec::new())
     };
     Ok(plan.runs.iter().zip(values).map(one).collect())

@@ -66,19 +66,28 @@ pub(crate) fn runs_below(source: &Path) -> Result<Vec<(String, PathBuf)>, Failur
 
 /// The run in `folder`.
 pub(crate) fn run(folder: &Path, name: String) -> Result<Told, Failure> {
+    let mut requests = Vec::new();
+    let told = run_and_show(folder, name, |request| requests.push(request))?;
+    Ok(Told { requests, ..told })
+}
+
+/// The run in `folder` without its requests, which are shown to `each`, one by one: a run of millions need not fit.
+pub(crate) fn run_and_show(folder: &Path, name: String, mut each: impl FnMut(Request)) -> Result<Told, Failure> {
     let figures = json(&folder.join(RunFiles::SUMMARY))?;
     let made = folder.join(RunFiles::RUN);
     let run = if made.exists() { json(&made)? } else { Value::Null };
+    let told = told(name, figures, run, Vec::new());
     let requests = folder.join(RunFiles::REQUESTS);
-    let requests = if requests.exists() { lines(&requests)? } else { Vec::new() };
-    let mut told = told(name, figures, run, requests);
-    if told.kind == Kind::Simulated {
-        // A simulated client takes no time; that is known.
-        for request in told.requests.iter_mut().filter(|request| request.ttft_api_ms.is_some()) {
-            request.ttft_client_ms = Some(0.0);
-        }
+    if requests.exists() {
+        let show = |request| each(if told.kind == Kind::Simulated { of_simulated(request) } else { request });
+        lines(&requests, show)?;
     }
     Ok(told)
+}
+
+/// A simulated client takes no time; that is known.
+pub(crate) fn of_simulated(request: Request) -> Request {
+    Request { ttft_client_ms: request.ttft_api_ms.map(|_| 0.0), ..request }
 }
 
 /// A run of which these are known.
@@ -105,20 +114,20 @@ pub(crate) fn json(path: &Path) -> Result<Value, Failure> {
     if value.is_object() { Ok(value) } else { Err(said("not what podlab writes: it is no object".to_owned())) }
 }
 
-fn lines(path: &Path) -> Result<Vec<Request>, Failure> {
+fn lines(path: &Path, mut each: impl FnMut(Request)) -> Result<(), Failure> {
     let said = |why: String| Failure::Invalid(format!("{}: {why}", path.display()));
     let unread = |error: std::io::Error| said(format!("cannot be read: {error}"));
     let mut file = BufReader::with_capacity(1 << 16, fs::File::open(path).map_err(unread)?);
-    let (mut requests, mut line) = (Vec::new(), Vec::new());
+    let (mut number, mut line) = (0_u64, Vec::new());
     loop {
         line.clear();
         if file.read_until(b'\n', &mut line).map_err(unread)? == 0 {
-            return Ok(requests);
+            return Ok(());
         }
         if !line.trim_ascii().is_empty() {
-            let number = requests.len() + 1;
             let request = serde_json::from_slice(&line);
-            requests.push(request.map_err(|error| said(format!("line {number}: not a request: {error}")))?);
+            each(request.map_err(|error| said(format!("line {}: not a request: {error}", number + 1)))?);
         }
+        number += 1;
     }
 }
