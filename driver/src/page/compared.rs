@@ -102,7 +102,7 @@ fn of_pair(comparison: &Comparison, place: usize, pair: &Pair) -> Markup {
         p {}
         div.charts {
             (forest::plot(&format!("forest-{place}"), &pair.with, &pair.figures))
-            (curves(pair, place))
+            (curves(comparison, pair, place))
             @for (which, gap) in pair.explained.iter().enumerate() { (bars(pair, gap, &format!("gap-{place}-{which}"))) }
         }
         @for gap in &pair.explained { (explained(pair, gap)) }
@@ -161,14 +161,20 @@ fn figures(pair: &Pair) -> Markup {
     table("Every figure; differences of rates in points", &heads, &rows)
 }
 
-fn curves(pair: &Pair, place: usize) -> Markup {
+fn curves(comparison: &Comparison, pair: &Pair, place: usize) -> Markup {
     let [a, b] = match &pair.curves {
         Some(curves) => curves,
         None => return html! {},
     };
+    // A simulated curve says so.
+    let name = |letter: &str| {
+        let source = comparison.sources.iter().find(|source| source.letter == letter);
+        source.map_or_else(|| letter.to_owned(), |source| format!("{letter}, {}", source.kind.as_str()))
+    };
+    let (first, second) = (name("A"), name(&pair.with));
     html! {
         @for sample in Sample::ALL {
-            (distribution::chart_of(&format!("{place}"), sample, &[("A", a.latency(sample)), (&pair.with, b.latency(sample))]))
+            (distribution::chart_of(&format!("{place}"), sample, &[(&first, a.latency(sample)), (&second, b.latency(sample))]))
         }
     }
 }

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 const ROW: f64 = 21.0;
 const LEFT: f64 = 122.0;
-const RIGHT: f64 = 66.0;
+const RIGHT: f64 = 84.0;
 /// What is further off is drawn at the end.
 const FAR: f64 = 1.0;
 
@@ -31,7 +31,7 @@ pub(super) fn plot(name: &str, with: &str, figures: &[Compared]) -> Markup {
     let told: Vec<String> =
         drawn.iter().map(|figure| format!("{} {}.", figure.name, relative(figure.relative))).collect();
     html! {
-        figure {
+        figure.tall {
             h3 { (with) " against A: relative differences with 95 % intervals" }
             svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-labelledby=(format!("{name}-t {name}-d")) {
                 title id=(format!("{name}-t")) { "Relative differences" }

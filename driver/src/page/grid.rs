@@ -1,6 +1,6 @@
 //! The page of several runs: a row and a line for each.
 
-use super::svg::{Axis, WIDTH, tenth};
+use super::svg::{Axis, tenth};
 use super::tables::table;
 use super::{provenance, run, shell};
 use crate::compare::metric::Unit;
@@ -83,7 +83,9 @@ fn best(runs: &[Told]) -> Option<String> {
     })
 }
 
-const ROW: f64 = 34.0;
+const ROW: f64 = 36.0;
+/// Of the view box: names are longer than in other charts.
+const WIDE: f64 = 640.0;
 
 /// From P50 to P99 of each run, with its mean.
 fn spread(runs: &[Told]) -> Markup {
@@ -101,7 +103,7 @@ fn spread(runs: &[Told]) -> Markup {
         return html! { p { "No run has any." } };
     }
     let axis = Axis::log_millis(all().fold(f64::INFINITY, f64::min) * 0.85, all().fold(0.0, f64::max) * 1.1, "");
-    let x = |value: f64| 8.0 + axis.place(value) * (WIDTH - 16.0);
+    let x = |value: f64| 8.0 + axis.place(value) * (WIDE - 16.0);
     let height = ROW * spans.len() as f64 + 22.0;
     let told: Vec<String> = spans
         .iter()
@@ -109,8 +111,8 @@ fn spread(runs: &[Told]) -> Markup {
         .map(|(name, [p50, _, _, p99])| format!("{name}: P50 {} ms, P99 {} ms.", shown(*p50), shown(*p99)))
         .collect();
     html! {
-        figure {
-            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-labelledby="spread-t spread-d" {
+        figure.narrow {
+            svg viewBox=(format!("0 0 {WIDE} {height}")) role="img" aria-labelledby="spread-t spread-d" {
                 title id="spread-t" { "Time to first token of each run, from P50 to P99" }
                 desc id="spread-d" { (told.join(" ")) }
                 @for (at, text) in axis.ticks() {
@@ -119,10 +121,10 @@ fn spread(runs: &[Told]) -> Markup {
                 }
                 @for (row, (name, [p50, mean, p90, p99])) in spans.iter().enumerate() {
                     @let y = ROW * row as f64;
-                    text x="4" y=(tenth(y + 12.0)) class="strong" style="font-size:10px" { (name) }
-                    line class="whisker s6" x1=(tenth(x(*p50))) x2=(tenth(x(*p99))) y1=(tenth(y + 22.0)) y2=(tenth(y + 22.0)) {}
-                    rect class="f1" x=(tenth(x(*p50))) width=(tenth((x(*p90) - x(*p50)).max(0.5))) y=(tenth(y + 18.0)) height="8" {}
-                    circle class="f2" cx=(tenth(x(*mean))) cy=(tenth(y + 22.0)) r="4" {}
+                    text x="4" y=(tenth(y + 12.0)) class="strong" { (name) }
+                    line class="whisker s6" x1=(tenth(x(*p50))) x2=(tenth(x(*p99))) y1=(tenth(y + 23.0)) y2=(tenth(y + 23.0)) {}
+                    rect class="f1" x=(tenth(x(*p50))) width=(tenth((x(*p90) - x(*p50)).max(0.5))) y=(tenth(y + 19.0)) height="8" {}
+                    circle class="f2" cx=(tenth(x(*mean))) cy=(tenth(y + 23.0)) r="4" {}
                 }
             }
             (super::legend([("f1", "P50 to P90".to_owned()), ("f6", "to P99".to_owned()), ("f2", "mean".to_owned())]))

@@ -8,6 +8,8 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 42.0;
+/// Decades that hold too few of 1, 2 and 5.
+const NARROW: f64 = 0.8;
 
 /// How values lie along an axis.
 #[derive(Clone, Debug)]
@@ -51,6 +53,13 @@ impl Axis {
         let low = if low > 0.0 { low } else { 1e-3 };
         let high = high.max(low * 2.0);
         let decades = (high / low).log10();
+        if decades < NARROW {
+            let step = nice_step((high - low) / 4.0);
+            let first = (low / step).ceil() as u32;
+            let ticks = (first..=(high / step) as u32).map(|tick| f64::from(tick) * step);
+            let ticks = ticks.map(|at| (at, millis(at))).collect();
+            return Self { low, high, logarithmic: true, ticks, title: title.to_owned() };
+        }
         let steps: &[f64] = if decades < 2.2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let from = low.log10().floor() as i32 - 1;
         let to = high.log10().ceil() as i32 + 1;
