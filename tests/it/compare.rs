@@ -7,6 +7,7 @@ use std::path::Path;
 mod statistics; // intervals, verdicts and tolerances, by hand
 mod cases; // several runs in a source
 mod parts; // where gaps lie
+mod tools; // results of other tools
 
 const SAMPLE: &str = "driver/examples/aws-blog-70b.yaml";
 

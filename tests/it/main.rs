@@ -30,4 +30,5 @@ mod folder; // a run as a folder
 mod fuzz; // what is read, mutated
 mod validate; // laws of theory, and faults that they catch
 mod compare; // runs side by side
+mod report_html; // runs as pages
 mod explain; // why a request went where it did

@@ -13,7 +13,8 @@ Examples:
   podlab compare runs/simulated runs/production --agree --tolerance 'ttft=5%,tpot=3%,hit_rate=0.5pt' --explain
   podlab compare runs/base result-of-vllm.json --out runs/compared
 
-Reads run folders (--out of simulate, bench, ..), folders of them, folders of sweeps. The first is the one that the
+Reads run folders (--out of simulate, bench, ..), folders of them, folders of sweeps, results of vllm bench serve
+--save-result (--save-detailed gives intervals) and profile_export.jsonl of aiperf. The first is the one that the
 others are held against. Exit code 99: a figure is worse than the tolerance allows, and the 95 % interval of the
 difference leaves zero out.";
 

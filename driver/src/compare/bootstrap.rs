@@ -6,7 +6,7 @@
 //! the same requests, these are drawn for both at once: what makes a request slow in both then counts for neither.
 
 use super::metric::{Estimate, Metric, Ratio, Sample};
-use crate::told::Request;
+use crate::told::{Request, quantile};
 use serde::{Deserialize, Serialize};
 use sim::streams::{Stream, Streams};
 
@@ -73,16 +73,6 @@ fn middle(mut differences: Vec<f64>, draws: usize) -> Option<Interval> {
     differences.sort_by(f64::total_cmp);
     let at = |q: f64| quantile(&differences, q);
     Some(Interval { low: at((1.0 - LEVEL) / 2.0)?, high: at((1.0 + LEVEL) / 2.0)? })
-}
-
-/// The quantile `q` of sorted values, by the estimator of [`sim::ledger::quantile`].
-#[must_use]
-pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let rank = q * last as f64;
-    let below = rank.floor() as usize;
-    let (low, high) = (sorted[below], sorted[(below + 1).min(last)]);
-    Some(low + (high - low) * (rank - below as f64))
 }
 
 /// How many neighbours are drawn together.

@@ -1,8 +1,7 @@
 //! What a page needs of a run's requests, taken in one at a time, so that a run of millions fits.
 
-use crate::compare::bootstrap::quantile;
 use crate::compare::metric::Sample;
-use crate::told::Request;
+use crate::told::{Request, quantile};
 use std::collections::BTreeMap;
 
 /// So many of the slowest are told one by one.

@@ -2,11 +2,10 @@
 
 use super::digest::Digest;
 use super::svg::tenth;
-use crate::compare::bootstrap::quantile;
 use crate::compare::metric::{METRICS, Unit};
 use crate::compare::text::{unit, value};
 use crate::report::seeds::shown;
-use crate::told::{Part, Request, Told};
+use crate::told::{Part, Request, Told, quantile};
 use maud::{Markup, html};
 
 /// Workers that are told one by one.

@@ -223,7 +223,9 @@ pub fn read(folder: &Path) -> Result<Vec<Done>, Failure> {
 pub(crate) fn told(folder: &Path) -> Result<Vec<Told>, Failure> {
     let plan = read_plan(folder)?;
     let setting = |name: &str, value: &str| Setting { name: name.to_owned(), value: value.to_owned() };
-    let hashed = |name: &str, sha256: &str| setting(&format!("{name} file, SHA-256"), &sha256[..sha256.len().min(16)]);
+    let hashed = |name: &str, sha256: &str| {
+        setting(&format!("{name} file, SHA-256"), &sha256.chars().take(16).collect::<String>())
+    };
     let mut setup = vec![setting("podlab", &plan.podlab), hashed("endpoint", &plan.endpoint_sha256)];
     setup.extend(plan.trace_sha256.iter().map(|sha256| hashed("trace", sha256)));
     let values = values(folder, &plan)?;

@@ -1,6 +1,6 @@
 //! Run folders, folders of them, and sweeps.
 
-use super::{Kind, Request, Told, setup};
+use super::{Kind, Request, Told, file, setup};
 use crate::failure::Failure;
 use crate::sweep;
 use serde_json::Value;
@@ -26,6 +26,9 @@ impl RunFiles {
 /// # Errors
 /// [`Failure::Invalid`], naming the file that is missing or not what it should be.
 pub fn read(source: &Path) -> Result<Vec<Told>, Failure> {
+    if source.is_file() {
+        return Ok(vec![file::read(source)?]);
+    }
     if source.join(RunFiles::SUMMARY).exists() {
         return Ok(vec![run(source, String::new())?]);
     }

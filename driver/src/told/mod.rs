@@ -7,7 +7,12 @@ use serde_json::Value;
 mod request; // a line of requests.jsonl
 pub(crate) mod folder; // run folders and sweeps
 mod setup; // settings by name
+mod file; // results of other tools
+mod vllm; // ... of vllm bench serve
+mod aiperf; // ... of aiperf
+mod estimate; // figures from requests
 
+pub use estimate::quantile;
 pub use folder::{RunFiles, read};
 pub use request::{Part, Request};
 pub use setup::{Setting, show};

@@ -49,10 +49,7 @@ pub(super) fn setup(run: &Value) -> Vec<Setting> {
     }
     for (name, input) in run["inputs"].as_object().into_iter().flatten() {
         if let Some(sha256) = input["sha256"].as_str() {
-            settings.push(Setting {
-                name: format!("{name} file, SHA-256"),
-                value: sha256[..sha256.len().min(16)].to_owned(),
-            });
+            settings.push(Setting { name: format!("{name} file, SHA-256"), value: sha256.chars().take(16).collect() });
         }
     }
     settings

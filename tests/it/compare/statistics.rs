@@ -2,11 +2,11 @@
 
 use super::{by_hand, compare, figure};
 use crate::support::Folder;
-use driver::compare::bootstrap::{Interval, intervals, quantile};
+use driver::compare::bootstrap::{Interval, intervals};
 use driver::compare::figures::twins;
 use driver::compare::metric::{METRICS, Metric};
 use driver::compare::tolerance::{Allowed, Tolerance};
-use driver::told::Request;
+use driver::told::{Request, quantile};
 use serde_json::json;
 
 /// A completed request.
