@@ -112,7 +112,7 @@ fn pages_are_the_same_bytes_again() {
     sample(&folder, "simulate", "--requests 50 --strategy roundrobin,kvaware --cache none,l0+l1+l2 --out runs")
         .expect("it ran");
     sample(&folder, "sweep", "--requests 50 --strategy roundrobin,kvaware --seed 1,2 --out grid").expect("it ran");
-    let quick = ["validate", "theory", "--quick", "--only", "queue.mm1", "--out", "checks"];
+    let quick = ["validate", "theory", "--quick", "--only", "m_m_1", "--out", "checks"];
     let (_, stderr, status) = run(&folder, &quick).expect("it ran");
     assert_eq!(status, 0, "{stderr}");
     run(&folder, &["compare", "run", "grid", "--out", "never"]).expect("it ran");

@@ -194,6 +194,13 @@ fn of_requests(a: &Told, b: &Told) -> (Vec<Option<Interval>>, By) {
     }
 }
 
+/// Whether two requests ask for the same: what is unknown is not equal, but whoever failed has no reply to be as long.
+fn are_equal(one: &Request, other: &Request) -> bool {
+    let same = |a: Option<u64>, b: Option<u64>| a.is_some() && a == b;
+    let replies = !(one.completed() && other.completed()) || same(one.output_tokens, other.output_tokens);
+    same(one.prompt_tokens, other.prompt_tokens) && replies
+}
+
 /// The second run's requests in the order of the first's, where they are equal: the same number, prompt and reply.
 ///
 /// # Errors
@@ -209,8 +216,7 @@ pub fn twins<'a>(ours: &[&Request], theirs: &[&'a Request]) -> Result<Vec<&'a Re
         let Some(twin) = by_number.get(&request.number) else {
             return Err("they are numbered otherwise".to_owned());
         };
-        let lengths = |request: &Request| request.prompt_tokens.zip(request.output_tokens);
-        others += usize::from(lengths(request).is_none() || lengths(request) != lengths(twin));
+        others += usize::from(!are_equal(request, twin));
         twins.push(*twin);
     }
     if others > 0 { Err(format!("{others} of {} have other lengths", ours.len())) } else { Ok(twins) }

@@ -18,8 +18,9 @@ pub(super) fn page(comparison: &Comparison) -> String {
     let verdict = verdict(comparison);
     let verdict = verdict.split_whitespace().collect::<Vec<_>>().join(" ");
     let (head, rest) = verdict.split_once(',').unwrap_or((&verdict, ""));
-    let names: Vec<String> = comparison.sources.iter().map(|source| source.path.clone()).collect();
-    let title = names.join(" against ");
+    let names: Vec<&str> = comparison.sources.iter().map(|source| source.path.as_str()).collect();
+    let (first, others) = names.split_first().map_or(("", &[][..]), |(first, others)| (*first, others));
+    let title = format!("{} against {first}", others.join(", "));
     let body = html! {
         span.kind { "comparison" }
         h1 { (title) }

@@ -12,13 +12,19 @@ const LINES: [&str; 4] = ["l1", "l2", "l3", "l4"];
 /// Percentiles that are marked.
 const MARKED: [(f64, &str); 3] = [(0.5, "P50"), (0.9, "P90"), (0.99, "P99")];
 
-/// The chart of a latency of one run.
-pub(super) fn chart(sample: Sample, points: &Points) -> Markup {
-    chart_of("", sample, &[("requests", points)])
+/// The chart of a latency of one run, with its percentiles as they were told.
+pub(super) fn chart(sample: Sample, points: &Points, told: [Option<f64>; 3]) -> Markup {
+    let marked = MARKED.into_iter().zip(told).filter_map(|((part, name), at)| Some((part, name, at?)));
+    draw("", sample, &[("requests", points)], &marked.collect::<Vec<_>>())
 }
 
 /// A chart of the distributions of a latency, each with its name. Nothing where nobody has one. `id` tells it from others.
 pub(super) fn chart_of(id: &str, sample: Sample, named: &[(&str, &Points)]) -> Markup {
+    draw(id, sample, named, &[])
+}
+
+/// `marked`: which part, its name, and where it lies.
+fn draw(id: &str, sample: Sample, named: &[(&str, &Points)], marked: &[(f64, &str, f64)]) -> Markup {
     let all = || named.iter().flat_map(|(_, points)| points.iter().map(|(at, _)| *at));
     let positive = all().filter(|at| *at > 0.0);
     let (low, high) = (positive.fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
@@ -36,16 +42,13 @@ pub(super) fn chart_of(id: &str, sample: Sample, named: &[(&str, &Points)]) -> M
     let id = format!("cdf{id}-{}", sample.as_str().to_lowercase());
     let description = named.iter().map(|(name, points)| words(name, points)).collect::<Vec<_>>().join(" ");
     let lines = html! {
-        @if let [(_, points)] = named {
-            @for (part, name) in MARKED {
-                @let at = at(points, part);
+            @for (part, name, at) in marked.iter().copied() {
                 line class="mark" x1=(tenth(plot.px(at))) x2=(tenth(plot.px(at))) y1=(tenth(plot.py(part))) y2=(tenth(plot.py(0.0))) {}
                 circle class="f1" r="3.5" cx=(tenth(plot.px(at))) cy=(tenth(plot.py(part))) {}
                 @let left = plot.px(at) > 400.0;
                 text class="strong" x=(tenth(plot.px(at) + if left { -7.0 } else { 7.0 })) y=(tenth(plot.py(part) + if left { -7.0 } else { 14.0 }))
                     text-anchor=(if left { "end" } else { "start" }) { (name) " " (millis(round(at))) }
             }
-        }
         @for ((_, points), class) in named.iter().zip(LINES.iter().cycle()) {
             path class=(class) d=(plot.line(points.iter().copied())) {}
         }

@@ -25,7 +25,7 @@ pub(super) fn page(run: &Told, digest: &Digest) -> String {
         (provenance::warnings(&warnings))
         h2 { "Latency" }
         div.charts {
-            @for (sample, points) in &curves { (distribution::chart(*sample, points)) }
+            @for (sample, points) in &curves { (distribution::chart(*sample, points, percentiles(run, *sample))) }
             (parts::chart(run))
         }
         p {}
@@ -46,6 +46,11 @@ pub(super) fn page(run: &Told, digest: &Digest) -> String {
     shell(&format!("{title} ({})", run.kind.as_str()), &body)
 }
 
+/// P50, P90 and P99 of a latency.
+fn percentiles(run: &Told, sample: Sample) -> [Option<f64>; 3] {
+    ["p50", "p90", "p99"].map(|part| run.figure(&format!("{part}_{}_ms", sample.as_str().to_lowercase())))
+}
+
 /// What a run was, in short.
 pub(super) fn title(run: &Told) -> String {
     let was = |name: &str| run.was(name).map(str::to_owned);
@@ -59,9 +64,20 @@ pub(super) fn title(run: &Told) -> String {
         was("replicas").map(|count| if count == "1" { "1 worker".to_owned() } else { format!("{count} workers") });
     let cache = was("cache").map(|cache| if cache == "none" { "no cache".to_owned() } else { cache.to_uppercase() });
     let seed = was("seed").map(|seed| format!("seed {seed}"));
-    let parts = [was("target"), was("strategy"), cache, workers, was("workload")].into_iter().chain(load).chain([seed]);
+    let parts = [was("target"), was("strategy"), cache, workers, was("workload").map(short)]
+        .into_iter()
+        .chain(load)
+        .chain([seed]);
     let title = parts.flatten().collect::<Vec<_>>().join(" · ");
     if title.is_empty() { run.name.clone() } else { title }
+}
+
+/// A trace by the name of its file.
+fn short(workload: String) -> String {
+    match workload.strip_prefix("trace:") {
+        Some(path) => path.rsplit('/').next().unwrap_or(path).to_owned(),
+        None => workload,
+    }
 }
 
 /// What came of it, in two or three sentences.

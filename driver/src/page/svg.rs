@@ -34,10 +34,17 @@ impl Axis {
 
     /// Times in milliseconds, from zero to `high`.
     pub(super) fn time(high: f64, title: &str) -> Self {
-        let axis = Self::linear(high / 1000.0, title, |seconds| seconds_of(seconds));
-        let ticks =
-            axis.ticks.into_iter().map(|(at, text)| (at * 1000.0, text)).filter(|(at, _)| *at <= high).collect();
-        Self { high, ticks, ..axis }
+        let about = high / 5000.0;
+        let step = if about < 20.0 {
+            nice_step(about)
+        } else {
+            // Minutes and hours are not decimal.
+            let steps = [30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0];
+            steps.into_iter().find(|step| *step >= about).unwrap_or_else(|| 3600.0 * nice_step(about / 3600.0))
+        };
+        let ticks = (0..=(high / 1000.0 / step) as u32).map(|tick| f64::from(tick) * step);
+        let ticks = ticks.map(|at| (at * 1000.0, seconds_of(at))).collect();
+        Self { low: 0.0, high, logarithmic: false, ticks, title: title.to_owned() }
     }
 
     /// Around zero, as far as `far` to either side.
@@ -125,8 +132,8 @@ pub(super) fn millis(value: f64) -> String {
 fn seconds_of(seconds: f64) -> String {
     match seconds.abs() {
         0.0 => "0".to_owned(),
-        ..600.0 => format!("{} s", trimmed(seconds, 2)),
-        ..36_000.0 => format!("{} min", trimmed(seconds / 60.0, 1)),
+        ..120.0 => format!("{} s", trimmed(seconds, 2)),
+        ..7200.0 => format!("{} min", trimmed(seconds / 60.0, 1)),
         _ => format!("{} h", trimmed(seconds / 3600.0, 1)),
     }
 }

@@ -2,7 +2,8 @@
 
 use super::digest::{Digest, Moment};
 use super::legend;
-use super::svg::{Axis, Plot, short};
+use super::svg::{Axis, Plot, millis, short};
+use crate::told::quantile;
 use maud::{Markup, html};
 
 /// Intervals of a chart.
@@ -16,7 +17,7 @@ pub(super) fn charts(digest: &Digest, tiers: [bool; 3]) -> Markup {
     if end <= 0.0 {
         return html! {};
     }
-    html! { (in_flight(digest, end)) (throughput(digest, end)) (sources(digest, end, tiers)) }
+    html! { (in_flight(digest, end)) (throughput(digest, end)) (waits(digest)) (sources(digest, end, tiers)) }
 }
 
 /// Intervals of equal length.
@@ -109,6 +110,42 @@ fn throughput(digest: &Digest, end: f64) -> Markup {
             h3 { "Output tokens per second" }
             (plot.draw("tokens", "Output tokens per second over time", &description, &line))
             figcaption { "Each reply's tokens spread evenly from its first to its last." }
+        }
+    }
+}
+
+/// P50 and P90 of the times to first token of those sent at a time.
+fn waits(digest: &Digest) -> Markup {
+    let waits = digest.moments.iter().filter_map(|moment| Some((moment.sent, moment.first? - moment.sent)));
+    let mut waits: Vec<(f64, f64)> = waits.collect();
+    let sent = waits.iter().map(|(sent, _)| *sent).fold(0.0, f64::max);
+    if sent <= 0.0 {
+        return html! {};
+    }
+    waits.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let width = sent / COARSE as f64;
+    let bin = |at: f64| ((at / width) as usize).min(COARSE - 1);
+    let (mut median, mut tenth) = (Vec::new(), Vec::new());
+    for together in waits.chunk_by(|one, other| bin(one.0) == bin(other.0)) {
+        let mut spans: Vec<f64> = together.iter().map(|(_, wait)| *wait).collect();
+        spans.sort_by(f64::total_cmp);
+        let middle = width * (bin(together[0].0) as f64 + 0.5);
+        median.extend(quantile(&spans, 0.5).map(|at| (middle, at)));
+        tenth.extend(quantile(&spans, 0.9).map(|at| (middle, at)));
+    }
+    let most = tenth.iter().map(|(_, at)| *at).fold(0.0, f64::max);
+    let plot =
+        Plot { x: Axis::time(sent, "when the request was sent"), y: Axis::linear(most, "", millis), height: 230.0 };
+    let lines = html! {
+        path class="l1" d=(plot.line(median.into_iter())) {}
+        path class="l2" d=(plot.line(tenth.into_iter())) {}
+    };
+    let description = format!("The P90 of an interval is at most {}.", millis(most.round()));
+    html! {
+        figure {
+            h3 { "Time to first token" }
+            (plot.draw("waits", "Time to first token over time", &description, &lines))
+            (legend([("l1", "P50".to_owned()), ("l2", "P90 of those sent at the time".to_owned())]))
         }
     }
 }

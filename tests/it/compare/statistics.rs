@@ -116,6 +116,8 @@ fn requests_are_pairs_where_they_are_equal() {
     assert_eq!(refused(&b), Err("1 of 3 have other lengths".to_owned()));
     b[0].output_tokens = None;
     assert_eq!(refused(&b), Err("1 of 3 have other lengths".to_owned()), "what is unknown is not equal");
+    b[0].status = "errored".to_owned();
+    assert_eq!(refused(&b), Ok(0), "who failed has no reply");
     b[0].number = 9;
     assert_eq!(refused(&b), Err("they are numbered otherwise".to_owned()));
 }
