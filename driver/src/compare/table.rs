@@ -63,6 +63,19 @@ pub(super) fn configuration(pairs: &[&Pair]) -> String {
     text
 }
 
+/// What all cases of the other sources have in common of it.
+pub(super) fn common_configuration(comparison: &Comparison) -> String {
+    let others = comparison.sources.iter().skip(1).map(|source| source.letter.as_str());
+    let common = |letter: &str| {
+        let mut pairs = comparison.pairs.iter().filter(|pair| pair.with == letter);
+        let mut first = pairs.next()?.clone();
+        first.configuration.retain(|differing| pairs.clone().all(|pair| pair.configuration.contains(differing)));
+        Some(first)
+    };
+    let pairs: Vec<Pair> = others.filter_map(common).collect();
+    configuration(&pairs.iter().collect::<Vec<_>>())
+}
+
 /// Text that fits.
 fn cut(text: &str, room: usize) -> String {
     let text = plain(text);
@@ -77,7 +90,7 @@ fn cut(text: &str, room: usize) -> String {
 pub(super) fn figures(pairs: &[&Pair]) -> String {
     match pairs {
         [pair] => of_two(pair),
-        _ => pairs.chunks(BESIDE).map(of_several).collect(),
+        _ => pairs.chunks(BESIDE).map(beside).collect(),
     }
 }
 
@@ -114,12 +127,17 @@ fn word(verdict: Option<Verdict>) -> &'static str {
     verdict.map_or("-", Verdict::as_str)
 }
 
-fn of_several(pairs: &[&Pair]) -> String {
-    // Of two others there is room for the interval.
-    let wide = pairs.len() <= 2;
+/// With the intervals, where there is room for them.
+fn beside(pairs: &[&Pair]) -> String {
+    let wide = of_several(pairs, true);
+    let fits = wide.lines().all(|line| line.chars().count() <= COLUMNS);
+    if fits { wide } else { of_several(pairs, false) }
+}
+
+fn of_several(pairs: &[&Pair], wide: bool) -> String {
     let heads = pairs.iter().flat_map(|pair| {
         let interval = wide.then(|| right("95 % interval"));
-        [right(&pair.with), right(format!("{} - A", pair.with))].into_iter().chain(interval).chain([Cell::new("")])
+        [right(&pair.with), right(format!("{} vs A", pair.with))].into_iter().chain(interval).chain([Cell::new("")])
     });
     let mut table = compact([Cell::new("figure"), Cell::new(""), right("A")].into_iter().chain(heads));
     let mut keys: Vec<&Compared> = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::matching::listed;
 use super::metric::Unit;
-use super::table::{attribution, configuration, figures, overview};
+use super::table::{attribution, common_configuration, configuration, figures, overview};
 use super::{By, Compared, Comparison, Pair};
 use crate::report::seeds::shown;
 use crate::report::wrapped;
@@ -22,6 +22,7 @@ pub fn text(comparison: &Comparison, explain: bool) -> String {
     }
     let cases = comparison.by_case();
     if cases.len() > IN_FULL {
+        text.push_str(&common_configuration(comparison));
         text.push_str(&overview(comparison));
     }
     let in_full = if explain || cases.len() <= IN_FULL { cases } else { Vec::new() };
@@ -36,8 +37,8 @@ pub fn text(comparison: &Comparison, explain: bool) -> String {
         text.push_str(&wrapped("", &plain(line), COLUMNS));
     }
     text.push_str(&wrapped("", &comparison.judge.rule(), COLUMNS));
-    if comparison.sources.len() > 3 {
-        text.push_str("Intervals of the differences: -o json.\n");
+    if comparison.sources.len() > 2 || in_full.is_empty() {
+        text.push_str("Every interval of a difference: -o json\n");
     }
     if !explain && comparison.pairs.iter().any(|pair| !pair.explained.is_empty()) {
         text.push_str("Which part of the latency a gap lies in: --explain\n");

@@ -86,7 +86,7 @@ fn lead(run: &Told) -> String {
     let mut text = String::new();
     if let (Some(requests), Some(completed)) = (figure("requests"), figure("completed")) {
         let all = crate::report::table::number(Some(requests));
-        text.push_str(&if requests == completed {
+        text.push_str(&if completed >= requests {
             format!("All {all} requests completed.")
         } else {
             format!("{} of {all} requests completed.", crate::report::table::number(Some(completed)))

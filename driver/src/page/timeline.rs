@@ -76,7 +76,7 @@ fn in_flight(digest: &Digest, end: f64) -> Markup {
         height: 230.0,
     };
     let most = short((all.most() / all.width).round());
-    let description = format!("At most {most} at a time, on average over {} intervals.", BINS);
+    let description = format!("At most {most} at a time, on average over {BINS} intervals.");
     let lines = html! {
         path class="l1" d=(plot.line(per(&all).into_iter())) {}
         path class="l2" d=(plot.line(per(&waiting).into_iter())) {}

@@ -70,7 +70,7 @@ fn write_all(folder: &Path, outcomes: &[Outcome], inputs: &Inputs, process: Usag
 
 /// Writes a run, and tells of it as its files do.
 fn write_one(folder: &Path, name: String, outcome: &Outcome, inputs: &Inputs, process: Usage) -> std::io::Result<Told> {
-    let (made, figures) = (to_value(&Provenance::of(outcome, inputs, process))?, to_value(&Run::of(outcome))?);
+    let (made, figures) = (to_value(Provenance::of(outcome, inputs, process))?, to_value(Run::of(outcome))?);
     write_json(&folder.join(RunFiles::RUN), &made)?;
     write_json(&folder.join(RunFiles::SUMMARY), &figures)?;
     let mut digest = Digest::default();

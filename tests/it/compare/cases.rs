@@ -114,3 +114,42 @@ fn more_than_two_stand_in_one_table() {
         assert!(stdout.lines().all(|line| line.chars().count() <= 120), "{stdout}");
     }
 }
+
+#[test]
+fn large_numbers_stay_within_the_screen() {
+    let folder = Folder::new("compare-wide");
+    for (name, scale) in [("a", 1e5), ("b", 1.7e6), ("c", 2.3e7)] {
+        let figures = ["mean", "p50", "p90", "p95", "p99"].map(|part| (format!("{part}_e2el_ms"), json!(scale * 1.5)));
+        let mut summary =
+            json!({"mean_ttft_ms": scale, "total_token_throughput": scale * 7.0, "completed": 2, "failed": 0});
+        summary.as_object_mut().expect("it is one").extend(figures);
+        by_hand(&folder, name, &summary, &[(9, 9, scale * 0.5), (9, 9, scale * 1.5)]);
+    }
+    for others in [&["b"] as &[&str], &["b", "c"]] {
+        let arguments: Vec<&str> = ["compare", "a"].into_iter().chain(others.iter().copied()).collect();
+        let Some((stdout, _, _)) = run(&folder, &arguments) else { return };
+        assert!(stdout.contains("1,700,000"), "{stdout}");
+        assert!(stdout.lines().all(|line| line.chars().count() <= 120), "{stdout}");
+    }
+}
+
+#[test]
+fn of_many_cases_there_is_an_overview_behind_what_differs_in_all() {
+    let folder = Folder::new("compare-overview");
+    let strategies = ["r", "s", "t", "u", "v", "w", "x"];
+    for (name, scale) in [("a", 10.0), ("b", 20.0)] {
+        let runs: Vec<(&str, u64, f64)> = strategies.iter().map(|strategy| (*strategy, 0, scale)).collect();
+        set(&folder, name, &runs);
+    }
+    for (place, strategy) in strategies.iter().enumerate() {
+        let lab = json!({"api.latency": "9ms", "engine.block_size": place / 6});
+        let made = json!({"clock": "virtual", "strategy": strategy, "seed": 0, "settings": {}, "lab": lab});
+        folder.file(&format!("b/{place}/run.json"), &made.to_string());
+    }
+    let Some((stdout, _, status)) = run(&folder, &["compare", "a", "b"]) else { return };
+    assert_eq!(status, 99, "{stdout}");
+    let place = |text: &str| stdout.find(text).unwrap_or_else(|| panic!("{text} is missing:\n{stdout}"));
+    assert!(place("api.latency") < place("strategy r") && place("strategy r") < place("strategy x"));
+    assert!(!stdout.contains("engine.block_size"), "that is not the same in all");
+    assert_eq!(stdout.matches("+100.0 %").count(), 7 + 4, "a row for each, and the first four in the verdict");
+}
