@@ -11,6 +11,9 @@ pub mod calibrate; // from measurements to the factors that simulate them
 pub mod hardware; // ... as a file
 pub mod report; // results for people and for programs
 pub mod profile; // kernels that were measured, layer by layer
+pub mod told; // runs as their files tell of them, whoever wrote those
+pub mod compare; // runs side by side
+pub mod page; // a run, a grid or a comparison as one HTML file
 pub mod import; // a platform's own logs as a trace
 pub mod emulate; // the same cluster in wall time, over HTTP
 pub mod growth; // an index that nothing is taken from

@@ -35,7 +35,7 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-const FILES: [&str; 3] = ["requests.jsonl", "run.json", "summary.json"];
+const FILES: [&str; 4] = ["report.html", "requests.jsonl", "run.json", "summary.json"];
 
 #[test]
 fn a_run_folder_appears_whole_and_is_never_overwritten() {
@@ -73,7 +73,8 @@ fn several_runs_are_folders_below() {
     let folder = Folder::new("several-runs");
     let Some((_, stderr, status)) = simulate(&folder.path("."), ".", &["--seed", "1,2"]) else { return };
     assert_eq!(status, 0, "{stderr}");
-    let names = folder.names();
+    let mut names = folder.names();
+    assert_eq!(names.pop().as_deref(), Some("report.html"), "one page for all");
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names.iter().all(|name| files(&folder.path(name)) == FILES), "{names:?}");
 }

@@ -31,4 +31,6 @@ mod fuzz; // what is read, mutated
 mod silicon; // closed loops measured on GPUs
 mod calibrate; // from measurements to hardware profiles
 mod validate; // laws of theory, and faults that they catch
+mod compare; // runs side by side
+mod report_html; // runs as pages
 mod explain; // why a request went where it did

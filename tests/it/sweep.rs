@@ -62,7 +62,7 @@ fn a_sweep_reports_what_simulate_prints() {
     let Some(first) = of(&format!("sweep {GRID} --out {}", out.display()), "table") else { return };
     let Some(simulated) = of(&format!("simulate {GRID}"), "table") else { return };
     assert_eq!((first.0.as_str(), first.2), (simulated.0.as_str(), 0), "{}", first.1);
-    assert_eq!(bytes(&out).len(), 25, "24 runs and the plan");
+    assert_eq!(bytes(&out).len(), 26, "24 runs, the plan and the page");
     for format in ["table", "csv", "json"] {
         let report = of(&format!("sweep report {}", out.display()), format).expect("it ran before");
         let simulated = of(&format!("simulate {GRID}"), format).expect("it ran before");

@@ -49,7 +49,7 @@ fn every_law_holds() {
     ] {
         assert!(all.iter().any(|name| name.starts_with(law)), "{law} is checked");
     }
-    assert_eq!(folder.names_below("run"), ["checks.json", "observations.jsonl", "run.json"]);
+    assert_eq!(folder.names_below("run"), ["checks.json", "observations.jsonl", "report.html", "run.json"]);
 }
 
 /// Some faults, and checks that are there to catch them; others may.

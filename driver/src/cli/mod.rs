@@ -6,8 +6,10 @@ use crate::failure::Failure;
 use crate::sweep::Shard;
 use crate::threads;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use compare::CompareArgs;
 use extent::ExtentArgs;
 use publish::publish;
+use report::ReportArgs;
 use seeds::Seeds;
 use sim::workload::MOST_ROUNDS;
 use std::io::Write;
@@ -27,6 +29,8 @@ mod settings; // where settings come from, and which are to blame
 mod workload; // what would be sent
 mod validate; // is it true?
 mod calibrate; // from measurements to a hardware profile
+mod compare; // runs side by side
+mod report; // a folder as a page
 mod lab; // the settings as a file
 mod publish; // files that appear whole or not at all
 mod trace; // logs as traces
@@ -34,8 +38,8 @@ mod strategies; // the names of strategies
 mod whole; // whole numbers
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find) or a check falls
-short (`validate`), 130 interrupted (`sweep`), or stopped twice (`serve`)";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find), a check falls
+short (`validate`) or a figure regresses (`compare`), 130 interrupted (`sweep`), or stopped twice (`serve`)";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -59,6 +63,10 @@ enum Command {
     Simulate(Box<SimulateArgs>),
     /// Simulate a grid into a folder, go on where it was broken off, and merge what several machines did of it
     Sweep(Box<SweepArgs>),
+    /// Compare runs: what differs in their settings, then every figure with how sure that is
+    Compare(CompareArgs),
+    /// Write the report.html of a folder again, from the files in it
+    Report(ReportArgs),
     /// Hold the simulator against what is known otherwise
     #[command(subcommand)]
     Validate(ValidateCommand),
@@ -179,7 +187,7 @@ struct SimulateArgs {
     /// Runs at the same time; what is printed does not depend on it [default: as many as there are cores]
     #[arg(long, value_parser = whole::up_to::<u16>(1024), value_name = "N")]
     threads: Option<u16>,
-    /// Write run.json, requests.jsonl and summary.json of each run into a new folder
+    /// Write run.json, requests.jsonl, summary.json and report.html of each run into a new folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Show where TTFT goes: its parts, hits and misses apart, KV in flight (of a single run it is always shown)
@@ -452,6 +460,8 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Validate(command) => validate::run(&command),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Lab(command) => lab::run(&command),

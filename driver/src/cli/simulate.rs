@@ -244,6 +244,7 @@ pub(super) fn run_one(
     let mut odd = if options.quiet { Vec::new() } else { odd_of(&outcome) };
     let beyond = assembled.watch.as_ref().and_then(Watch::warning);
     odd.extend(beyond.map(|beyond| format!("{}: {beyond}", outcome.case.label())));
+    outcome.warnings = assembled.warnings.iter().chain(&odd).cloned().collect();
     outcome.kept = options.slo.map(|slo| slo.kept(outcome.measured(), outcome.summary.makespan_s));
     if !options.records {
         outcome.records = Vec::new();

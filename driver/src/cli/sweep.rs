@@ -7,6 +7,7 @@ use super::{Format, SweepArgs, SweepCommand, print, warn};
 use crate::emulate::stop_signal;
 use crate::experiment::{Assembled, Case};
 use crate::failure::Failure;
+use crate::page;
 use crate::process::Usage;
 use crate::report::{self, hex_sha256};
 use crate::sweep::{self, Origin, Plan, Planned, Shard, Store};
@@ -84,6 +85,7 @@ fn grid(args: &SweepArgs, began: Instant) -> Result<(), Failure> {
         ));
         return Ok(());
     }
+    page::write::again(out)?;
     warn(&format!("wrote {}: {all} runs", out.display()));
     tell(out, asked.format, asked.breakdown, began)
 }

@@ -111,6 +111,8 @@ pub struct Outcome {
     pub growth: Option<Growth>,
     /// What tells that more was sent than was served; `None`: nothing does.
     pub overload: Option<String>,
+    /// What was warned of.
+    pub warnings: Vec<String>,
     /// What of the schedule did not happen, and why.
     pub missed: Vec<String>,
     /// How it keeps what was promised; `None`: nothing was.
@@ -235,6 +237,7 @@ impl Experiment {
             growth: Growth::of(cluster.router()),
             overload: overload::overload(case.load, &workload, &ledger, until),
             missed,
+            warnings: Vec::new(),
             kept: None,
             records: ledger.into_records(),
             case,

@@ -1,6 +1,7 @@
 //! A request's story as a line of JSON.
 
 use crate::experiment::{Outcome, Tiers};
+use crate::told::Request;
 use kvcache::{Span, Time, Tokens};
 use router::Reason;
 use serde::Serialize;
@@ -51,6 +52,37 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// As it is read again.
+    pub(super) fn told(&self) -> Request {
+        Request {
+            number: self.request,
+            status: self.status.to_owned(),
+            worker: self.worker.map(|worker| worker.to_string()),
+            measured: self.measured,
+            sent_ms: Some(self.sent_ms),
+            admitted_ms: self.admitted_ms,
+            first_token_ms: self.first_token_ms,
+            last_token_ms: self.last_token_ms,
+            ttft_ms: self.ttft_ms,
+            tpot_ms: self.tpot_ms,
+            e2el_ms: self.e2el_ms,
+            ttft_api_ms: self.ttft_api_ms,
+            ttft_line_ms: self.ttft_line_ms,
+            ttft_kv_wait_ms: self.ttft_kv_wait_ms,
+            ttft_budget_wait_ms: self.ttft_budget_wait_ms,
+            ttft_tiers_ms: self.ttft_tiers_ms,
+            ttft_compute_ms: self.ttft_compute_ms,
+            ttft_client_ms: None,
+            prompt_tokens: Some(self.prompt_tokens.into()),
+            output_tokens: Some(self.output_tokens.into()),
+            cached_tokens: self.cached_tokens.map(u64::from),
+            cached_l0_tokens: self.cached_l0_tokens.map(u64::from),
+            cached_l1_tokens: self.cached_l1_tokens.map(u64::from),
+            cached_l2_tokens: self.cached_l2_tokens.map(u64::from),
+            class: self.class.map(str::to_owned),
+        }
+    }
+
     pub(super) fn of(request: u64, record: &Record, outcome: &Outcome) -> Self {
         let tiers = outcome.case.cache;
         let part = |of: fn(ByPart<Span>) -> Span| record.parts().map(|parts| of(parts).as_millis_f64());

@@ -11,7 +11,7 @@ mod partial; // ... that appears whole or not at all
 mod provenance; // what a run needs to be run again
 pub(crate) mod stored; // what a run said of itself, read again
 pub(crate) mod notes; // what the table's figures do not tell
-mod table; // for people
+pub(crate) mod table; // for people
 pub mod breakdown; // where TTFT goes
 pub mod seeds; // what several seeds say together
 pub mod find; // how far something can go

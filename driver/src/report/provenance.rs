@@ -77,6 +77,7 @@ pub(super) struct Provenance<'a> {
     speedup: Option<f64>,
     seed: u64,
     settings: &'a BTreeMap<String, String>,
+    warnings: &'a [String],
     inputs: &'a Inputs,
     /// Lab, deployment, engine, router, path and price.
     #[serde(flatten)]
@@ -121,6 +122,7 @@ impl<'a> Provenance<'a> {
             speedup: case.load.speedup(),
             seed: case.seed,
             settings: &case.settings,
+            warnings: &outcome.warnings,
             inputs,
             resolved: &outcome.resolved,
             machine: machine(),

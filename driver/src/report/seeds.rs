@@ -105,7 +105,7 @@ pub struct Mean {
 }
 
 /// The mean of what seeds gave, of which there is at least one.
-pub(super) fn mean_of(values: &[f64]) -> Mean {
+pub(crate) fn mean_of(values: &[f64]) -> Mean {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     Mean { mean, half_width: (values.len() > 1).then(|| half_width(values, 1.0 - LEVEL)) }
 }
@@ -296,7 +296,7 @@ fn table_of_means(groups: &[Group<'_>], figures: &[Figure]) -> String {
 }
 
 /// A figure to three digits: more would claim too much.
-pub(super) fn shown(value: f64) -> String {
+pub(crate) fn shown(value: f64) -> String {
     match value.abs() {
         0.0..9.995 => format!("{value:.2}"),
         9.995..99.95 => format!("{value:.1}"),
@@ -338,7 +338,7 @@ fn groups(outcomes: &[Outcome]) -> Option<Vec<Group<'_>>> {
 }
 
 /// Runs that differ in nothing but their seed, together; in order.
-pub(super) fn same_but_for_seed(outcomes: &[Outcome]) -> Vec<Vec<&Outcome>> {
+pub(crate) fn same_but_for_seed(outcomes: &[Outcome]) -> Vec<Vec<&Outcome>> {
     let same = |a: &Case, b: &Case| Case { seed: 0, ..a.clone() } == Case { seed: 0, ..b.clone() };
     let mut groups: Vec<Vec<&Outcome>> = Vec::new();
     for outcome in outcomes {

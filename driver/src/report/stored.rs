@@ -46,6 +46,7 @@ pub(crate) fn outcome(value: Value, hardware: String, names: &mut Names) -> Resu
             explanations: Vec::new(),
             growth: None,
             overload: None,
+            warnings: Vec::new(),
             missed: Vec::new(),
             kept,
         }),

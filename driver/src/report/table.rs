@@ -86,7 +86,7 @@ fn heads(varying: &[(String, Vec<String>)]) -> (Vec<String>, String) {
 }
 
 /// A table with these heads of columns, two spaces between them.
-pub(super) fn compact(head: impl Iterator<Item = Cell>) -> Table {
+pub(crate) fn compact(head: impl Iterator<Item = Cell>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(head);
@@ -94,7 +94,7 @@ pub(super) fn compact(head: impl Iterator<Item = Cell>) -> Table {
 }
 
 /// Its text.
-pub(super) fn finished(mut table: Table) -> String {
+pub(crate) fn finished(mut table: Table) -> String {
     let last = table.column_count().saturating_sub(1);
     for (index, column) in table.column_iter_mut().enumerate() {
         // A border of one space stands between two columns.
@@ -263,7 +263,7 @@ fn percent(share: Option<f64>) -> String {
 }
 
 /// Three significant digits, with separators from 10,000 on; unknown is a dash.
-pub(super) fn number(value: Option<f64>) -> String {
+pub(crate) fn number(value: Option<f64>) -> String {
     let Some(value) = value else { return "-".to_owned() };
     match value.abs() {
         _ if value.fract() == 0.0 => grouped(value),

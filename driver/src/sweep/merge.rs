@@ -3,6 +3,7 @@
 use super::store::{PLAN, RUNS, lacks, parse, path, read_plan};
 use super::{Plan, Planned};
 use crate::failure::Failure;
+use crate::page;
 use crate::report::Partial;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub fn merge(parts: &[PathBuf], out: &Path) -> Result<usize, Failure> {
     for (planned, bytes) in plan.runs.iter().zip(&runs) {
         fs::write(path(folder, planned), bytes).map_err(failed)?;
     }
+    page::write::again(folder)?;
     partial.publish().map_err(failed)?;
     Ok(runs.len())
 }

@@ -17,6 +17,7 @@ mod merge; // several folders as one
 
 pub use merge::merge;
 pub use store::{Done, Store, read, there};
+pub(crate) use store::{PLAN, told};
 
 /// A grid: what it was made from, and its runs in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,13 +4,14 @@ use super::{Plan, Planned};
 use crate::experiment::Outcome;
 use crate::failure::Failure;
 use crate::report::{Run, stored};
+use crate::told::{self, Setting, Told};
 use serde::Serialize;
 use serde_json::Value;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-pub(super) const PLAN: &str = "sweep.json";
+pub(crate) const PLAN: &str = "sweep.json";
 pub(super) const RUNS: &str = "runs";
 
 /// A run that is over: what is reported of it.
@@ -203,25 +204,54 @@ pub(super) fn parse(bytes: &[u8], planned: &Planned) -> Result<Value, String> {
 /// # Errors
 /// [`Failure::Invalid`] where runs are missing, each by its name, or a file is not what podlab writes.
 pub fn read(folder: &Path) -> Result<Vec<Done>, Failure> {
-    let plan = read_plan(folder)?;
-    let missing: Vec<&Planned> = plan.runs.iter().filter(|planned| !path(folder, planned).exists()).collect();
-    if !missing.is_empty() {
-        let why = format!("{}: {}", folder.display(), lacks(&missing, plan.runs.len()));
-        return Err(Failure::Invalid(format!("{why}; the command that began it goes on with it")));
-    }
     let mut names = stored::Names::default();
-    let read = |planned: &Planned| {
-        let path = path(folder, planned);
+    let read = |(path, mut value): (PathBuf, Value)| {
         let of = |why: String| Failure::Invalid(format!("{}: {why}; remove it and sweep again", path.display()));
-        let bytes = fs::read(&path).map_err(|error| of(format!("cannot be read: {error}")))?;
-        let mut value = parse(&bytes, planned).map_err(of)?;
         let hardware = value["hardware"].as_str().unwrap_or_default().to_owned();
         let warnings =
             value["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
         let outcome = stored::outcome(value["run"].take(), hardware, &mut names).map_err(of)?;
         Ok(Done { outcome, warnings })
     };
-    plan.runs.iter().map(read).collect()
+    values(folder, &read_plan(folder)?)?.into_iter().map(read).collect()
+}
+
+/// The same runs, as they are compared with others: figures alone.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn told(folder: &Path) -> Result<Vec<Told>, Failure> {
+    let plan = read_plan(folder)?;
+    let setting = |name: &str, value: &str| Setting { name: name.to_owned(), value: value.to_owned() };
+    let hashed = |name: &str, sha256: &str| {
+        setting(&format!("{name} file, SHA-256"), &sha256.chars().take(16).collect::<String>())
+    };
+    let mut setup = vec![setting("podlab", &plan.podlab), hashed("endpoint", &plan.endpoint_sha256)];
+    setup.extend(plan.trace_sha256.iter().map(|sha256| hashed("trace", sha256)));
+    let values = values(folder, &plan)?;
+    let one = |(planned, (_, mut value)): (&Planned, (PathBuf, Value))| Told {
+        setup: setup.clone(),
+        run: serde_json::json!({ "warnings": value["warnings"].take() }),
+        ..told::folder::told(planned.run.clone(), value["run"].take(), Value::Null, Vec::new())
+    };
+    Ok(plan.runs.iter().zip(values).map(one).collect())
+}
+
+/// The file of each run of a finished sweep, with its path, in the order of the grid.
+fn values(folder: &Path, plan: &Plan) -> Result<Vec<(PathBuf, Value)>, Failure> {
+    let missing: Vec<&Planned> = plan.runs.iter().filter(|planned| !path(folder, planned).exists()).collect();
+    if !missing.is_empty() {
+        let why = format!("{}: {}", folder.display(), lacks(&missing, plan.runs.len()));
+        return Err(Failure::Invalid(format!("{why}; the command that began it goes on with it")));
+    }
+    let value = |planned: &Planned| {
+        let path = path(folder, planned);
+        let of = |why: String| Failure::Invalid(format!("{}: {why}; remove it and sweep again", path.display()));
+        let bytes = fs::read(&path).map_err(|error| of(format!("cannot be read: {error}")))?;
+        let value = parse(&bytes, planned).map_err(of)?;
+        Ok((path, value))
+    };
+    plan.runs.iter().map(value).collect()
 }
 
 /// `3 of 12 runs are missing: ...`, the first of them by name.

@@ -2,6 +2,7 @@
 
 use super::Check;
 use crate::failure::Failure;
+use crate::page;
 use crate::process::Usage;
 use crate::report::{Partial, checks, machine};
 use serde::Serialize;
@@ -73,17 +74,17 @@ impl Report {
         text
     }
 
-    /// Writes a folder: `run.json` (how it was made), `checks.json` (as [`Report::json`]), `observations.jsonl`. The latter two
-    /// are the same bytes for the same command and seed.
+    /// Writes a folder: `run.json` (how it was made), `checks.json` (as [`Report::json`]), `observations.jsonl`, and
+    /// `report.html`. Those but the first are the same bytes for the same command and seed.
     ///
     /// # Errors
     /// Where the disk refuses; then nothing is left behind.
     pub fn write(&self, folder: &Path, process: Usage) -> Result<(), Failure> {
         let said = |why: String| Failure::Failed(format!("--out {}: {why}", folder.display()));
         let partial = Partial::create(folder).map_err(said)?;
-        self.write_into(partial.folder(), process)
-            .and_then(|()| partial.publish())
-            .map_err(|error| said(error.to_string()))
+        self.write_into(partial.folder(), process).map_err(|error| said(error.to_string()))?;
+        page::write::again(partial.folder())?;
+        partial.publish().map_err(|error| said(error.to_string()))
     }
 
     fn write_into(&self, folder: &Path, process: Usage) -> std::io::Result<()> {
