@@ -9,6 +9,7 @@ pub mod sweep; // a grid of runs that outlives its process
 pub mod validate; // the simulator against what is known otherwise
 pub mod report; // results for people and for programs
 pub mod import; // a platform's own logs as a trace
+pub mod bench; // any endpoint, measured from outside
 pub mod emulate; // the same cluster in wall time, over HTTP
 pub mod growth; // an index that nothing is taken from
 mod threads; // runs on all cores, told in order

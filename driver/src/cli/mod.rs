@@ -18,6 +18,10 @@ use validate::ValidateCommand;
 
 mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
+mod bench; // any endpoint, measured
+mod bench_args; // ... its flags
+mod place; // ... and where it is
+mod invoke; // one prompt
 mod simulate; // virtual time
 mod seeds; // seeds, and ranges of them
 mod extent; // how a run begins, how long it is, what of it is measured
@@ -33,8 +37,9 @@ mod strategies; // the names of strategies
 mod whole; // whole numbers
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find) or a check falls
-short (`validate`), 130 interrupted (`sweep`), or stopped twice (`serve`)";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 4 remote unreachable or refused (`bench`, `invoke`), 99 nothing
+keeps the promise (--find), a check falls short (`validate`) or the client is (`bench --strict`), 130 interrupted (`sweep`, `bench`),
+or stopped twice (`serve`)";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -72,6 +77,10 @@ enum Command {
     Workload(WorkloadCommand),
     /// Serve an endpoint file over HTTP on this machine, OpenAI-compatible, each pass lasting its modelled time
     Serve(Box<ServeArgs>),
+    /// Measure any OpenAI-compatible or SageMaker endpoint: latencies, throughput, cache hits, cost, and the client itself
+    Bench(Box<bench_args::BenchArgs>),
+    /// Send one prompt, stream the reply to the terminal, and say how long it took
+    Invoke(Box<bench_args::InvokeArgs>),
 }
 
 /// How results are printed.
@@ -421,6 +430,8 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Invoke(args) => invoke::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
