@@ -46,13 +46,6 @@ impl Live {
         }
     }
 
-    /// The run is over: a terminal's line goes away.
-    pub fn end(&mut self) {
-        if self.terminal && !self.quiet {
-            self.clear();
-        }
-    }
-
     fn clear(&mut self) {
         let up = std::mem::take(&mut self.drawn);
         let erase = if up > 0 { format!("\x1b[{up}A\r\x1b[J") } else { String::new() };
@@ -108,6 +101,13 @@ impl Live {
 }
 
 impl Watch for Live {
+    /// A terminal's lines go away.
+    fn end(&mut self) {
+        if self.terminal && !self.quiet {
+            self.clear();
+        }
+    }
+
     fn sent(&mut self) {
         self.sent += 1;
     }

@@ -4,13 +4,13 @@ use super::client::Client;
 use super::exchange::{Ask, Observed};
 use super::pace::Pace;
 use super::script::Script;
-use super::watch::Watch;
+use super::watch::{Nobody, Watch};
 use hyper::body::Bytes;
 use sim::extent::Extent;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -63,54 +63,101 @@ pub struct Phase {
 }
 
 /// Runs all of `script`.
-pub async fn run(client: &Arc<Client>, script: &Script, rules: &Rules, look: &mut dyn Watch) -> Phase {
-    let began = client.clock().now();
-    let requests = script.workload().requests().len();
-    let mut conductor = Conductor {
-        client,
-        script,
-        rules,
-        pace: Pace::new(script.workload(), &rules.extent, began),
-        flying: HashMap::new(),
-        tasks: JoinSet::new(),
-        said: HashMap::new(),
-        wanted: wanted(script),
-        failed: 0,
-        over: 0,
-        phase: Phase {
-            observed: std::iter::repeat_with(|| None).take(requests).collect(),
-            unfinished: Vec::new(),
-            began,
-            ended: began,
-            in_flight: vec![(began, 0)],
-            late: Vec::new(),
-            stopped: None,
-        },
-    };
-    conductor.conduct(look).await;
-    conductor.phase
+pub async fn run(
+    client: &Arc<Client>,
+    script: Script,
+    rules: &Rules,
+    look: Box<dyn Watch>,
+) -> (Script, Phase, Box<dyn Watch>) {
+    let conductor = Conductor::new(client.clone(), script, rules.clone(), look);
+    let shared = Arc::new(Shared { conductor: Mutex::new(conductor), changed: Notify::new() });
+    conduct(&shared, client, rules.stop.clone()).await;
+    let mut conductor = shared.lock();
+    conductor.look.show();
+    let (script, look) = (conductor.script.clone(), std::mem::replace(&mut conductor.look, Box::new(Nobody)));
+    let empty = Phase::beginning(0, 0);
+    (script, std::mem::replace(&mut conductor.phase, empty), look)
 }
 
-/// Whose reply a later prompt contains.
-fn wanted(script: &Script) -> Vec<bool> {
-    let count = script.workload().requests().len();
-    let mut wanted = vec![false; count];
-    for place in 0..count {
-        for before in script.replies_of(place) {
-            wanted[before] = true;
+/// What tasks share. One thread runs them all, so nobody ever waits for the lock.
+struct Shared {
+    conductor: Mutex<Conductor>,
+    /// Something is due earlier than the conductor knew, or all is over.
+    changed: Notify,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Conductor> {
+        self.conductor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends by the clock, and looks after all that is no request. A task whose request is over sends the next one itself, at
+/// once: behind hundreds of others that read tokens its slot would stay empty.
+async fn conduct(shared: &Arc<Shared>, client: &Arc<Client>, mut stop: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    let mut beat = ticking(HEARTBEAT);
+    let mut show = ticking(shared.lock().look.period());
+    let mut refresh = ticking(REFRESH);
+    loop {
+        let due = loop {
+            let mut conductor = shared.lock();
+            let Some(ask) = conductor.take() else { break conductor.pace.next() };
+            drop(conductor);
+            tasks.spawn(send(shared.clone(), client.clone(), ask));
+        };
+        if due.is_none() && shared.lock().flying.is_empty() {
+            break;
+        }
+        let due = due.map(|next| Instant::from_std(client.clock().at(next)));
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            at = beat.tick() => {
+                let late = nanos(Instant::now().saturating_duration_since(at));
+                shared.lock().phase.late.push(late);
+            }
+            _ = show.tick() => shared.lock().look.show(),
+            _ = refresh.tick() => client.refresh().await,
+            // Whoever could stop it is gone: then nobody does.
+            Ok(_) = stop.wait_for(|stop| *stop) => {
+                shared.lock().give_up(Stopped::Interrupted);
+                break;
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+    tasks.shutdown().await;
+}
+
+/// Sends a request, and after it whatever is due then.
+async fn send(shared: Arc<Shared>, client: Arc<Client>, mut ask: Ask) {
+    loop {
+        let place = ask.place;
+        let observed = client.exchange(ask).await;
+        let mut conductor = shared.lock();
+        let before = conductor.pace.next();
+        conductor.ended(place, observed);
+        match conductor.take() {
+            Some(next) => ask = next,
+            None => {
+                if conductor.flying.is_empty() || conductor.pace.next() != before {
+                    shared.changed.notify_one();
+                }
+                return;
+            }
         }
     }
-    wanted
 }
 
-struct Conductor<'a> {
-    client: &'a Arc<Client>,
-    script: &'a Script,
-    rules: &'a Rules,
+struct Conductor {
+    client: Arc<Client>,
+    script: Script,
+    rules: Rules,
+    look: Box<dyn Watch>,
     pace: Pace,
     /// When those in flight were scheduled.
     flying: HashMap<usize, u64>,
-    tasks: JoinSet<()>,
     /// Real replies that prompts will contain.
     said: HashMap<usize, String>,
     wanted: Vec<bool>,
@@ -119,74 +166,64 @@ struct Conductor<'a> {
     phase: Phase,
 }
 
-impl Conductor<'_> {
-    async fn conduct(&mut self, look: &mut dyn Watch) {
-        let (teller, mut told) = mpsc::unbounded_channel();
-        let mut stop = self.rules.stop.clone();
-        let mut beat = ticking(HEARTBEAT);
-        let mut show = ticking(look.period());
-        let mut refresh = ticking(REFRESH);
-        loop {
-            self.send_due(&teller, look);
-            if self.flying.is_empty() && self.pace.next().is_none() {
-                break;
-            }
-            let due = self.pace.next().map(|next| Instant::from_std(self.client.clock().at(next)));
-            tokio::select! {
-                Some((place, observed)) = told.recv() => {
-                    self.ended(place, observed, look);
-                    while let Ok((place, observed)) = told.try_recv() {
-                        self.ended(place, observed, look);
-                    }
-                }
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-                at = beat.tick() => self.phase.late.push(nanos(Instant::now().saturating_duration_since(at))),
-                _ = show.tick() => look.show(),
-                _ = refresh.tick() => self.client.refresh().await,
-                // Whoever could stop it is gone: then nobody does.
-                Ok(_) = stop.wait_for(|stop| *stop) => {
-                    self.give_up(Stopped::Interrupted);
-                    break;
-                }
-            }
-            while self.tasks.try_join_next().is_some() {}
+impl Phase {
+    fn beginning(began: u64, requests: usize) -> Self {
+        Self {
+            observed: std::iter::repeat_with(|| None).take(requests).collect(),
+            unfinished: Vec::new(),
+            began,
+            ended: began,
+            in_flight: vec![(began, 0)],
+            late: Vec::new(),
+            stopped: None,
         }
-        self.tasks.shutdown().await;
-        look.show();
     }
+}
 
-    fn send_due(&mut self, teller: &mpsc::UnboundedSender<(usize, Observed)>, look: &mut dyn Watch) {
-        while let Some((scheduled, place)) = self.pace.pop(self.client.clock().now()) {
-            let body = self.script.body(place, |before| self.said.get(&before).cloned());
-            let ask = Ask {
-                place,
-                scheduled,
-                body: Bytes::from(body),
-                session: self.script.session(place),
-                prefix: self.rules.name_prefix.then(|| self.script.prefix(place)).flatten(),
-                keep: self.wanted[place],
-                listener: None,
-            };
-            let (client, teller) = (self.client.clone(), teller.clone());
-            self.flying.insert(place, scheduled);
-            self.count(self.client.clock().now());
-            look.sent();
-            self.tasks.spawn(async move {
-                let observed = client.exchange(ask).await;
-                // Whoever does not listen any more has given this request up.
-                let _ = teller.send((place, observed));
-            });
+impl Conductor {
+    fn new(client: Arc<Client>, script: Script, rules: Rules, look: Box<dyn Watch>) -> Self {
+        let began = client.clock().now();
+        Self {
+            pace: Pace::new(script.workload(), &rules.extent, began),
+            phase: Phase::beginning(began, script.workload().requests().len()),
+            wanted: wanted(&script),
+            client,
+            script,
+            rules,
+            look,
+            flying: HashMap::new(),
+            said: HashMap::new(),
+            failed: 0,
+            over: 0,
         }
     }
 
-    fn ended(&mut self, place: usize, mut observed: Observed, look: &mut dyn Watch) {
+    /// The next request that is due, as it is to be sent.
+    fn take(&mut self) -> Option<Ask> {
+        let (scheduled, place) = self.pace.pop(self.client.clock().now())?;
+        let body = self.script.body(place, |before| self.said.get(&before).cloned());
+        self.flying.insert(place, scheduled);
+        self.count(self.client.clock().now());
+        self.look.sent();
+        Some(Ask {
+            place,
+            scheduled,
+            body: Bytes::from(body),
+            session: self.script.session(place),
+            prefix: self.rules.name_prefix.then(|| self.script.prefix(place)).flatten(),
+            keep: self.wanted[place],
+            listener: None,
+        })
+    }
+
+    fn ended(&mut self, place: usize, mut observed: Observed) {
         self.flying.remove(&place);
         let ended = observed.ended;
         self.count(ended);
         self.phase.ended = self.phase.ended.max(ended);
         self.over += 1;
         self.failed += u64::from(observed.result.is_err());
-        look.ended(&observed);
+        self.look.ended(&observed);
         if let Some(text) = observed.seen.text.take() {
             self.said.insert(place, text);
         }
@@ -211,6 +248,18 @@ impl Conductor<'_> {
         self.phase.unfinished = flying;
         self.phase.ended = self.client.clock().now();
     }
+}
+
+/// Whose reply a later prompt contains.
+fn wanted(script: &Script) -> Vec<bool> {
+    let count = script.workload().requests().len();
+    let mut wanted = vec![false; count];
+    for place in 0..count {
+        for before in script.replies_of(place) {
+            wanted[before] = true;
+        }
+    }
+    wanted
 }
 
 fn ticking(period: Duration) -> tokio::time::Interval {

@@ -46,7 +46,9 @@ impl Signer {
             headers.insert("x-amz-security-token", HeaderValue::try_from(token.as_str()).map_err(odd)?);
         }
         let scope = Scope { moment: &moment, region: &self.region, service: "sagemaker" };
-        let value = authorization(&found.credentials, scope, path, headers, body);
+        let lines: Vec<(&str, &str)> =
+            headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+        let value = authorization(&found.credentials, scope, path, &lines, body);
         headers.insert(AUTHORIZATION, HeaderValue::try_from(value).map_err(odd)?);
         Ok(())
     }

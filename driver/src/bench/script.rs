@@ -24,7 +24,7 @@ pub struct Shape {
 }
 
 /// A workload with its texts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Script {
     workload: Workload,
     words: Words,

@@ -3,7 +3,6 @@
 //! By AWS's "Create a signed AWS API request" (IAM user guide); botocore recomputes it in the tests.
 
 use hmac::{Hmac, KeyInit, Mac};
-use hyper::header::HeaderMap;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -35,21 +34,18 @@ pub struct Scope<'a> {
     pub service: &'a str,
 }
 
-/// The value of the header `authorization` for a POST to `path` with all of `headers`, of which `user-agent` alone is not
+/// The value of the header `authorization` for a POST to `path` with all of `headers` (names in lower case), of which `user-agent` alone is not
 /// signed: proxies change it. O(body).
 #[must_use]
 pub fn authorization(
     credentials: &Credentials,
     scope: Scope<'_>,
     path: &str,
-    headers: &HeaderMap,
+    headers: &[(&str, &str)],
     body: &[u8],
 ) -> String {
-    let mut lines: Vec<(&str, String)> = headers
-        .iter()
-        .filter(|(name, _)| *name != "user-agent")
-        .map(|(name, value)| (name.as_str(), folded(&String::from_utf8_lossy(value.as_bytes()))))
-        .collect();
+    let mut lines: Vec<(&str, String)> =
+        headers.iter().filter(|(name, _)| *name != "user-agent").map(|(name, value)| (*name, folded(value))).collect();
     lines.sort();
     let names = lines.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let mut canonical = format!("POST\n{path}\n\n");

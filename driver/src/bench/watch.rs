@@ -4,7 +4,7 @@ use super::exchange::Observed;
 use std::time::Duration;
 
 /// Is told of each request, and asked now and then to show what it knows.
-pub trait Watch {
+pub trait Watch: Send {
     /// One more was sent.
     fn sent(&mut self);
     /// One is over.
@@ -13,6 +13,8 @@ pub trait Watch {
     fn period(&self) -> Duration;
     /// It is time to.
     fn show(&mut self);
+    /// The run is over.
+    fn end(&mut self);
 }
 
 /// Nobody looks.
@@ -26,4 +28,5 @@ impl Watch for Nobody {
         Duration::from_secs(3600)
     }
     fn show(&mut self) {}
+    fn end(&mut self) {}
 }

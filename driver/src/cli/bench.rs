@@ -12,9 +12,10 @@ use crate::bench::live::Live;
 use crate::bench::metrics::{Counters, deltas};
 use crate::bench::phases;
 use crate::bench::rows::{Played, rows};
-use crate::bench::run::{Phase, Rules, Stopped, run as run_phase};
+use crate::bench::run::{Rules, Stopped, run as run_phase};
 use crate::bench::script::{Script, Shape};
 use crate::bench::summary::{Context, summary};
+use crate::bench::watch::Watch;
 use crate::bench::words::Words;
 use crate::bench::{folder, place, table};
 use crate::emulate::stop_signal;
@@ -253,13 +254,14 @@ async fn measure(args: &BenchArgs, place: &Place, plan: &Plan) -> Result<Run, Fa
     let rules =
         Rules { extent: plan.extent, most_errors: args.max_error_rate, stop, name_prefix: args.target.prefix_aware_id };
     let requests = plan.phases.iter().map(|(_, workload)| workload.requests().len()).sum();
-    let mut live = Live::new(requests, std::io::stderr().is_terminal(), args.quiet);
+    let mut live: Box<dyn Watch> = Box::new(Live::new(requests, std::io::stderr().is_terminal(), args.quiet));
     let (mut played, mut server) = (Vec::new(), Vec::new());
     let (cpu, wall) = (place.cpu_seconds(), Instant::now());
     let mut before = counters(&client, place).await;
     for (name, workload) in &plan.phases {
         let script = Script::new(workload.clone(), words, shape.clone());
-        let phase: Phase = run_phase(&client, &script, &rules, &mut live).await;
+        let (script, phase, look) = run_phase(&client, script, &rules, live).await;
+        live = look;
         let after = counters(&client, place).await;
         if let (Some(before), Some(after)) = (&before, &after) {
             server.push((*name, deltas(before, after)));
