@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use hyper::header::HeaderValue;
 use router::Api;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How requests are sent.
@@ -42,7 +43,7 @@ pub struct Client {
     pub(super) target: Target,
     pub(super) options: Options,
     pub(super) clock: Clock,
-    pub(super) pools: Vec<Pool>,
+    pub(super) pools: Vec<Arc<Pool>>,
     pub(super) key: Option<HeaderValue>,
     pub(super) signer: Option<Signer>,
 }
@@ -69,6 +70,7 @@ impl Client {
             .origins
             .iter()
             .map(|origin| Pool::new(origin.clone(), tls.clone().filter(|_| origin.https), options.http2, clock))
+            .map(Arc::new)
             .collect();
         Ok(Self { target, options, clock, pools, key, signer })
     }
@@ -89,6 +91,20 @@ impl Client {
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Opens connections for so many requests at a time.
+    pub async fn open_ahead(&self, requests: usize) {
+        let each = requests.div_ceil(self.pools.len());
+        for pool in &self.pools {
+            pool.open_ahead(each).await;
+        }
+    }
+
+    /// Connections opened so far.
+    #[must_use]
+    pub fn opened(&self) -> usize {
+        self.pools.iter().map(|pool| pool.opened()).sum()
     }
 
     /// The first model that the server lists.

@@ -36,7 +36,7 @@ pub struct Health {
     pub lag_ms: Option<[f64; 3]>,
     /// How late the event loop was, P99, milliseconds.
     pub loop_lag_p99_ms: Option<f64>,
-    /// Connections opened for requests.
+    /// Connections opened.
     pub connections: usize,
     /// Why the figures are the client's and not the server's; empty: they are the server's.
     pub limits: Vec<String>,
@@ -63,8 +63,6 @@ impl Health {
         let sent: Vec<u64> = rows.iter().filter_map(|row| Some(row.observed?.dispatched)).collect();
         let span = sent.iter().max().zip(sent.iter().min()).map(|(last, first)| (last - first) as f64 / 1e9);
         health.achieved_rate = span.filter(|span| *span > 0.0).map(|span| (sent.len() - 1) as f64 / span);
-        let opened = |row: &&Row<'_>| row.observed.is_some_and(|observed| observed.connect_ns > 0);
-        health.connections = rows.iter().filter(opened).count();
         health.judge(rows);
         health
     }

@@ -15,17 +15,20 @@ use rustls::pki_types::ServerName;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// Requests that share a connection of HTTP/2: what servers allow at least.
 const STREAMS: usize = 100;
+/// Connections that are opened ahead at a time.
+const AHEAD: usize = 32;
 /// How long opening a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -160,11 +163,20 @@ pub(super) struct Pool {
     clock: Clock,
     idle: Mutex<Vec<Connection>>,
     shared: Mutex<Vec<(http2::SendRequest<Body>, Arc<()>, Arc<AtomicU64>)>>,
+    opened: AtomicUsize,
 }
 
 impl Pool {
     pub(super) fn new(origin: Origin, tls: Option<TlsConnector>, http2: bool, clock: Clock) -> Self {
-        Self { origin, tls, http2, clock, idle: Mutex::default(), shared: Mutex::default() }
+        Self {
+            origin,
+            tls,
+            http2,
+            clock,
+            idle: Mutex::default(),
+            shared: Mutex::default(),
+            opened: AtomicUsize::new(0),
+        }
     }
 
     pub(super) fn origin(&self) -> &Origin {
@@ -190,6 +202,35 @@ impl Pool {
         Ok(connection)
     }
 
+    /// Connections opened so far.
+    pub(super) fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Opens connections until `count` are idle, few at a time: servers drop the first packets of hundreds at once, and whoever
+    /// was dropped tries again a second later. One that cannot be opened is left to the request that needs it.
+    pub(super) async fn open_ahead(self: &Arc<Self>, count: usize) {
+        let first = self.take().await;
+        let shared = first.as_ref().is_ok_and(Connection::is_http2);
+        if let Ok(first) = first {
+            self.give_back(first);
+        }
+        while !shared && lock(&self.idle).len() < count {
+            let few = AHEAD.min(count - lock(&self.idle).len());
+            let mut opening = JoinSet::new();
+            for _ in 0..few {
+                let pool = self.clone();
+                opening.spawn(async move { timeout(PATIENCE, pool.open()).await });
+            }
+            while let Some(opened) = opening.join_next().await {
+                match opened {
+                    Ok(Ok(Ok(connection))) => lock(&self.idle).push(connection),
+                    _ => return,
+                }
+            }
+        }
+    }
+
     /// Gives a connection back whose response has been read to its end.
     pub(super) fn give_back(&self, mut connection: Connection) {
         connection.opened_ns = 0;
@@ -209,6 +250,7 @@ impl Pool {
     async fn open(&self) -> Result<Connection, Problem> {
         let Origin { port, .. } = self.origin;
         let stream = TcpStream::connect((self.origin.bare_host(), port)).await.map_err(|error| self.refused(&error))?;
+        self.opened.fetch_add(1, Ordering::Relaxed);
         // A request shall not wait for the acknowledgement of what was sent before it.
         stream.set_nodelay(true).map_err(|error| self.refused(&error))?;
         let last = Arc::new(AtomicU64::new(0));

@@ -156,7 +156,7 @@ pub fn rows(played: &[Played], warmup: impl Fn(usize, u64) -> bool) -> Vec<Row<'
                 counted: usage.is_some(),
                 prefix: Prefix::Cold,
                 part,
-                head: script.workload().segments(request).first().map_or(0, |segment| segment.id),
+                head: script.workload().segments(request).first().map_or(0, |segment| segment.id ^ request.round_key()),
             });
         }
         offset += phase.observed.len();
@@ -177,7 +177,7 @@ fn tell_prefixes(played: &[Played], rows: &mut [Row<'_>]) {
         let (script, place) = script_of(played, row.number);
         let request = &script.workload().requests()[place];
         bounds.clear();
-        let (mut hash, mut end) = (script.words().salt, 0);
+        let (mut hash, mut end) = (script.words().salt ^ request.round_key(), 0);
         for segment in script.workload().segments(request) {
             hash =
                 (hash ^ segment.id).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ u64::from(segment.tokens.0);

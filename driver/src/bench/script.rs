@@ -78,7 +78,8 @@ impl Script {
     #[must_use]
     pub fn prefix(&self, place: usize) -> Option<String> {
         let first = self.workload.segments(&self.workload.requests()[place]).first()?.id;
-        Some(format!("p{:x}", first ^ self.words.salt))
+        let round = self.workload.requests()[place].round_key();
+        Some(format!("p{:x}", first ^ round ^ self.words.salt))
     }
 
     /// How many tokens the request at `place` asks for.
@@ -114,6 +115,9 @@ impl Script {
     /// The segments of a prompt, the last of them shorter by what the server adds: it is the one that nobody shares.
     fn sized(&self, request: &Request) -> Vec<Segment> {
         let mut segments = self.workload.segments(request).to_vec();
+        if let Some(first) = segments.first_mut() {
+            first.id ^= request.round_key();
+        }
         if let Some(last) = segments.last_mut() {
             last.tokens.0 = last.tokens.0.saturating_sub(self.words.added).max(1);
         }

@@ -57,7 +57,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let extent = plan.extent;
     let rows = rows(&run.played, |sent, at| left_out(extent.warmup, sent, at));
     let mut health = Health::of(&run.played, &rows, (plan.load.concurrency(), plan.load.rate()), run.used);
-    health.used = Some(Usage::since(began));
+    (health.used, health.connections) = (Some(Usage::since(began)), run.connections);
     let context = Context {
         case: plan.case(args, &place, &run),
         price: place.price.clone(),
@@ -218,6 +218,8 @@ struct Run {
     notes: Vec<String>,
     /// CPU and wall seconds while requests were sent.
     used: (f64, f64),
+    /// Connections opened.
+    connections: usize,
 }
 
 async fn measure(args: &BenchArgs, place: &Place, plan: &Plan) -> Result<Run, Failure> {
@@ -255,6 +257,9 @@ async fn measure(args: &BenchArgs, place: &Place, plan: &Plan) -> Result<Run, Fa
         Rules { extent: plan.extent, most_errors: args.max_error_rate, stop, name_prefix: args.target.prefix_aware_id };
     let requests = plan.phases.iter().map(|(_, workload)| workload.requests().len()).sum();
     let mut live: Box<dyn Watch> = Box::new(Live::new(requests, std::io::stderr().is_terminal(), args.quiet));
+    if let Some(concurrency) = plan.load.concurrency() {
+        client.open_ahead((concurrency as usize).min(requests)).await;
+    }
     let (mut played, mut server) = (Vec::new(), Vec::new());
     let (cpu, wall) = (place.cpu_seconds(), Instant::now());
     let mut before = counters(&client, place).await;
@@ -276,7 +281,7 @@ async fn measure(args: &BenchArgs, place: &Place, plan: &Plan) -> Result<Run, Fa
     live.end();
     let used = (place.cpu_seconds() - cpu, wall.elapsed().as_secs_f64());
     server.retain(|(_, deltas)| !deltas.is_empty());
-    Ok(Run { played, server, model, words, notes, used })
+    Ok(Run { played, server, model, words, notes, used, connections: client.opened() })
 }
 
 /// What the servers count; `None`: one of them does not tell.

@@ -33,17 +33,17 @@ fn both(workers: &str) -> Option<(Value, Value)> {
 
 #[test]
 fn measured_figures_are_the_simulated_ones() {
-    for workers in ["1", "4", "7"] {
+    for workers in ["1", "4"] {
         let Some((simulated, measured)) = both(workers) else { return };
         let off = |key: &str| figure(&measured, key) / figure(&simulated, key) - 1.0;
-        // Tests share the machine, and a pass that is late is late for everybody in it: twice the bounds of a quiet one.
-        for (key, bound) in
-            [("mean_ttft_ms", 0.10), ("mean_tpot_ms", 0.10), ("p90_ttft_ms", 0.16), ("p90_tpot_ms", 0.16)]
-        {
+        // Tests share the machine, and who is late is late for everybody behind it: twice the bounds of a quiet one. What the
+        // slowest tenth of so few requests is decided by is the order of a moment: README has it of 700.
+        for (key, bound) in [("mean_ttft_ms", 0.10), ("mean_tpot_ms", 0.10), ("mean_e2el_ms", 0.05)] {
             assert!(off(key).abs() < bound, "{workers} workers: {key} is {:+.1} % off", off(key) * 100.0);
         }
         let hits = figure(&measured["hit_rate"], "total") - figure(&simulated["hit_rate"], "total");
-        assert!(hits.abs() < 0.02, "{workers} workers: hit rate is {hits:+.4} off");
+        assert!(hits.abs() < 0.005, "{workers} workers: hit rate is {hits:+.4} off");
         assert_eq!(measured["prompt_tokens"], simulated["prompt_tokens"], "{workers} workers");
+        assert_eq!(measured["output_tokens"], simulated["output_tokens"], "{workers} workers");
     }
 }

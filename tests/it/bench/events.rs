@@ -67,6 +67,9 @@ fn fuzz(inputs: u64) {
     for _ in 0..inputs {
         let mut stream = STREAM.as_bytes().to_vec();
         for _ in 0..random.next_u32() % 6 {
+            if stream.is_empty() {
+                break;
+            }
             let at = random.next_u32() as usize % stream.len();
             let byte = alphabet[random.next_u32() as usize % alphabet.len()];
             match random.next_u32() % 4 {

@@ -22,10 +22,6 @@ impl Mock {
         Self { process, address: address.trim().to_owned() }
     }
 
-    pub(super) fn address(&self) -> &str {
-        &self.address
-    }
-
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
