@@ -46,6 +46,7 @@ impl Connection {
                     self.truth.reset();
                     self.whole(200, "{}", "").await?;
                 }
+                "/metrics" => self.whole(200, &self.truth.metrics(), "").await?,
                 "/v1/models" => self.whole(200, r#"{"object":"list","data":[{"id":"mock"}]}"#, "").await?,
                 path if path.contains("completions") || path.contains("invocations") => {
                     let number = self.truth.begins();
@@ -110,6 +111,7 @@ impl Connection {
             .settings
             .cached_tokens
             .map(|cached| format!(",\"prompt_tokens_details\":{{\"cached_tokens\":{cached}}}"));
+        self.truth.prompt(prompt, self.settings.cached_tokens.unwrap_or_default());
         let total = prompt + tokens;
         let usage = format!(
             "{{\"prompt_tokens\":{prompt},\"completion_tokens\":{tokens},\"total_tokens\":{total}{}}}",

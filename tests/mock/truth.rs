@@ -11,6 +11,9 @@ pub(crate) struct Truth {
     in_flight: AtomicU64,
     most: AtomicU64,
     connections: AtomicU64,
+    /// Prompt tokens, and those found in a cache, as vLLM counts them.
+    prompts: AtomicU64,
+    cached: AtomicU64,
     /// From the request's last byte to the first token's first, microseconds.
     first: Mutex<Vec<u64>>,
     /// From the first token to the last, microseconds.
@@ -27,6 +30,21 @@ impl Truth {
         let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(now, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn prompt(&self, tokens: u64, cached: u64) {
+        self.prompts.fetch_add(tokens, Ordering::Relaxed);
+        self.cached.fetch_add(cached, Ordering::Relaxed);
+    }
+
+    /// In the text format of Prometheus, by vLLM's names.
+    pub(crate) fn metrics(&self) -> String {
+        let [prompts, cached] = [&self.prompts, &self.cached].map(|count| count.load(Ordering::Relaxed));
+        format!(
+            "# HELP vllm:prefix_cache_queries_total tokens\n# TYPE vllm:prefix_cache_queries_total counter\n\
+             vllm:prefix_cache_queries_total{{engine=\"0\",model_name=\"a {{b}} c\"}} {prompts}.0\n\
+             vllm:prefix_cache_hits_total{{engine=\"0\",model_name=\"a {{b}} c\"}} {cached}.0\n"
+        )
     }
 
     pub(crate) fn ends(&self) {

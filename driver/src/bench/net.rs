@@ -258,7 +258,12 @@ impl Pool {
         let (stream, http2): (Box<dyn Stream>, bool) = match &self.tls {
             None => (Box::new(stamped), self.http2),
             Some(tls) => {
-                let odd = |error: &dyn std::fmt::Display| Problem::new("tls", format!("{}: {error}", self.origin));
+                let odd = |error: &dyn std::fmt::Display| {
+                    Problem::new(
+                        "tls",
+                        format!("{}: {error}; --cacert FILE names one more certificate to trust", self.origin),
+                    )
+                };
                 let name = ServerName::try_from(self.origin.bare_host().to_owned()).map_err(|error| odd(&error))?;
                 let stream = tls.connect(name, stamped).await.map_err(|error| odd(&error))?;
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -144,6 +144,7 @@ impl Plan {
         if let Some(odd) = source.warning(&place.lab, load) {
             warn(&format!("warning: {odd}"));
         }
+        let source = lasting(source, place, load);
         let workload = source.workload(&place.lab, load, args.seed);
         let extent = place.lab.run.extent(workload.requests().len() as u64);
         Ok(Self { phases: vec![("run", workload)], load, extent })
@@ -207,6 +208,14 @@ impl Plan {
         }
         case
     }
+}
+
+/// Whoever sends when another request ends cannot know how many that will be by `run.duration`: enough for one in 20 ms each.
+fn lasting(source: Source, place: &Place, load: Load) -> Source {
+    let Some(duration) = place.lab.run.duration.filter(|_| source.is_generated()) else { return source };
+    let Some(senders) = load.concurrency().or(load.users()) else { return source };
+    let most = f64::from(senders) * duration.as_secs_f64() * 50.0;
+    source.with_requests((most as u32).clamp(u32::try_from(source.requests()).unwrap_or(u32::MAX).min(1_000_000), 1_000_000))
 }
 
 /// What was measured.

@@ -96,6 +96,10 @@ fn a_run_is_a_folder_that_names_each_request() {
     assert!((mean - figure(&summary, "mean_ttft_ms")).abs() < 1e-6, "the figures are of the lines");
     let prompts: f64 = measured.iter().map(|line| figure(line, "prompt_tokens")).sum();
     assert!((figure(&summary["hit_rate"], "total") - 20.0 * 16.0 / prompts).abs() < 1e-9);
+    // Two calls size prompts before the phase begins: they are not in its delta. Requests before the cut are.
+    let delta = &summary["cache"]["server_metrics"]["run"][0];
+    let all: f64 = lines.iter().map(|line| figure(line, "prompt_tokens")).sum();
+    assert_eq!((figure(delta, "queries"), figure(delta, "hits")), (all, 30.0 * 16.0), "{delta}");
     // A cent per second.
     let cost = 0.01 * figure(&summary, "makespan_s") / (prompts + 60.0) * 1000.0;
     assert!((figure(&summary["cost_per_1k_tokens"], "total") - cost).abs() < 1e-9);
