@@ -5,6 +5,7 @@ use super::exchange::{Ask, Observed};
 use super::pace::Pace;
 use super::script::Script;
 use super::watch::{Nobody, Watch};
+use crate::alarm::Alarm;
 use hyper::body::Bytes;
 use sim::extent::Extent;
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Requests that must be over before their share of errors says anything.
 const SAMPLE: u64 = 20;
@@ -96,6 +97,7 @@ impl Shared {
 /// once: behind hundreds of others that read tokens its slot would stay empty.
 async fn conduct(shared: &Arc<Shared>, client: &Arc<Client>, mut stop: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
+    let mut alarm = Alarm::default();
     let mut beat = ticking(HEARTBEAT);
     let mut show = ticking(shared.lock().look.period());
     let mut refresh = ticking(REFRESH);
@@ -112,7 +114,7 @@ async fn conduct(shared: &Arc<Shared>, client: &Arc<Client>, mut stop: watch::Re
         let due = due.map(|next| Instant::from_std(client.clock().at(next)));
         tokio::select! {
             () = shared.changed.notified() => {}
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            () = alarm.until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             at = beat.tick() => {
                 let late = nanos(Instant::now().saturating_duration_since(at));
                 shared.lock().phase.late.push(late);

