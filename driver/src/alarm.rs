@@ -41,6 +41,10 @@ impl Alarm {
         }
     }
 
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe to call; a timer owns its descriptor for as long as it is registered"
+    )]
     async fn wait(&mut self, span: Duration) -> Option<()> {
         if self.0.is_none() {
             let timer =
