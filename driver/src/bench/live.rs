@@ -90,7 +90,7 @@ impl Live {
         let (least, most) = (*self.ttft.iter().min()?, *self.ttft.iter().max()?);
         let mut counts = [0u64; 40];
         for ttft in &self.ttft {
-            let place = (ttft - least) as u128 * 39 / (most - least).max(1) as u128;
+            let place = u128::from(ttft - least) * 39 / u128::from((most - least).max(1));
             counts[place as usize] += 1;
         }
         let highest = *counts.iter().max()?;

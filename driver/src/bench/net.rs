@@ -154,6 +154,9 @@ async fn alongside<T>(driver: &mut Pin<Box<http1::Connection<Io, Body>>>, what: 
     .await
 }
 
+/// A connection of HTTP/2: who sends on it, the count of requests on it, when it was last read from.
+type Shared = (http2::SendRequest<Body>, Arc<()>, Arc<AtomicU64>);
+
 /// The connections to one place.
 pub(super) struct Pool {
     origin: Origin,
@@ -162,7 +165,7 @@ pub(super) struct Pool {
     http2: bool,
     clock: Clock,
     idle: Mutex<Vec<Connection>>,
-    shared: Mutex<Vec<(http2::SendRequest<Body>, Arc<()>, Arc<AtomicU64>)>>,
+    shared: Mutex<Vec<Shared>>,
     opened: AtomicUsize,
 }
 

@@ -89,7 +89,6 @@ impl Reader {
     }
 
     /// The body has ended at `now`, by itself or not (`cut` says how): what was seen, and what went wrong.
-    #[must_use]
     pub fn end(mut self, cut: Option<Problem>, now: u64) -> (Seen, Result<(), Problem>) {
         if self.form == Form::Whole && cut.is_none() && self.seen.problem.is_none() {
             let whole = std::mem::take(&mut self.whole);
