@@ -36,6 +36,9 @@ pub struct Place {
     pub replicas: Option<u16>,
     /// All that was resolved, for the record.
     pub resolved: Value,
+    /// Words for a token and tokens that are added to a prompt, where both are known: then nobody need be asked, and the run's
+    /// first request is the first that its cluster gets.
+    pub sizes: Option<(f64, u32)>,
     /// The server in this process, which goes when this does.
     pub emulator: Option<Emulator>,
 }

@@ -248,7 +248,9 @@ async fn measure(args: &BenchArgs, place: &Place, plan: &Plan) -> Result<Run, Fa
     };
     let salt = args.salt.unwrap_or_else(random);
     let mut words = Words::unasked(salt);
-    if !args.no_calibration {
+    if let Some((per_token, added)) = place.sizes {
+        words = Words { per_token, added, ..words };
+    } else if !args.no_calibration {
         let calibrated = calibrate(&client, &shape, salt).await;
         let calibrated = calibrated.map_err(|observed| super::place::unreachable(&place.target_name, &observed))?;
         words = calibrated.words;

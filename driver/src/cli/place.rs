@@ -75,8 +75,15 @@ pub(super) fn remote(args: &TargetArgs, lab: &LabArgs) -> Result<Place, Failure>
         cache: None,
         replicas: None,
         resolved: json!({ "inputs": {} }),
+        sizes: None,
         emulator: None,
     })
+}
+
+/// What an emulated endpoint's tokens are: so many characters each, and a chat's template is `<|user|>\n..\n<|assistant|>\n`.
+fn sizes(chars_per_token: f64, api: Api) -> (f64, u32) {
+    let template = if api == Api::Chat { 24.0 } else { 0.0 };
+    (chars_per_token / 4.0, (template / chars_per_token).round() as u32)
 }
 
 /// A cluster in wall time, in this process.
@@ -118,6 +125,8 @@ fn emulated(args: &BenchArgs, lab: &LabArgs, file: &Path) -> Result<Place, Failu
         usd_per_hour: assembled.price.usd_per_hour * f64::from(instances),
         source: format!("{instances} x {} by the lab", assembled.deployment.instance.sagemaker_name()),
     };
+    let api = api(&args.target).unwrap_or_else(|| api_of(&experiment.endpoint));
+    let sizes = sizes(assembled.lab.router.chars_per_token, api);
     let resolved = assembled.describe();
     let lab = assembled.lab.clone();
     let failed = |error: crate::emulate::ServeError| Failure::Failed(error.to_string());
@@ -128,7 +137,7 @@ fn emulated(args: &BenchArgs, lab: &LabArgs, file: &Path) -> Result<Place, Failu
     Ok(Place {
         target_name: named(&args.target)?.to_owned(),
         target,
-        api: api(&args.target).unwrap_or_else(|| api_of(&experiment.endpoint)),
+        api,
         model,
         session_key: args.target.session_key.clone().or_else(|| experiment.endpoint.session_key.clone()),
         price: price(&args.target).or(Some(whole)),
@@ -138,6 +147,7 @@ fn emulated(args: &BenchArgs, lab: &LabArgs, file: &Path) -> Result<Place, Failu
         cache: Some(case.cache.as_str().to_owned()),
         replicas: Some(case.replicas),
         resolved,
+        sizes: Some(sizes),
         emulator,
     })
 }
