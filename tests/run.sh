@@ -22,12 +22,12 @@ export PODLAB_BIN=$CARGO_TARGET_DIR/release/podlab
 
 # The real openai client judges the server.
 venv=$CARGO_TARGET_DIR/clients
-if ! "$venv/bin/python" -c 'import openai; assert openai.__version__ == "3.54.0"' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import openai, botocore; assert openai.__version__ == "3.54.0"' 2>/dev/null; then
     python3 -m venv "$venv" || {
         echo "tests/run.sh: python3 needs its venv module (Debian: apt-get install python3-venv)" >&2
         exit 1
     }
-    timeout 600 "$venv/bin/pip" install --quiet --disable-pip-version-check openai==3.54.0
+    timeout 600 "$venv/bin/pip" install --quiet --disable-pip-version-check openai==3.54.0 botocore==1.43.11
 fi
 export PODLAB_PYTHON=$venv/bin/python
 

@@ -12,8 +12,12 @@ pub enum Failure {
     Usage(String),
     /// A configuration or input file is wrong: exit code 3.
     Invalid(String),
+    /// A remote server cannot be reached or refuses: exit code 4.
+    Remote(String),
     /// Nothing that was tried keeps the promise: exit code 99.
     NotMet(String),
+    /// Somebody stopped it; what there was is kept: exit code 130.
+    Interrupted(String),
 }
 
 impl Failure {
@@ -24,7 +28,9 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Invalid(_) => 3,
+            Self::Remote(_) => 4,
             Self::NotMet(_) => 99,
+            Self::Interrupted(_) => 130,
         })
     }
 }
@@ -32,7 +38,12 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::Invalid(text) | Self::NotMet(text) => f.write_str(text),
+            Self::Failed(text)
+            | Self::Usage(text)
+            | Self::Invalid(text)
+            | Self::Remote(text)
+            | Self::NotMet(text)
+            | Self::Interrupted(text) => f.write_str(text),
         }
     }
 }

@@ -21,6 +21,7 @@ mod fleet; // workers that come and go
 mod workloads; // generated ones: sharing, lengths, times, streams
 mod simulation; // laws on a real trace, and against theory
 mod endpoint; // the endpoint file: refusals, warnings, what is read
+mod bench; // any endpoint, measured from outside
 mod emulate; // the same cluster in wall time, over HTTP
 mod clients; // real clients against the served endpoint
 mod cli; // the command line as a stranger meets it

@@ -20,6 +20,10 @@ use validate::{CheckFormat, ValidateCommand};
 
 mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
+mod bench; // any endpoint, measured
+mod bench_args; // ... its flags
+mod place; // ... and where it is
+mod invoke; // one prompt
 mod simulate; // virtual time
 mod seeds; // seeds, and ranges of them
 mod extent; // how a run begins, how long it is, what of it is measured
@@ -38,8 +42,9 @@ mod strategies; // the names of strategies
 mod whole; // whole numbers
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 99 nothing keeps the promise (--find), a check falls
-short (`validate`) or a figure regresses (`compare`), 130 interrupted (`sweep`), or stopped twice (`serve`)";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 4 remote unreachable or refused (`bench`, `invoke`), 99 nothing
+keeps the promise (--find), a check falls short (`validate`), a figure regresses (`compare`) or the client is limited (`bench
+--strict`), 130 interrupted (`sweep`, `bench`), or stopped twice (`serve`)";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -83,6 +88,10 @@ enum Command {
     Workload(WorkloadCommand),
     /// Serve an endpoint file over HTTP on this machine, OpenAI-compatible, each pass lasting its modelled time
     Serve(Box<ServeArgs>),
+    /// Measure any OpenAI-compatible or SageMaker endpoint: latencies, throughput, cache hits, cost, and the client itself
+    Bench(Box<bench_args::BenchArgs>),
+    /// Send one prompt, stream the reply to the terminal, and say how long it took
+    Invoke(Box<bench_args::InvokeArgs>),
 }
 
 /// How results are printed.
@@ -468,6 +477,8 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Invoke(args) => invoke::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -66,7 +66,7 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
         let (teller, mut grown) = tokio::sync::mpsc::unbounded_channel();
         let growth = Some(emulate::Watch { beyond: NOTABLE, teller });
-        let settings = emulate::Settings { growth, ..settings(args, endpoint, assembled)? };
+        let settings = emulate::Settings { growth, ..settings((args.seed, args.time_scale), endpoint, assembled)? };
         warn(&format!(
             "serving {} on http://{address}/v1: {} workers on {} x {} behind {}, emulated (modelled seconds per second: {})",
             assembled.deployment.model.name,
@@ -114,7 +114,11 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
 }
 
 /// A worker answers to the name it serves under, and to what the endpoint file calls the model.
-fn settings(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Result<emulate::Settings, Failure> {
+pub(super) fn settings(
+    (seed, time_scale): (u64, f64),
+    endpoint: &Endpoint,
+    assembled: &Assembled,
+) -> Result<emulate::Settings, Failure> {
     let served = endpoint.engine.served_model_name.clone().or_else(|| endpoint.engine.model.clone());
     let mut models: Vec<String> = Vec::new();
     for name in [served, endpoint.model_name.clone(), endpoint.model_id.clone()].into_iter().flatten() {
@@ -125,7 +129,7 @@ fn settings(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Res
     let name = models.first().cloned().unwrap_or_else(|| assembled.deployment.model.name.clone());
     let usage = |error: &dyn std::fmt::Display| Failure::Usage(format!("failed to {error}"));
     Ok(emulate::Settings {
-        time_scale: args.time_scale.try_into().map_err(|error: emulate::clock::InvalidTimeScale| usage(&error))?,
+        time_scale: time_scale.try_into().map_err(|error: emulate::clock::InvalidTimeScale| usage(&error))?,
         latency: assembled.path.latency,
         chars_per_token: assembled
             .lab
@@ -134,7 +138,7 @@ fn settings(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Res
             .try_into()
             .map_err(|error: emulate::tokens::InvalidCharsPerToken| usage(&error))?,
         session_key: endpoint.session_key.clone(),
-        seed: args.seed,
+        seed,
         models: if models.is_empty() { vec![name.clone()] } else { models },
         ..emulate::Settings::new(&name, assembled.router.strategy)
     })

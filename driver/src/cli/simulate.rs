@@ -362,7 +362,7 @@ fn or_default<T: Clone>(given: &[T], default: impl FnOnce() -> T) -> Vec<T> {
     if given.is_empty() { vec![default()] } else { given.to_vec() }
 }
 
-fn caches(given: &[String], endpoint: &Endpoint) -> Result<Vec<Tiers>, Failure> {
+pub(super) fn caches(given: &[String], endpoint: &Endpoint) -> Result<Vec<Tiers>, Failure> {
     if given.is_empty() {
         return Ok(vec![default_tiers(endpoint)]);
     }

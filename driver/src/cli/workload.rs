@@ -2,7 +2,7 @@
 
 use super::settings::{asks_for_help, list_settings};
 use super::simulate::loads;
-use super::{DescribeArgs, Format, WorkloadCommand, print, warn};
+use super::{Format, LabArgs, WorkloadCommand, print, warn};
 use crate::experiment::{Case, Experiment, Matrix, Source};
 use crate::failure::Failure;
 use crate::lab::{Axis, Lab, Origin};
@@ -15,7 +15,7 @@ pub(super) fn run(command: &WorkloadCommand) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
-    let lab = lab(args)?;
+    let lab = lab(&args.lab, "describe")?;
     let source = Source::read_and_show(&args.workload, args.requests, args.repeat, |_, _| ())?;
     source.check(&lab)?;
     let asked = (args.rate.as_slice(), args.concurrency.as_slice(), args.users.as_slice(), args.speedup);
@@ -36,7 +36,7 @@ pub(super) fn run(command: &WorkloadCommand) -> Result<(), Failure> {
     }
 }
 
-fn show(workload: &Workload, format: Format) -> Result<(), Failure> {
+pub(super) fn show(workload: &Workload, format: Format) -> Result<(), Failure> {
     match format {
         Format::Table => print(&show::text(workload)),
         Format::Json => print(&show::json(workload)),
@@ -84,21 +84,21 @@ fn tell_length(source: &Source, requests: Option<u32>) {
 }
 
 /// What `--lab` and `--set` say; a description is of one workload, so no setting has two values.
-fn lab(args: &DescribeArgs) -> Result<Lab, Failure> {
+pub(super) fn lab(args: &LabArgs, command: &str) -> Result<Lab, Failure> {
     let mut lab = Lab::default();
     let mut take = |axis: &Axis| -> Result<(), String> {
         match axis.values.as_slice() {
             [value] => lab.set(&axis.key, value),
-            values => Err(format!("{}: describe takes one value, not {}", axis.key, values.len())),
+            values => Err(format!("{}: {command} takes one value, not {}", axis.key, values.len())),
         }
     };
-    if let (Some(path), Some(text)) = (&args.lab.lab, super::settings::lab_text(&args.lab)?) {
+    if let (Some(path), Some(text)) = (&args.lab, super::settings::lab_text(args)?) {
         let name = path.display().to_string();
         for axis in crate::lab::file::parse(&text, &name).map_err(Failure::Invalid)? {
             take(&axis).map_err(|problem| Failure::Invalid(format!("{name}: {problem}")))?;
         }
     }
-    for text in &args.lab.settings {
+    for text in &args.settings {
         let axis = Axis::parse(text, Origin::Flag).and_then(|axis| take(&axis));
         axis.map_err(|problem| Failure::Usage(format!("--set {text}: {problem}")))?;
     }

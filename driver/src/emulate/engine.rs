@@ -10,6 +10,7 @@ use super::clock::Clock;
 use super::progress::{End, Entrance, Progress};
 use super::record::{Input, Recording};
 use super::settings::Watch;
+use crate::alarm::Alarm;
 use crate::growth::Growth;
 use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
 use sim::cluster::{Cluster, Event, Refusal};
@@ -20,7 +21,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// Steps of the cluster between two looks at other tasks, where it has fallen behind the clock.
 const STEPS_AT_A_STRETCH: u32 = 256;
@@ -123,12 +124,13 @@ impl Engine {
 
     /// Lives until it is stopped or nobody can reach it any more, and tells what became of all requests.
     pub async fn run(mut self) -> Stats {
+        let mut alarm = Alarm::default();
         loop {
             let due = self.next_due().map(|at| self.clock.wall(at));
             let command = tokio::select! {
                 biased;
                 command = self.commands.recv() => command.unwrap_or(Command::Stop),
-                () = wake_at(due) => {
+                () = wake_at(&mut alarm, due) => {
                     self.catch_up(self.clock.now()).await;
                     continue;
                 }
@@ -293,9 +295,9 @@ impl Engine {
     }
 }
 
-async fn wake_at(due: Option<Instant>) {
+async fn wake_at(alarm: &mut Alarm, due: Option<Instant>) {
     match due {
-        Some(at) => sleep_until(at).await,
+        Some(at) => alarm.until(at).await,
         None => pending().await,
     }
 }

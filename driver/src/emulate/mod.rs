@@ -2,8 +2,7 @@
 //!
 //! Replica, cache and router are the very code of the simulator; a pass sleeps for its modelled duration. The shell
 //! adds a clock, sockets and words. What is true here and in the simulator alike (which passes, which decisions) is
-//! decided by the core; what a client measures adds the machine's own lateness, at least the millisecond that timers
-//! of tokio are accurate to.
+//! decided by the core; what a client measures adds the machine's own lateness.
 
 pub mod clock; // wall time to core time
 pub mod engine; // the actor that owns the cluster

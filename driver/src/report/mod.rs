@@ -136,6 +136,14 @@ pub fn csv(outcomes: &[Outcome]) -> String {
     lines(&rows)
 }
 
+/// One object under a line of its names.
+#[must_use]
+pub(crate) fn csv_of(value: &serde_json::Value) -> String {
+    let mut cells = Vec::new();
+    flatten("", value, &mut cells);
+    lines(&[cells])
+}
+
 /// Rows of names and values under a line of all names.
 fn lines(rows: &[Vec<(String, String)>]) -> String {
     if rows.is_empty() {

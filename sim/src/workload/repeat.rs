@@ -15,7 +15,8 @@ const ALONE: Span = Span::from_secs(1);
 
 impl Request {
     /// What sets its round's ids apart: nothing in the first round.
-    pub(super) const fn round_key(&self) -> u64 {
+    #[must_use]
+    pub const fn round_key(&self) -> u64 {
         (self.round as u64) << 53
     }
 }

@@ -1,0 +1,11 @@
+//! `podlab bench` and `podlab invoke`: parsers cut anywhere, figures against a server of known truth, failures by class.
+
+mod events; // server-sent events
+mod frames; // Amazon's event stream
+mod pace; // who sends when
+mod texts; // prompts without a tokenizer
+mod mock; // the server of known truth
+mod truth; // what is measured against it
+mod failures; // what goes wrong
+mod agreement; // the same experiment in virtual time and measured
+mod sagemaker; // signatures, recomputed by botocore
