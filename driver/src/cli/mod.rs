@@ -118,7 +118,8 @@ struct LabArgs {
     /// Settings that decide the physics and are not in the endpoint file (YAML)
     #[arg(long, value_name = "FILE")]
     lab: Option<PathBuf>,
-    /// Measured factors that `podlab calibrate` wrote, one run per file (--set hardware.profile) [default: published figures]
+    /// Factors that `podlab calibrate` wrote, or a folder of measured kernels, one run for each (--set hardware.profile) [default:
+    /// published figures]
     #[arg(long, value_name = "FILE[,FILE]")]
     hardware: Option<String>,
     /// One such setting; `--set help` lists all. In `simulate` a comma makes one run per value

@@ -110,7 +110,7 @@ const PHYSICS: &[Setting] = &[
         "hardware.profile",
         "name",
         "none (published figures)",
-        "file of measured factors that podlab calibrate wrote (--hardware)",
+        "factors that podlab calibrate wrote, a file, or measured kernels, a folder (--hardware)",
         |lab, text| { lab.hardware = Some(text.to_owned()).filter(|name| name != "none") }
     ),
     setting!("model.name", "name", "from the endpoint file", "the model whose geometry is simulated", |lab, text| {
