@@ -152,7 +152,7 @@ fn partial(measured: &[&Row<'_>]) -> u64 {
 fn steady(measured: &[&Row<'_>]) -> Value {
     let burst = measured.iter().filter(|row| row.part == Part::Burst);
     let ended = |row: &&Row<'_>| row.observed.map(|observed| observed.ended);
-    let from = burst.filter_map(ended).min();
+    let from = burst.filter_map(ended).max();
     let to = measured.iter().filter_map(|row| row.observed).map(|observed| observed.dispatched).max();
     let (Some(from), Some(to)) = (from, to) else { return Value::Null };
     if to <= from {

@@ -29,6 +29,7 @@ fn the_standard_is_kept() {
     assert_eq!(of("data\n\ndata\ndata\n\ndata:"), [pair("", "\n")]);
     assert_eq!(of("data:test\n\ndata: test\n\n"), [pair("", "test"), pair("", "test")]);
     assert_eq!(of("\u{feff}data: a\r\n\r\nevent: error\rdata: b\r\r"), [pair("", "a"), pair("error", "b")]);
+    assert_eq!(of("data: a\r\ndata: b\r\n\r\n"), [pair("", "a\nb")], "CR and LF are one end of a line");
     assert_eq!(of("event: only\n\ndata: x\n\n"), [pair("", "x")]);
     assert_eq!(of("retry: 10\ndata: {\"a\":\"b: c\"}\n\n"), [pair("", "{\"a\":\"b: c\"}")]);
 }

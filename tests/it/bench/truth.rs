@@ -21,6 +21,9 @@ fn latencies_are_the_servers() {
         let bound = bound + 3.0 * figure(&summary["client"], "event_loop_lag_p99_ms");
         assert!((-0.5..bound).contains(&off), "{percentile} is {off} ms off, more than {bound}");
     }
+    // The server takes 360 ms for each of 20 at a time, and no window makes more of it.
+    let steady = figure(&summary["steady_state"], "request_throughput");
+    assert!((30.0..56.5).contains(&steady), "{steady} requests per second while all slots are full");
     let span = figure(&truth, "span_p50_ms") / 31.0;
     assert!((figure(&summary, "p50_tpot_ms") - span).abs() < 0.5);
     assert!((figure(&summary, "mean_itl_ms") - span).abs() < 0.5);
@@ -123,6 +126,8 @@ fn cold_and_warm_are_phases_of_their_own() {
     assert_eq!([&cache["cold"], &cache["concurrent"], &cache["warm"]].map(count), [Some(11), Some(9), Some(20)]);
     // A server that has no cache gains nothing: its interval holds zero, or nearly.
     let gain = &cache["warm_against_cold"];
-    assert!(figure(gain, "mean_ttft_ms").abs() < 5.0, "{gain}");
+    // Cold ones are of the opening phases, and a machine that others keep busy is late by its own measure.
+    let late = figure(&summary["client"], "event_loop_lag_p99_ms");
+    assert!(figure(gain, "mean_ttft_ms").abs() < 5.0 + 3.0 * late, "{gain}, and the client is {late} ms late");
     assert_eq!(summary["routing"]["can_matter"], "unknown", "nobody says who answered");
 }
