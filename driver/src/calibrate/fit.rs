@@ -7,6 +7,9 @@
 //! 1963) on a numeric Jacobian.
 //!
 //! The spreads are those of [`Kind`] at first, then those of the residuals found, until these are what was assumed.
+//!
+//! What is simulated jumps: a request joins this pass or the next. What a figure departs from a line by, between the setups that
+//! its gradient is taken from, counts as spread where it is asked how far the factors may be off.
 
 use super::factors::{Factor, Setup};
 
@@ -82,7 +85,7 @@ pub struct Fit {
     pub spreads: [f64; 3],
     /// Logarithms of the factors found.
     pub(super) at: Vec<f64>,
-    /// Residuals there, of the groups fitted to: `(group, residual, gradient)`.
+    /// Residuals there, of the groups fitted to: `(group, residual, gradient)`, in spreads that hold how far figures jump.
     pub(super) residuals: Vec<(usize, f64, Vec<f64>)>,
 }
 
@@ -113,8 +116,19 @@ pub fn fit(bench: &dyn Bench, factors: &[Factor], base: Setup, wanted: &dyn Fn(u
         (search.spreads, search.stride) = (spreads, (search.stride / 2.0).max(LEAST_STRIDE));
         at = search.minimum(at, limits.steps);
     }
-    let residuals = search.linear(&at);
+    let residuals = search.with_jumps(search.linear(&at));
     Fit { factors: factors.to_vec(), setup: search.setup(&at), spreads: search.spreads, at, residuals }
+}
+
+/// A figure's residual, and what it answers to each factor, in spreads.
+struct Row {
+    group: usize,
+    kind: Kind,
+    residual: f64,
+    /// Per unit of each factor's logarithm.
+    gradient: Vec<f64>,
+    /// How far the residual lies below the middle of those to either side, for each factor.
+    bends: Vec<f64>,
 }
 
 struct Search<'a> {
@@ -168,9 +182,9 @@ impl Search<'_> {
 
     /// Residuals with their gradients, by central differences over some hundredths: a queue answers to less than that in
     /// jumps, since a request joins this pass or the next.
-    fn linear(&self, at: &[f64]) -> Vec<(usize, f64, Vec<f64>)> {
-        let groups: Vec<usize> =
-            self.bench.measured().iter().map(|one| one.group).filter(|group| (self.wanted)(*group)).collect();
+    fn linear(&self, at: &[f64]) -> Vec<Row> {
+        let figures: Vec<Measured> =
+            self.bench.measured().iter().filter(|one| (self.wanted)(one.group)).copied().collect();
         let here = self.residuals(at);
         let beside: Vec<[Vec<f64>; 2]> = (0..at.len())
             .map(|index| {
@@ -181,9 +195,28 @@ impl Search<'_> {
                 })
             })
             .collect();
-        let slope = |[below, above]: &[Vec<f64>; 2], row: usize| (above[row] - below[row]) / (2.0 * self.stride);
-        let gradient = |row: usize| beside.iter().map(|of_factor| slope(of_factor, row)).collect();
-        groups.into_iter().zip(&here).enumerate().map(|(row, (group, r))| (group, *r, gradient(row))).collect()
+        let row = |(row, (figure, residual)): (usize, (Measured, &f64))| Row {
+            group: figure.group,
+            kind: figure.kind,
+            residual: *residual,
+            gradient: beside.iter().map(|[below, above]| (above[row] - below[row]) / (2.0 * self.stride)).collect(),
+            bends: beside.iter().map(|[below, above]| f64::midpoint(above[row], below[row]) - residual).collect(),
+        };
+        figures.into_iter().zip(&here).enumerate().map(row).collect()
+    }
+
+    /// Rows in spreads that hold how far the figures of a kind depart from lines, in the root of the mean square.
+    fn with_jumps(&self, rows: Vec<Row>) -> Vec<(usize, f64, Vec<f64>)> {
+        let shrink = Kind::ALL.map(|kind| {
+            let bends = rows.iter().filter(|row| row.kind == kind).flat_map(|row| &row.bends);
+            let (count, squares) = bends.fold((0u32, 0.0), |(count, sum), bend| (count + 1, sum + bend * bend));
+            (1.0 + squares / f64::from(count.max(1))).sqrt().recip()
+        });
+        let scaled = |row: Row| {
+            let by = shrink[row.kind as usize];
+            (row.group, by * row.residual, row.gradient.into_iter().map(|slope| by * slope).collect())
+        };
+        rows.into_iter().map(scaled).collect()
     }
 
     fn minimum(&self, from: Vec<f64>, steps: u32) -> Vec<f64> {
@@ -192,7 +225,8 @@ impl Search<'_> {
         let mut cost = self.cost(&self.residuals(&at), &at);
         for _ in 0..steps {
             let rows = self.linear(&at);
-            let system = Normal::of(rows.iter().map(|(_, r, g)| (*r, g.as_slice(), 1.0)), &at, &self.start);
+            let system =
+                Normal::of(rows.iter().map(|row| (row.residual, row.gradient.as_slice(), 1.0)), &at, &self.start);
             let before = cost;
             for _ in 0..6 {
                 let Some(step) = system.step(damping) else { break };

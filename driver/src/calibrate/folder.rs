@@ -7,7 +7,7 @@
 //!
 //! A single request's TTFT depends on where in a pass it came, which is lost as soon as passes are a little longer or shorter: its
 //! gradient would be noise, and noise looks like knowledge. So what is compared are means over requests that were neighbours in
-//! time and have prompts of like lengths; and what is simulated is the mean over [`PLAYS`] plays, in each of which every request
+//! time and have prompts of like lengths; and what is simulated is the mean over `PLAYS` plays, in each of which every request
 //! is sent a little earlier or later, by up to the median TPOT: so long is a pass.
 
 use super::closed::one_worker;

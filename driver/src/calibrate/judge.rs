@@ -5,10 +5,10 @@
 //! *Intervals.* From the fit's own linear form around the minimum, groups are drawn with replacement
 //! (bootstrap, Efron 1979) and the weighted normal equations solved again; the interval of a factor holds the middle 95 % of
 //! what comes. Nothing is simulated for that, so what is not linear over the width of an interval is not in it. Draws of groups
-//! do not tell by how much the prior decided what the figures leave open; so an interval also holds 1.96 standard deviations of
-//! the factor's distribution under figures of the spread found and the prior, to either side. And neither tells how rough the
-//! way to the minimum is; so it holds as much as the fits without each fold differ (delete-a-group jackknife, Kott 2001, with
-//! Student's quantile).
+//! do not tell by how much the prior decided what the figures leave open; so an interval also holds as many standard deviations
+//! as Student's quantile says of the factor's distribution under figures of the spread found and the prior, around what was
+//! found and around the minimum of the linear form. And neither tells how rough the way to the minimum is; so it holds as much
+//! as the fits without each fold differ (delete-a-group jackknife, Kott 2001, with Student's quantile).
 //!
 //! *Told or not.* A factor of which the measurements leave more than nine tenths of the prior's spread is not told by them: it
 //! keeps its published value, and the others are fitted again.
@@ -165,10 +165,15 @@ pub fn held_out(bench: &dyn Bench, factors: &[Factor], base: Setup, effort: Effo
     Some(Folds { simulated, fits })
 }
 
+/// Standard errors on each side of a 95 % interval, with so many degrees of freedom.
+fn student(freedom: usize) -> f64 {
+    StudentsT::new(0.0, 1.0, freedom as f64).map_or(f64::INFINITY, |student| student.inverse_cdf(0.975))
+}
+
 /// Half the width of each factor's interval by the fits without each fold, in logarithms.
 fn jackknife(fits: &[Vec<f64>]) -> Vec<f64> {
     let count = fits.len() as f64;
-    let student = StudentsT::new(0.0, 1.0, count - 1.0).map_or(f64::INFINITY, |student| student.inverse_cdf(0.975));
+    let student = student(fits.len() - 1);
     let of_factor = |place: usize| {
         let mean = fits.iter().map(|at| at[place]).sum::<f64>() / count;
         let squares: f64 = fits.iter().map(|at| (at[place] - mean).powi(2)).sum();
@@ -202,11 +207,17 @@ fn intervals(fit: &Fit, groups: usize, seed: u64, apart: &[f64]) -> Vec<(f64, f6
         found.iter_mut().zip(step).for_each(|(of_factor, step)| of_factor.push(step));
     }
     let all = fit.residuals.iter().map(|(_, residual, gradient)| (*residual, gradient.as_slice(), 1.0));
-    let left = Normal::of(all, &fit.at, &start).deviations();
+    let all = Normal::of(all, &fit.at, &start);
+    let left = all.deviations();
+    let undone = all.step(0.0).unwrap_or_else(|| vec![0.0; fit.at.len()]);
+    // The spreads of the figures are known from so many groups only.
+    let student = student(groups.saturating_sub(1));
     let interval = |(place, at): (usize, &f64)| {
         let step = |share: f64| quantile(found[place].clone(), share).unwrap_or_default();
-        let half = apart[place].max(1.96 * left[place]);
-        ((at + step(0.025).min(-half)).exp(), (at + step(0.975).max(half)).exp())
+        let half = apart[place].max(student * left[place]);
+        // Around what was found, and around the minimum of the linear form: a search stops short of it where figures jump.
+        let (least, most) = (undone[place].min(0.0) - half, undone[place].max(0.0) + half);
+        ((at + step(0.025).min(least)).exp(), (at + step(0.975).max(most)).exp())
     };
     fit.at.iter().enumerate().map(interval).collect()
 }

@@ -1,4 +1,4 @@
-//! The simulator against a table of measured closed loops ([`table`](crate::calibrate::table)).
+//! The simulator against a table of measured closed loops ([`table`]).
 //!
 //! Twice: with factors that are published and were fixed beforehand ([`Setup::served`]), and with factors fitted per profile
 //! (engine and version, GPU, precision), where each configuration group is judged by what was fitted to others. vLLM's rows are

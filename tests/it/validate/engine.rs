@@ -75,7 +75,7 @@ fn a_real_run_is_predicted_with_nothing_fitted() {
         let simulated = check["simulated"].as_f64().expect("a number");
         assert!((check["error"].as_f64().expect("a number") - (simulated / expected - 1.0)).abs() < 1e-12, "{check}");
     }
-    assert_eq!(folder.names_below("run"), ["checks.json", "observations.jsonl", "run.json"]);
+    assert_eq!(folder.names_below("run"), ["checks.json", "observations.jsonl", "report.html", "run.json"]);
     let run: Value =
         serde_json::from_str(&fs::read_to_string(out.join("run.json")).expect("it is there")).expect("JSON");
     assert_eq!(run["settings"]["fitted"], serde_json::json!([]));
@@ -153,7 +153,7 @@ fn wrong_files_are_refused_by_name_and_line() {
             |text| text.replace("\"block_size\": 16", "\"block_size\": 0"),
             "kv_cache.block_size: must be at least 1",
         ),
-        ("meta.json", |text| text.replace("52Z\"", "52\""), "is no moment with a time zone"),
+        ("meta.json", |text| text.replace("496Z\"", "496\""), "is no moment with a time zone"),
         ("timeseries.csv", |text| text.replacen("2.0,9045", "0.5,9045", 1), "t does not rise"),
         ("meta.json", |text| text.replacen('{', "", 1), "meta.json: "),
         (
