@@ -20,14 +20,16 @@ fi
 cargo build --release --locked --quiet -p podlab-driver
 export PODLAB_BIN=$CARGO_TARGET_DIR/release/podlab
 
-# The real openai client judges the server.
+# Real clients judge the servers, and podlab's own client: openai, boto3, the AWS CLI.
 venv=$CARGO_TARGET_DIR/clients
-if ! "$venv/bin/python" -c 'import openai, botocore; assert openai.__version__ == "3.54.0"' 2>/dev/null; then
-    python3 -m venv "$venv" || {
+clients=(openai==3.54.0 boto3==1.44.5 awscli==1.46.3)
+if [ "$(cat "$venv/installed" 2>/dev/null)" != "${clients[*]}" ]; then
+    python3 -m venv --clear "$venv" || {
         echo "tests/run.sh: python3 needs its venv module (Debian: apt-get install python3-venv)" >&2
         exit 1
     }
-    timeout 600 "$venv/bin/pip" install --quiet --disable-pip-version-check openai==3.54.0 botocore==1.43.11
+    timeout 900 "$venv/bin/pip" install --quiet --disable-pip-version-check "${clients[@]}"
+    echo "${clients[*]}" >"$venv/installed"
 fi
 export PODLAB_PYTHON=$venv/bin/python
 

@@ -2,7 +2,7 @@
 
 serve: listens on a free port and prints it; recomputes each request's signature with botocore, answers what is signed wrongly
 with InvalidSignatureException, and writes its event stream in pieces of a few bytes.
-invoke URL: what botocore's own client makes of the same listener, as one line.
+invoke URL: what boto3 makes of the same listener, streamed and at once, as one line.
 """
 
 import json
@@ -11,8 +11,8 @@ import sys
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import boto3
 import botocore.auth
-import botocore.session
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
@@ -104,9 +104,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def client(url):
-    session = botocore.session.get_session()
-    return session.create_client(
+def invoke(url):
+    client = boto3.client(
         "sagemaker-runtime",
         region_name=REGION,
         endpoint_url=url,
@@ -115,16 +114,23 @@ def client(url):
         aws_session_token=TOKEN,
         config=Config(retries={"max_attempts": 0}),
     )
-
-
-def invoke(url):
+    asked = {"EndpointName": "demo", "ContentType": "application/json"}
     body = json.dumps({"messages": [], "stream": True})
-    asked = {"EndpointName": "demo", "Body": body, "ContentType": "application/json"}
-    parts = client(url).invoke_endpoint_with_response_stream(**asked)["Body"]
-    raw = b"".join(part["PayloadPart"]["Bytes"] for part in parts).decode()
+    reply = client.invoke_endpoint_with_response_stream(**asked, Body=body)
+    raw = b"".join(part["PayloadPart"]["Bytes"] for part in reply["Body"]).decode()
     events = [json.loads(line[6:]) for line in raw.split("\n\n") if line.startswith("data: {")]
     text = "".join(choice["delta"].get("content", "") for event in events for choice in event["choices"])
-    print(json.dumps({"text": text, "usage": events[-1]["usage"]}))
+    whole = json.load(client.invoke_endpoint(**asked, Body=json.dumps({"messages": []}))["Body"])
+    print(
+        json.dumps(
+            {
+                "text": text,
+                "usage": events[-1]["usage"],
+                "variant": reply["InvokedProductionVariant"],
+                "whole": {"text": whole["choices"][0]["message"]["content"], "usage": whole["usage"]},
+            }
+        )
+    )
 
 
 if sys.argv[1] == "serve":

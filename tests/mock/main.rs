@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 mod serve; // a connection
 mod truth; // what was really done
+mod sigv4; // who may ask
 mod frames; // Amazon's event stream, by another hand than the client's
 
 /// What the server is like.
@@ -23,6 +24,8 @@ pub(crate) struct Settings {
     part: usize,
     /// Bytes of a write, to cut what is written anywhere.
     write: usize,
+    /// Who may ask for `/endpoints/..`; `None`: anybody.
+    keys: Option<sigv4::Keys>,
 }
 
 fn main() {
@@ -35,6 +38,7 @@ fn main() {
         fault: None,
         part: 7,
         write: usize::MAX,
+        keys: None,
     };
     let mut listen = "127.0.0.1:0".to_owned();
     let mut arguments = std::env::args().skip(1);
@@ -50,6 +54,11 @@ fn main() {
             "--cached-tokens" => settings.cached_tokens = Some(number() as u64),
             "--part" => settings.part = number() as usize,
             "--write" => settings.write = number() as usize,
+            // ID:SECRET.
+            "--keys" => {
+                let (id, secret) = value.split_once(':').expect("ID:SECRET");
+                settings.keys = Some(sigv4::Keys { id: id.to_owned(), secret: secret.to_owned() });
+            }
             // KIND:EVERY, such as cut:10 for every tenth request.
             "--fault" => {
                 let (kind, every) = value.split_once(':').unwrap_or((&value, "1"));

@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// A request.
 struct Asked {
     path: String,
+    /// Names are in small letters.
+    headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
@@ -72,11 +74,11 @@ impl Connection {
             }
         };
         let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-        });
-        let length: usize = length.unwrap_or(0);
+        let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        let headers: Vec<(String, String)> =
+            fields.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length: usize = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
         while self.buffer.len() < end + length {
             if self.more().await? == 0 {
                 return Ok(None);
@@ -85,7 +87,7 @@ impl Connection {
         let body = self.buffer[end..end + length].to_vec();
         self.buffer.drain(..end + length);
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-        Ok(Some(Asked { path, body }))
+        Ok(Some(Asked { path, headers, body }))
     }
 
     async fn more(&mut self) -> io::Result<usize> {
@@ -103,6 +105,12 @@ impl Connection {
     /// Answers a request; whether the connection lives on.
     async fn answer(&mut self, asked: &Asked, number: u64) -> io::Result<bool> {
         let arrived = Instant::now();
+        let keys = self.settings.keys.clone().filter(|_| asked.path.starts_with("/endpoints/"));
+        if let Some(Err(why)) = keys.map(|keys| keys.refuse(&asked.path, &asked.headers, &asked.body)) {
+            let said = format!("{{\"Message\":\"The request signature does not match: {why}\"}}");
+            self.whole(403, &said, "x-amzn-errortype: InvalidSignatureException\r\n").await?;
+            return Ok(true);
+        }
         let text = String::from_utf8_lossy(&asked.body).into_owned();
         let wanted = after(&text, "\"max_tokens\":").unwrap_or(u64::from(self.settings.tokens));
         let tokens = wanted.min(u64::from(self.settings.tokens)).max(1);

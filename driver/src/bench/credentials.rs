@@ -150,7 +150,8 @@ async fn container() -> Result<Option<Found>, String> {
 
 /// An EC2 instance's role, by the instance metadata service, version 2.
 async fn instance() -> Option<Found> {
-    let base = "http://169.254.169.254/latest";
+    let named = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+    let base = format!("{}/latest", named.as_deref().unwrap_or("http://169.254.169.254").trim_end_matches('/'));
     let wish = ("x-aws-ec2-metadata-token-ttl-seconds", "300".to_owned());
     let token = fetch(Ask { method: "PUT", url: &format!("{base}/api/token"), headers: vec![wish] }).await.ok()?;
     let token = String::from_utf8(token).ok()?;

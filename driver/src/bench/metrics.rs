@@ -4,10 +4,13 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Counters of prompt tokens and of those found, as servers call them: queries, hits, and where the cache is.
-const COUNTERS: [(&str, &str, &str); 5] = [
+///
+/// vLLM's of now and of before 0.9, its connector's, LMCache's of its lookups and of what it then delivered, podlab's.
+const COUNTERS: [(&str, &str, &str); 6] = [
     ("vllm:prefix_cache_queries", "vllm:prefix_cache_hits", "device"),
     ("vllm:gpu_prefix_cache_queries", "vllm:gpu_prefix_cache_hits", "device"),
     ("vllm:external_prefix_cache_queries", "vllm:external_prefix_cache_hits", "external"),
+    ("lmcache:num_lookup_tokens", "lmcache:num_lookup_hits", "lmcache_lookup"),
     ("lmcache:num_requested_tokens", "lmcache:num_hit_tokens", "lmcache"),
     ("podlab:prompt_tokens", "podlab:cached_tokens", "podlab"),
 ];

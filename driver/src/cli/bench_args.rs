@@ -77,6 +77,20 @@ pub(super) struct TargetArgs {
     pub(super) usd_per_hour: Option<f64>,
 }
 
+/// The cluster that is started.
+#[derive(Debug, Args)]
+pub(super) struct ClusterArgs {
+    /// emulate: routing strategy [default: as the endpoint file says]
+    #[arg(long, value_parser = Names { several: false }, value_name = "NAME")]
+    pub(super) strategy: Option<Named>,
+    /// emulate: cache tiers [default: as the endpoint file says]
+    #[arg(long, value_name = "TIERS")]
+    pub(super) cache: Option<String>,
+    /// emulate: number of workers [default: as the endpoint file says]
+    #[arg(long, value_parser = whole::up_to::<u16>(4096), value_name = "N")]
+    pub(super) replicas: Option<u16>,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = BENCH_EXAMPLES)]
 pub(super) struct BenchArgs {
@@ -132,15 +146,8 @@ pub(super) struct BenchArgs {
     /// Say nothing while it runs
     #[arg(long)]
     pub(super) quiet: bool,
-    /// emulate: routing strategy [default: as the endpoint file says]
-    #[arg(long, value_parser = Names { several: false }, value_name = "NAME")]
-    pub(super) strategy: Option<Named>,
-    /// emulate: cache tiers [default: as the endpoint file says]
-    #[arg(long, value_name = "TIERS")]
-    pub(super) cache: Option<String>,
-    /// emulate: number of workers [default: as the endpoint file says]
-    #[arg(long, value_parser = whole::up_to::<u16>(4096), value_name = "N")]
-    pub(super) replicas: Option<u16>,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
     /// Write run.json, requests.jsonl and summary.json into a new folder
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
@@ -165,6 +172,8 @@ pub(super) struct InvokeArgs {
     /// The prompt; - reads it from stdin
     #[arg(value_name = "PROMPT")]
     pub(super) prompt: String,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
     /// How to print the result; json prints figures and text as one object
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub(super) format: Format,

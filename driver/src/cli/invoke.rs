@@ -22,12 +22,6 @@ pub(super) fn run(args: &InvokeArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
-    if args.target.target.as_deref().is_some_and(|target| target.starts_with("emulate:")) {
-        return Err(Failure::Usage(
-            "--target emulate: has words without meaning; start it with `podlab serve` and name its address, or use `podlab bench`"
-                .to_owned(),
-        ));
-    }
     let prompt = match args.prompt.as_str() {
         "-" => {
             let mut text = String::new();
@@ -37,7 +31,7 @@ pub(super) fn run(args: &InvokeArgs) -> Result<(), Failure> {
         }
         text => text.to_owned(),
     };
-    let place = place::remote(&args.target, &args.lab)?;
+    let place = place::of_one(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
     let (observed, model) = runtime.block_on(ask(args, &place, &prompt))?;

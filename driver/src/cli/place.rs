@@ -1,6 +1,6 @@
 //! Where a measurement goes: a remote endpoint, or an emulated one that is started for it.
 
-use super::bench_args::{ApiName, BenchArgs, TargetArgs};
+use super::bench_args::{ApiName, BenchArgs, ClusterArgs, InvokeArgs, TargetArgs};
 use super::serve;
 use super::settings::{assemble, axes, lab_text};
 use super::simulate::{caches, default_strategy, read_endpoint, replicas};
@@ -26,20 +26,36 @@ pub(super) fn find(args: &BenchArgs) -> Result<Place, Failure> {
         hardware: args.lab.hardware.clone(),
         settings: args.extent.settings(&args.lab),
     };
-    let target = named(&args.target)?;
-    match target.strip_prefix("emulate:") {
-        Some(file) => emulated(args, &lab, Path::new(file)),
-        None => {
-            let only = [
-                ("--strategy", args.strategy.is_some()),
-                ("--cache", args.cache.is_some()),
-                ("--replicas", args.replicas.is_some()),
-            ];
-            if let Some((flag, _)) = only.into_iter().find(|(_, given)| *given) {
-                return Err(Failure::Usage(format!("{flag} is for --target emulate:FILE; {target} is as it is")));
-            }
-            remote(&args.target, &lab)
-        }
+    let started = Started { seed: args.seed, dry_run: args.dry_run };
+    of(&args.target, &args.cluster, &lab, started)
+}
+
+/// The place that `invoke` names.
+pub(super) fn of_one(args: &InvokeArgs) -> Result<Place, Failure> {
+    of(&args.target, &args.cluster, &args.lab, Started { seed: 0, dry_run: false })
+}
+
+/// How an emulated cluster is started.
+#[derive(Clone, Copy, Debug)]
+struct Started {
+    seed: u64,
+    /// Not at all.
+    dry_run: bool,
+}
+
+fn of(args: &TargetArgs, cluster: &ClusterArgs, lab: &LabArgs, started: Started) -> Result<Place, Failure> {
+    let target = named(args)?;
+    if let Some(file) = target.strip_prefix("emulate:") {
+        return emulated(args, cluster, lab, Path::new(file), started);
+    }
+    let only = [
+        ("--strategy", cluster.strategy.is_some()),
+        ("--cache", cluster.cache.is_some()),
+        ("--replicas", cluster.replicas.is_some()),
+    ];
+    match only.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Failure::Usage(format!("{flag} is for --target emulate:FILE; {target} is as it is"))),
+        None => remote(args, lab),
     }
 }
 
@@ -59,7 +75,7 @@ fn price(args: &TargetArgs) -> Option<Price> {
 }
 
 /// A place that is there already.
-pub(super) fn remote(args: &TargetArgs, lab: &LabArgs) -> Result<Place, Failure> {
+fn remote(args: &TargetArgs, lab: &LabArgs) -> Result<Place, Failure> {
     let variable = |name: &str| {
         let told = std::env::var(name).ok().filter(|value| !value.is_empty());
         told.or_else(|| if name == "AWS_DEFAULT_REGION" { credentials::region() } else { None })
@@ -91,25 +107,31 @@ fn sizes(chars_per_token: f64, api: Api) -> (f64, u32) {
 }
 
 /// A cluster in wall time, in this process.
-fn emulated(args: &BenchArgs, lab: &LabArgs, file: &Path) -> Result<Place, Failure> {
-    let (endpoint, _) = read_endpoint(file, args.replicas.is_some())?;
+fn emulated(
+    args: &TargetArgs,
+    cluster: &ClusterArgs,
+    lab: &LabArgs,
+    file: &Path,
+    started: Started,
+) -> Result<Place, Failure> {
+    let (endpoint, _) = read_endpoint(file, cluster.replicas.is_some())?;
     let axes = axes(lab, &endpoint, file, lab_text(lab)?.as_deref())?;
     if let Some(axis) = axes.iter().find(|axis| axis.values.len() > 1) {
         return Err(Failure::Usage(format!(
-            "{}: bench takes one value, not {}",
+            "{}: one value is taken here, not {}",
             axis.origin.names(&axis.key),
             axis.values.len()
         )));
     }
     let matrix = Matrix {
-        strategies: args.strategy.map_or_else(|| vec![default_strategy(&endpoint)], Named::strategies),
-        caches: caches(args.cache.as_slice(), &endpoint)?,
-        replicas: vec![match args.replicas {
+        strategies: cluster.strategy.map_or_else(|| vec![default_strategy(&endpoint)], Named::strategies),
+        caches: caches(cluster.cache.as_slice(), &endpoint)?,
+        replicas: vec![match cluster.replicas {
             Some(replicas) => replicas,
             None => replicas(&endpoint)?,
         }],
         loads: vec![Load::Concurrency(1)],
-        seeds: vec![args.seed],
+        seeds: vec![started.seed],
         axes,
     };
     let source = Source::DocumentQa { requests: 0 };
@@ -122,29 +144,32 @@ fn emulated(args: &BenchArgs, lab: &LabArgs, file: &Path) -> Result<Place, Failu
     }
     // Every token of every pass is somebody's.
     (assembled.engine.record_work, assembled.engine.max_repeats) = (true, 1);
-    let settings = serve::settings((args.seed, 1.0), &experiment.endpoint, &assembled)?;
+    let settings = serve::settings((started.seed, 1.0), &experiment.endpoint, &assembled)?;
     let model = settings.models.first().cloned();
     let instances = assembled.deployment.instances_for(u32::from(case.replicas));
     let whole = Price {
         usd_per_hour: assembled.price.usd_per_hour * f64::from(instances),
         source: format!("{instances} x {} by the lab", assembled.deployment.instance.sagemaker_name()),
     };
-    let api = api(&args.target).unwrap_or_else(|| api_of(&experiment.endpoint));
+    let api = api(args).unwrap_or_else(|| api_of(&experiment.endpoint));
     let sizes = sizes(assembled.lab.router.chars_per_token, api);
     let resolved = assembled.describe();
     let lab = assembled.lab.clone();
     let failed = |error: crate::emulate::ServeError| Failure::Failed(error.to_string());
-    let emulator =
-        if args.dry_run { None } else { Some(Emulator::spawn(move || assembled.cluster(), settings).map_err(failed)?) };
+    let emulator = if started.dry_run {
+        None
+    } else {
+        Some(Emulator::spawn(move || assembled.cluster(), settings).map_err(failed)?)
+    };
     let address = emulator.as_ref().map_or_else(|| "127.0.0.1:9".to_owned(), |emulator| emulator.address().to_string());
     let target = Target::parse(&format!("http://{address}"), |_| None).map_err(Failure::Failed)?;
     Ok(Place {
-        target_name: named(&args.target)?.to_owned(),
+        target_name: named(args)?.to_owned(),
         target,
         api,
         model,
-        session_key: args.target.session_key.clone().or_else(|| experiment.endpoint.session_key.clone()),
-        price: price(&args.target).or(Some(whole)),
+        session_key: args.session_key.clone().or_else(|| experiment.endpoint.session_key.clone()),
+        price: price(args).or(Some(whole)),
         lab,
         settings: case.settings.clone(),
         strategy: Some(case.strategy.as_str().to_owned()),

@@ -7,6 +7,7 @@
 //! Laws: moments never decrease; a request is told how it ended exactly once; `live` counts those that were not.
 
 use super::clock::Clock;
+use super::meters::{Ended, Meters};
 use super::progress::{End, Entrance, Progress};
 use super::record::{Input, Recording};
 use super::settings::Watch;
@@ -19,7 +20,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -64,6 +64,7 @@ struct Live {
     teller: watch::Sender<Vec<Progress>>,
     choice: usize, // its place among those of its caller
     worker: Option<WorkerId>,
+    prompt: Tokens,
 }
 
 impl Live {
@@ -89,7 +90,7 @@ pub struct Engine {
     commands: mpsc::UnboundedReceiver<Command>,
     on_their_way: VecDeque<OnItsWay>, // one latency for all, so first in, first out
     live: BTreeMap<RequestId, Live>,
-    gauge: Arc<AtomicU64>,
+    meters: Arc<Meters>,
     stats: Stats,
     growth: Option<Watch>, // until it has been told
 }
@@ -100,7 +101,7 @@ impl Engine {
     #[must_use]
     pub fn new(cluster: Cluster, clock: Clock, latency: Span, record: bool) -> (Entrance, Self) {
         let (commands, line) = mpsc::unbounded_channel();
-        let gauge = Arc::new(AtomicU64::new(0));
+        let meters = Arc::new(Meters::default());
         let engine = Self {
             cluster,
             clock,
@@ -108,11 +109,11 @@ impl Engine {
             commands: line,
             on_their_way: VecDeque::new(),
             live: BTreeMap::new(),
-            gauge: Arc::clone(&gauge),
+            meters: Arc::clone(&meters),
             stats: Stats { recording: record.then(Recording::default), ..Stats::default() },
             growth: None,
         };
-        (Entrance::new(commands, gauge), engine)
+        (Entrance::new(commands, meters), engine)
     }
 
     /// The same engine; `watch` is told when the router's index has grown large.
@@ -174,10 +175,11 @@ impl Engine {
         for ((choice, arrive), number) in arrivals.into_iter().enumerate().zip(first..) {
             let request = RequestId(number);
             self.stats.requests += 1;
-            self.live.insert(request, Live { teller: teller.clone(), choice, worker: None });
+            let prompt = arrive.prompt();
+            self.live.insert(request, Live { teller: teller.clone(), choice, worker: None, prompt });
             self.on_their_way.push_back(OnItsWay { at: now + self.latency, request, arrive });
         }
-        self.gauge.store(self.live.len() as u64, Ordering::Relaxed);
+        self.meters.live(self.live.len() as u64);
     }
 
     fn enter(&mut self, input: Input) {
@@ -237,9 +239,16 @@ impl Engine {
     fn pass_on_output(&mut self, output: Output) {
         match output {
             Output::Admitted { request, cached, .. } => {
-                if let Some(live) = self.live.get(&request) {
+                if let Some(live) = self.live.get_mut(&request) {
                     // After a preemption it is admitted again; what it found at first is what the client is told.
-                    live.tell(|progress| progress.cached = progress.cached.or(Some(cached)));
+                    let mut first = false;
+                    live.tell(|progress| {
+                        first = progress.cached.is_none();
+                        progress.cached = progress.cached.or(Some(cached));
+                    });
+                    if first {
+                        self.meters.admitted(live.prompt, cached);
+                    }
                 }
             }
             Output::Loaded { request, host, pool, .. } => {
@@ -248,6 +257,7 @@ impl Engine {
                         // The same for loads: those of a first admission come before any token.
                         if let (Tokens::ZERO, Some(cached)) = (progress.tokens, progress.cached) {
                             progress.cached = Some(cached + host + pool);
+                            self.meters.loaded(host, pool);
                         }
                     });
                 }
@@ -265,6 +275,7 @@ impl Engine {
     fn emitted(&mut self, request: RequestId, count: Tokens) {
         if let Some(live) = self.live.get(&request) {
             self.stats.output_tokens += u64::from(count.0);
+            self.meters.emitted(count);
             live.tell(|progress| progress.tokens += count);
         }
     }
@@ -276,8 +287,13 @@ impl Engine {
             End::Refused(_) => self.stats.refused += 1,
             End::Stopped => self.stats.stopped += 1,
         }
+        self.meters.ended(match end {
+            End::Finished => Ended::Completed,
+            End::Refused(_) => Ended::Refused,
+            End::Stopped => Ended::Stopped,
+        });
         live.tell(|progress| progress.end = Some(end));
-        self.gauge.store(self.live.len() as u64, Ordering::Relaxed);
+        self.meters.live(self.live.len() as u64);
     }
 
     /// Gives up whatever is left. The passes under way end, at their modelled moments, and nobody waits for them.

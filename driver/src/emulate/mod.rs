@@ -10,6 +10,7 @@ pub mod progress; // what a request's client may know, and how it is told
 pub mod record; // what is kept for a replay
 pub mod tokens; // prompts without a tokenizer
 pub mod reply; // words without meaning
+mod meters; // what is counted for /metrics
 mod settings; // what the server is like
 mod api; // the OpenAI-compatible wire
 mod server; // sockets, and stopping gracefully

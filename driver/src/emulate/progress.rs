@@ -4,12 +4,12 @@
 //! nothing, and what it missed reaches it at once when it reads again.
 
 use super::engine::Command;
+use super::meters::Meters;
 use super::record::Input;
 use kvcache::{Piece, PieceKey, RequestId, SessionId, Tokens};
 use router::{Api, Decision};
 use sim::cluster::Refusal;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
 
@@ -80,12 +80,12 @@ struct Line {
 #[derive(Clone, Debug)]
 pub struct Entrance {
     line: Arc<Mutex<Line>>,
-    live: Arc<AtomicU64>,
+    meters: Arc<Meters>,
 }
 
 impl Entrance {
-    pub(super) fn new(commands: mpsc::UnboundedSender<Command>, live: Arc<AtomicU64>) -> Self {
-        Self { line: Arc::new(Mutex::new(Line { next: 0, commands })), live }
+    pub(super) fn new(commands: mpsc::UnboundedSender<Command>, meters: Arc<Meters>) -> Self {
+        Self { line: Arc::new(Mutex::new(Line { next: 0, commands })), meters }
     }
 
     /// Hands in the requests of one caller, numbered one after another; all are stamped with one moment.
@@ -114,7 +114,12 @@ impl Entrance {
     /// Requests that the engine has and has not ended.
     #[must_use]
     pub fn live(&self) -> u64 {
-        self.live.load(Ordering::Relaxed)
+        self.meters.in_flight()
+    }
+
+    /// What the engine has counted, for a scrape.
+    pub(super) fn metrics(&self, model: &str) -> String {
+        self.meters.text(model)
     }
 }
 

@@ -36,6 +36,14 @@ pub enum Input {
 }
 
 impl Input {
+    /// Tokens of its prompt; none of what is no arrival.
+    pub(super) const fn prompt(&self) -> Tokens {
+        match self {
+            Self::Arrive { prompt, .. } => *prompt,
+            Self::Cancel { .. } => Tokens::ZERO,
+        }
+    }
+
     /// Tells `cluster`, whose present moment is the input's.
     pub(super) fn enter(&self, cluster: &mut Cluster) {
         match self {

@@ -46,6 +46,15 @@ fn measured_figures_are_the_simulated_ones() {
         let hits = figure(&measured["hit_rate"], "total") - figure(&simulated["hit_rate"], "total");
         assert!(hits.abs() < 0.005, "{workers} workers: hit rate is {hits:+.4} off");
         assert_eq!(measured["prompt_tokens"], simulated["prompt_tokens"], "{workers} workers");
+        // What the server counted is what its replies said.
+        let counted = &measured["cache"]["server_metrics"]["run"];
+        let of = |cache: &str| counted.as_array().into_iter().flatten().find(|delta| delta["cache"] == cache);
+        let ours = of("podlab").expect("podlab's counters");
+        let [queries, prompts] = [figure(ours, "queries"), figure(&measured, "prompt_tokens")];
+        assert!((queries - prompts).abs() < 0.5, "{workers} workers: {queries} of {prompts}, {counted}");
+        let said = figure(&measured["hit_rate"], "total") * figure(&measured, "prompt_tokens");
+        assert!((figure(ours, "hits") - said).abs() < 0.5, "{workers} workers: {counted} against {said}");
+        assert_eq!(of("device").expect("vLLM's names")["hits"], ours["hits"], "there is only L0");
         assert_eq!(measured["output_tokens"], simulated["output_tokens"], "{workers} workers");
     }
 }

@@ -88,6 +88,25 @@ fn each_failure_has_its_class() {
 }
 
 #[test]
+fn a_signature_is_checked() {
+    let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+    for (keys, right) in [
+        (format!("AKIDEXAMPLE:{secret}"), true),
+        ("AKIDEXAMPLE:another".to_owned(), false),
+        (format!("AKIDOTHER:{secret}"), false),
+    ] {
+        let mock = Mock::start(&["--ttft-ms", "2", "--itl-ms", "1", "--tokens", "2", "--keys", &keys]);
+        let Some((summary, stderr, code)) = measured(&mock, &["--no-calibration"]) else { return };
+        if right {
+            assert_eq!((code, &summary["completed"]), (0, &20.into()), "{stderr}");
+        } else {
+            assert_eq!(code, 4, "{stderr}");
+            assert!(stderr.contains("signature"), "{stderr}");
+        }
+    }
+}
+
+#[test]
 fn a_whole_reply_has_no_first_token() {
     let mock = Mock::start(&["--ttft-ms", "5", "--itl-ms", "1", "--tokens", "4"]);
     let Some((summary, stderr, code)) = measured(&mock, &["--no-stream"]) else { return };
@@ -105,9 +124,9 @@ struct Listener {
 impl Listener {
     fn start() -> Option<(Self, OsString)> {
         let python = std::env::var_os("PODLAB_PYTHON").unwrap_or_else(|| "python3".into());
-        let has = Command::new(&python).args(["-c", "import botocore"]).stderr(Stdio::null()).status();
+        let has = Command::new(&python).args(["-c", "import boto3"]).stderr(Stdio::null()).status();
         if !has.is_ok_and(|status| status.success()) {
-            skipped("PODLAB_PYTHON names no interpreter with botocore; run tests/run.sh");
+            skipped("PODLAB_PYTHON names no interpreter with boto3; run tests/run.sh");
             return None;
         }
         let script = project("tests/clients/sagemaker_listener.py");
@@ -133,6 +152,25 @@ impl Listener {
         let (stdout, stderr, code) = said(&output);
         Some((serde_json::from_str(&stdout).unwrap_or_default(), stderr, code))
     }
+
+    /// What the AWS CLI, which has no stream command, writes into its file.
+    fn cli(&self, python: &OsString, secret: &str) -> Value {
+        let folder = Folder::new("bench-aws-cli");
+        let answer = folder.file("answer.json", "");
+        let output = Command::new(python)
+            .args(["-m", "awscli", "sagemaker-runtime", "invoke-endpoint", "--endpoint-name", "demo"])
+            .args(["--content-type", "application/json", "--body", r#"{"messages":[]}"#])
+            .args(["--endpoint-url", &self.url, "--region", "us-east-2"])
+            .arg(&answer)
+            .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_SESSION_TOKEN", "a/session+token==")
+            .output()
+            .expect("it runs");
+        let (_, stderr, code) = said(&output);
+        assert_eq!(code, 0, "{stderr}");
+        serde_json::from_str(&std::fs::read_to_string(answer).expect("it is there")).expect("JSON")
+    }
 }
 
 impl Drop for Listener {
@@ -142,9 +180,9 @@ impl Drop for Listener {
     }
 }
 
-/// botocore recomputes podlab's signature, and its own client hears the same from the same listener.
+/// botocore recomputes podlab's signature, and boto3 and the AWS CLI hear the same from the same listener.
 #[test]
-fn botocore_agrees_on_signature_and_answer() {
+fn boto3_and_the_aws_cli_hear_the_same() {
     let Some((listener, python)) = Listener::start() else { return };
     let secret = "secret/with+signs=";
     let Some((streamed, stderr, code)) = listener.invoke(secret, &["--prefix-aware-id", "--sagemaker-session-id"])
@@ -153,7 +191,7 @@ fn botocore_agrees_on_signature_and_answer() {
     };
     assert_eq!(code, 0, "{stderr}");
     let script = project("tests/clients/sagemaker_listener.py");
-    let theirs = Command::new(python).arg(script).args(["invoke", &listener.url]).output().expect("it runs");
+    let theirs = Command::new(&python).arg(script).args(["invoke", &listener.url]).output().expect("it runs");
     let (stdout, stderr, code) = said(&theirs);
     assert_eq!(code, 0, "{stderr}");
     let theirs: Value = serde_json::from_str(&stdout).expect("JSON");
@@ -161,25 +199,39 @@ fn botocore_agrees_on_signature_and_answer() {
     assert_eq!(streamed["text"], "Hello, w\u{f6}rld");
     assert_eq!(streamed["prompt_tokens"], theirs["usage"]["prompt_tokens"]);
     assert_eq!(streamed["cached_tokens"], theirs["usage"]["prompt_tokens_details"]["cached_tokens"]);
-    assert_eq!(streamed["worker"], "AllTraffic");
+    assert_eq!((&streamed["worker"], &theirs["variant"]), (&"AllTraffic".into(), &"AllTraffic".into()));
     let (whole, stderr, code) = listener.invoke(secret, &["--no-stream"]).expect("it ran before");
     assert_eq!((code, &whole["text"], &whole["ttft_ms"]), (0, &streamed["text"], &Value::Null), "{stderr}");
+    let theirs = &theirs["whole"];
+    assert_eq!((&whole["text"], &whole["prompt_tokens"]), (&theirs["text"], &theirs["usage"]["prompt_tokens"]));
+    let by_cli = listener.cli(&python, secret);
+    assert_eq!(by_cli["choices"][0]["message"]["content"], whole["text"]);
+    assert_eq!(by_cli["usage"]["prompt_tokens_details"]["cached_tokens"], whole["cached_tokens"]);
     let (wrong, stderr, code) = listener.invoke("another secret", &[]).expect("it ran before");
     assert_eq!((code, &wrong["error"]), (4, &"signature".into()), "{stderr}");
 }
 
-/// What a container's agent tells, once.
-fn container() -> String {
+const KEYS: &str = r#"{"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"secret/with+signs=","Token":"a/session+token==","Expiration":"2099-01-01T00:00:00Z"}"#;
+
+/// Something that is asked for a line and a header each time, and answers; whatever else it is asked is not found.
+fn agent(asked_for: &'static [(&'static str, &'static str, &'static str)]) -> String {
     let agent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/v1/credentials", agent.local_addr().expect("an address"));
+    let url = format!("http://{}", agent.local_addr().expect("an address"));
     std::thread::spawn(move || {
-        let (mut stream, _) = agent.accept().expect("somebody asks");
-        let mut asked = [0; 1024];
-        let length = stream.read(&mut asked).expect("a request");
-        assert!(String::from_utf8_lossy(&asked[..length]).contains("authorization: let-me-in"));
-        let body = r#"{"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"secret/with+signs=","Token":"a/session+token==","Expiration":"2099-01-01T00:00:00Z"}"#;
-        let length = body.len();
-        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").expect("it is read");
+        for stream in agent.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut asked = [0; 1024];
+            let length = stream.read(&mut asked).unwrap_or_default();
+            let asked = String::from_utf8_lossy(&asked[..length]);
+            let known = asked_for.iter().find(|(line, header, _)| {
+                asked.starts_with(&format!("{line} HTTP/1.1\r\n")) && asked.contains(&format!("\r\n{header}\r\n"))
+            });
+            let (status, body) = known.map_or((404, ""), |(_, _, body)| (200, *body));
+            let length = body.len();
+            // A client that has gone needs no answer.
+            let _ =
+                write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        }
     });
     url
 }
@@ -223,12 +275,25 @@ fn credentials_are_found_where_the_cli_finds_them() {
         let Some((stdout, stderr, code)) = invoke(profile, &[]) else { return };
         assert_eq!(code, 0, "{profile}: {stdout} {stderr}");
     }
-    let url = container();
+    let url = format!("{}/v1/credentials", agent(&[("GET /v1/credentials", "authorization: let-me-in", KEYS)]));
     let told =
         [("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str()), ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "let-me-in")];
     let (stdout, stderr, code) =
         invoke("default", &[told[0], told[1], ("AWS_REGION", "us-east-2")]).expect("it ran before");
     assert_eq!(code, 0, "container: {stdout} {stderr}");
+    // An instance: a token first, then its role, then the role's keys.
+    let url = agent(&[
+        ("PUT /latest/api/token", "x-aws-ec2-metadata-token-ttl-seconds: 300", "a token"),
+        ("GET /latest/meta-data/iam/security-credentials/", "x-aws-ec2-metadata-token: a token", "a-role"),
+        ("GET /latest/meta-data/iam/security-credentials/a-role", "x-aws-ec2-metadata-token: a token", KEYS),
+    ]);
+    let instance = [
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.as_str()),
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_REGION", "us-east-2"),
+    ];
+    let (stdout, stderr, code) = invoke("default", &instance).expect("it ran before");
+    assert_eq!(code, 0, "instance: {stdout} {stderr}");
     for (profile, remedy) in
         [("single-sign-on", "export-credentials --profile single-sign-on"), ("default", "no AWS credentials")]
     {

@@ -8,6 +8,7 @@ use ask::Ask;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -76,6 +77,7 @@ pub(super) fn routes(endpoint: Arc<Endpoint>) -> Router {
         .route("/v1/completions", post(completions))
         .route("/invocations", post(invocations))
         .route("/v1/models", get(models))
+        .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/ping", get(health).post(health))
         .fallback(async |uri: Uri| ApiError::no_path(uri.path()))
@@ -87,6 +89,12 @@ pub(super) fn routes(endpoint: Arc<Endpoint>) -> Router {
 
 async fn health(State(endpoint): State<Arc<Endpoint>>) -> Response {
     if endpoint.is_ready() { StatusCode::OK.into_response() } else { ApiError::stopping().into_response() }
+}
+
+async fn metrics(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    let model = endpoint.settings.models.first().map_or("", String::as_str);
+    let kind = (CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    ([kind], endpoint.entrance.metrics(model)).into_response()
 }
 
 async fn models(State(endpoint): State<Arc<Endpoint>>) -> Response {

@@ -1,0 +1,99 @@
+//! What is counted for `/metrics`, in the text format of Prometheus: podlab's names, and vLLM's where the meaning is the same.
+//!
+//! Prompts are counted when they are admitted for the first time, as vLLM counts queries of its prefix cache: what is resumed
+//! after a preemption finds its own blocks, which is no hit.
+
+use kvcache::Tokens;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters that only grow, and one gauge. Written by the engine, read by anybody; each is right by itself.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    prompt: AtomicU64,
+    /// Found on the device, in the host's memory, in the pool.
+    cached: [AtomicU64; 3],
+    output: AtomicU64,
+    /// Requests that completed, were refused, were stopped.
+    ended: [AtomicU64; 3],
+    live: AtomicU64,
+}
+
+/// How a request ended, as its counter is labelled.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ended {
+    Completed,
+    Refused,
+    Stopped,
+}
+
+fn add(counter: &AtomicU64, tokens: Tokens) {
+    counter.fetch_add(u64::from(tokens.0), Ordering::Relaxed);
+}
+
+impl Meters {
+    /// A prompt was admitted for the first time, so much of it on the device.
+    pub(super) fn admitted(&self, prompt: Tokens, device: Tokens) {
+        add(&self.prompt, prompt);
+        add(&self.cached[0], device);
+    }
+
+    /// More of it came from the other tiers.
+    pub(super) fn loaded(&self, host: Tokens, pool: Tokens) {
+        add(&self.cached[1], host);
+        add(&self.cached[2], pool);
+    }
+
+    pub(super) fn emitted(&self, tokens: Tokens) {
+        add(&self.output, tokens);
+    }
+
+    pub(super) fn ended(&self, how: Ended) {
+        self.ended[how as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn live(&self, requests: u64) {
+        self.live.store(requests, Ordering::Relaxed);
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// What a scrape gets.
+    pub(super) fn text(&self, model: &str) -> String {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let model = model.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let [device, host, pool] = self.cached.each_ref().map(read);
+        let [completed, refused, stopped] = self.ended.each_ref().map(read);
+        // Hits are written after prompts: read the other way round they might exceed them.
+        let (prompt, output, live) = (read(&self.prompt), read(&self.output), read(&self.live));
+        let mut text = String::new();
+        let mut family = |name: &str, kind: &str, help: &str, samples: &[(&str, u64)]| {
+            // A string takes whatever is written to it.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (labels, value) in samples {
+                let comma = if labels.is_empty() { "" } else { "," };
+                let _ = writeln!(text, "{name}{{model_name=\"{model}\"{comma}{labels}}} {value}");
+            }
+        };
+        let tokens = "Tokens of prompts, counted when these are first admitted.";
+        family("podlab:prompt_tokens_total", "counter", tokens, &[("", prompt)]);
+        let tiers = [("tier=\"l0\"", device), ("tier=\"l1\"", host), ("tier=\"l2\"", pool)];
+        family("podlab:cached_tokens_total", "counter", "Those of them that a tier held.", &tiers);
+        family("podlab:output_tokens_total", "counter", "Tokens emitted.", &[("", output)]);
+        let ended = [("end=\"completed\"", completed), ("end=\"refused\"", refused), ("end=\"stopped\"", stopped)];
+        family("podlab:requests_total", "counter", "Requests that ended, and how.", &ended);
+        family("podlab:requests_in_flight", "gauge", "Requests that have not ended.", &[("", live)]);
+        family("vllm:prefix_cache_queries_total", "counter", "Tokens looked for on the device.", &[("", prompt)]);
+        family("vllm:prefix_cache_hits_total", "counter", "Tokens found on the device.", &[("", device)]);
+        let outside = prompt.saturating_sub(device);
+        let asked = "Tokens looked for in the other tiers.";
+        family("vllm:external_prefix_cache_queries_total", "counter", asked, &[("", outside)]);
+        let found = "Tokens found in the other tiers.";
+        family("vllm:external_prefix_cache_hits_total", "counter", found, &[("", host + pool)]);
+        family("vllm:prompt_tokens_total", "counter", tokens, &[("", prompt)]);
+        family("vllm:generation_tokens_total", "counter", "Tokens emitted.", &[("", output)]);
+        text
+    }
+}
