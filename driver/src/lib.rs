@@ -15,6 +15,7 @@ pub mod told; // runs as their files tell of them, whoever wrote those
 pub mod compare; // runs side by side
 pub mod page; // a run, a grid or a comparison as one HTML file
 pub mod import; // a platform's own logs as a trace
+pub mod aws; // what AWS's services speak
 pub mod bench; // any endpoint, measured from outside
 pub mod emulate; // the same cluster in wall time, over HTTP
 pub mod growth; // an index that nothing is taken from

@@ -11,5 +11,6 @@ mod texts; // prompts without a tokenizer
 mod mock; // the server of known truth
 mod truth; // what is measured against it
 mod failures; // what goes wrong
+mod explained; // where a measured time went
 mod agreement; // the same experiment in virtual time and measured
 mod sagemaker; // signatures, recomputed by botocore

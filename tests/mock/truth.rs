@@ -40,8 +40,18 @@ impl Truth {
     /// In the text format of Prometheus, by vLLM's names.
     pub(crate) fn metrics(&self) -> String {
         let [prompts, cached] = [&self.prompts, &self.cached].map(|count| count.load(Ordering::Relaxed));
+        // Of each time to first token two fifths are said to be waiting.
+        let (count, sum) = {
+            let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+            (first.len(), first.iter().sum::<u64>() as f64 / 1e6)
+        };
+        let (queue, prefill) = (sum * 0.4, sum * 0.6);
         format!(
-            "# HELP vllm:prefix_cache_queries_total tokens\n# TYPE vllm:prefix_cache_queries_total counter\n\
+            "vllm:request_queue_time_seconds_sum{{engine=\"0\"}} {queue}\n\
+             vllm:request_queue_time_seconds_count{{engine=\"0\"}} {count}\n\
+             vllm:request_prefill_time_seconds_sum{{engine=\"0\"}} {prefill}\n\
+             vllm:request_prefill_time_seconds_count{{engine=\"0\"}} {count}\n\
+             # HELP vllm:prefix_cache_queries_total tokens\n# TYPE vllm:prefix_cache_queries_total counter\n\
              vllm:prefix_cache_queries_total{{engine=\"0\",model_name=\"a {{b}} c\"}} {prompts}.0\n\
              vllm:prefix_cache_hits_total{{engine=\"0\",model_name=\"a {{b}} c\"}} {cached}.0\n"
         )

@@ -2,6 +2,7 @@
 //!
 //! Read without a tree: fields that nobody asks for are skipped, texts are borrowed where they have no escapes.
 
+use crate::emulate::parts::Detail;
 use serde::de::{Deserializer, IgnoredAny, Visitor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -11,7 +12,7 @@ use std::fmt;
 pub const DONE: &[u8] = b"[DONE]";
 
 /// Tokens as the server counted them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Usage {
     /// Of the prompt.
     pub prompt_tokens: u64,
@@ -19,6 +20,8 @@ pub struct Usage {
     pub completion_tokens: u64,
     /// Of the prompt, those found in a cache; `None`: the server does not say, which is not zero.
     pub cached_tokens: Option<u64>,
+    /// What podlab's own servers tell beside it.
+    pub detail: Detail,
 }
 
 /// An event, read.
@@ -109,6 +112,8 @@ struct WireUsage {
     #[serde(default)]
     completion_tokens: u64,
     prompt_tokens_details: Option<Details>,
+    #[serde(default)]
+    podlab: Option<Detail>,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +127,7 @@ impl From<WireUsage> for Usage {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             cached_tokens: usage.prompt_tokens_details.and_then(|details| details.cached_tokens),
+            detail: usage.podlab.unwrap_or_default(),
         }
     }
 }

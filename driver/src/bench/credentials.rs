@@ -4,7 +4,7 @@
 //! hands its result over as a `credential_process` or as variables.
 
 use super::fetch::{Ask, fetch};
-use super::sigv4::Credentials;
+use crate::aws::sigv4::Credentials;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -1,7 +1,8 @@
-//! A measured run as a folder: the same three files as a simulated one, with the same names where the meaning is the same.
+//! A measured run as a folder: the same files as a simulated one, with the same names where the meaning is the same.
 
 use super::rows::{Played, Row};
 use crate::failure::Failure;
+use crate::page;
 use crate::report::{Partial, machine};
 use serde_json::{Value, json};
 use std::fs;
@@ -31,7 +32,10 @@ fn write_all(folder: &Path, rows: &[Row<'_>], summary: &Value, resolved: &Value)
     for row in rows {
         writeln!(requests, "{}", line(row, origin))?;
     }
-    requests.flush()
+    requests.flush()?;
+    drop(requests);
+    // From the files alone, as `podlab report` makes it again.
+    page::write::again(folder).map(drop).map_err(|failure| std::io::Error::other(failure.to_string()))
 }
 
 /// `run.json`: what it takes to run it again.
@@ -88,7 +92,7 @@ fn line(row: &Row<'_>, origin: u64) -> Value {
     };
     let since = |at: Option<u64>, from: Option<u64>| at.zip(from).map(|(at, from)| span(at.saturating_sub(from)));
     let sent = observed.map(|observed| observed.dispatched);
-    let done = row.completed();
+    let (done, detail) = (row.completed(), row.detail());
     json!({
         "request": row.number,
         "status": status,
@@ -108,6 +112,14 @@ fn line(row: &Row<'_>, origin: u64) -> Value {
         "ttft_ms": row.ttft().map(span),
         "ttft_incl_queue_ms": row.ttft().and(since(done.and_then(|done| done.seen.first_content), Some(row.scheduled))),
         "ttfb_ms": since(done.and_then(|done| done.first_byte), sent),
+        "ttft_api_ms": row.on_the_way(),
+        "ttft_line_ms": detail.ttft_line_ms,
+        "ttft_kv_wait_ms": detail.ttft_kv_wait_ms,
+        "ttft_budget_wait_ms": detail.ttft_budget_wait_ms,
+        "ttft_tiers_ms": detail.ttft_tiers_ms,
+        "ttft_compute_ms": detail.ttft_compute_ms,
+        // It counts from the first byte sent: what the client did before is in `ttft_incl_queue_ms`.
+        "ttft_client_ms": row.ttft().map(|_| 0.0),
         "tpot_ms": row.tpot().map(span),
         "e2el_ms": row.e2el().map(span),
         "e2el_incl_queue_ms": since(done.and_then(|done| done.seen.last_content), Some(row.scheduled)),
@@ -115,23 +127,14 @@ fn line(row: &Row<'_>, origin: u64) -> Value {
         "output_tokens": row.output,
         "counted_by_server": row.counted,
         "content_events": seen.map(|seen| seen.events),
-        "class": row.cached().map(|cached| class(cached, row.prompt)),
+        "class": row.class(),
         "cached_tokens": row.cached(),
-        "cached_l0_tokens": null,
-        "cached_l1_tokens": null,
-        "cached_l2_tokens": null,
+        "cached_l0_tokens": detail.cached_l0_tokens,
+        "cached_l1_tokens": detail.cached_l1_tokens,
+        "cached_l2_tokens": detail.cached_l2_tokens,
         "error": problem.map(|problem| problem.class.as_ref()),
         "said": problem.map(|problem| problem.said.as_str()),
     })
-}
-
-/// The simulator's classes: at least 80 % of the prompt found, less than 20 %, what lies between.
-fn class(cached: u64, prompt: u64) -> &'static str {
-    match () {
-        () if cached * 5 >= prompt * 4 => "hit",
-        () if cached * 5 < prompt => "miss",
-        () => "partial",
-    }
 }
 
 /// A worker that goes by a number is one, as in simulated runs.

@@ -15,6 +15,11 @@ const COUNTERS: [(&str, &str, &str); 6] = [
     ("podlab:prompt_tokens", "podlab:cached_tokens", "podlab"),
 ];
 
+/// Histograms of where requests spent their time, as vLLM calls them (facts: `vllm/v1/metrics/loggers.py`): waiting to be
+/// scheduled, from there to the first token, from there to the last.
+const TIMES: [&str; 3] =
+    ["vllm:request_queue_time_seconds", "vllm:request_prefill_time_seconds", "vllm:request_decode_time_seconds"];
+
 /// The sums of a server's counters over their labels.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counters(BTreeMap<String, f64>);
@@ -76,4 +81,35 @@ pub fn deltas(before: &Counters, after: &Counters) -> Vec<Delta> {
         }
     }
     found
+}
+
+/// Where the requests that ended in a run spent their time, as their server measured; means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ServerTimes {
+    /// Requests that it counted.
+    pub requests: f64,
+    /// Waiting to be scheduled, ms.
+    pub queue_ms: f64,
+    /// From then to the first token, ms.
+    pub prefill_ms: f64,
+    /// From then to the last, ms; `None`: it does not tell.
+    pub decode_ms: Option<f64>,
+}
+
+/// Between two looks. `None`: the server does not measure that, or nothing ended.
+#[must_use]
+pub fn server_times(before: &Counters, after: &Counters) -> Option<ServerTimes> {
+    let grown = |name: String| {
+        let grown = after.0.get(&name)? - before.0.get(&name).copied().unwrap_or_default();
+        Some(grown).filter(|grown| *grown >= 0.0)
+    };
+    let of = |name: &str| Some((grown(format!("{name}_sum"))?, grown(format!("{name}_count"))?));
+    let mean = |(sum, count): (f64, f64)| (count > 0.0).then(|| sum / count * 1e3);
+    let [queue, prefill, decode] = TIMES.map(of);
+    Some(ServerTimes {
+        requests: queue?.1,
+        queue_ms: mean(queue?)?,
+        prefill_ms: mean(prefill?)?,
+        decode_ms: decode.and_then(mean),
+    })
 }

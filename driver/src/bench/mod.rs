@@ -4,7 +4,6 @@
 //! sent once; what fails is counted by class and is in no latency.
 
 pub mod sse; // server-sent events, cut anywhere
-pub mod eventstream; // Amazon's frames around them, cut anywhere
 pub mod chunk; // what an event says
 pub mod reader; // a response as it comes
 pub mod problem; // why a request failed
@@ -13,7 +12,6 @@ pub mod target; // where requests go
 mod net; // connections
 mod tls; // ... that nobody else reads
 mod fetch; // what is asked for once
-pub mod sigv4; // AWS's signature
 pub mod credentials; // ... with which keys
 pub mod sagemaker; // what SageMaker adds
 pub mod client; // the client of a target
@@ -28,6 +26,7 @@ pub mod rows; // requests as rows
 pub mod figures; // means, intervals, percentiles
 pub mod metrics; // what servers count
 pub mod client_health; // how the client itself did
+mod breakdown; // where times to first token went
 mod cache; // what prefix caching did
 pub mod summary; // the figures
 pub mod phases; // cold and warm, the same and different

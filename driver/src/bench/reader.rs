@@ -4,9 +4,9 @@
 //! anywhere in an event.
 
 use super::chunk::{Chunk, DONE, Usage};
-use super::eventstream::{self, Frame};
 use super::problem::{Problem, short};
 use super::sse::{Event, Sse};
+use crate::aws::eventstream::{self, Frame};
 use std::fmt;
 
 /// How a response's body is to be read.

@@ -3,7 +3,9 @@
 use super::exchange::Observed;
 use super::run::Phase;
 use super::script::Script;
+use crate::emulate::parts::Detail;
 use serde::Serialize;
+use sim::ledger::Class;
 use std::collections::HashMap;
 
 /// Whether the prefix of a prompt had been seen when it was sent (`DESIGN.md`, vocabulary).
@@ -98,6 +100,24 @@ impl Row<'_> {
     pub fn lag(&self) -> Option<u64> {
         let observed = self.observed?;
         Some(observed.dispatched.saturating_sub(observed.scheduled + observed.connect_ns))
+    }
+
+    /// How much of its prompt was found, by the simulator's classes.
+    #[must_use]
+    pub fn class(&self) -> Option<&'static str> {
+        Some(Class::of(self.cached()?, self.prompt).as_str())
+    }
+
+    /// What podlab's own servers tell of it.
+    #[must_use]
+    pub fn detail(&self) -> Detail {
+        self.completed().and_then(|done| done.seen.usage).map(|usage| usage.detail).unwrap_or_default()
+    }
+
+    /// Of its TTFT, what the server does not tell as its own, ms: the way to and fro, and the lateness of both ends.
+    #[must_use]
+    pub fn on_the_way(&self) -> Option<f64> {
+        Some(self.ttft()? as f64 / 1e6 - self.detail().served_ms()?)
     }
 
     /// Tokens found in a cache, where the server says so.

@@ -4,7 +4,7 @@ use super::client::Options;
 use super::credentials::{self, Found};
 use super::exchange::Ask;
 use super::problem::{Problem, short};
-use super::sigv4::{Scope, authorization};
+use crate::aws::sigv4::{Scope, authorization};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use std::sync::{Mutex, PoisonError};
 

@@ -1,8 +1,9 @@
 //! The figures of a run (`summary.json`): vLLM's key names, the simulator's where both have one. Unknown is null.
 
+use super::breakdown;
 use super::client_health::Health;
 use super::figures::{self, Mean};
-use super::metrics::Delta;
+use super::metrics::{Delta, ServerTimes};
 use super::rows::{Part, Prefix, Row};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ pub struct Context {
     pub health: Health,
     /// What servers counted in each phase.
     pub server: Vec<(&'static str, Vec<Delta>)>,
+    /// Where the server says that requests spent their time.
+    pub server_times: Option<ServerTimes>,
     /// What could be found again at most, of prompt tokens.
     pub ceiling: Option<f64>,
     /// What is to be known beside the figures.
@@ -51,7 +54,12 @@ pub fn summary(rows: &[Row<'_>], context: &Context) -> Value {
         into.insert("price".to_owned(), cost);
     }
     let hit_rate = hit_rate(&measured);
-    into.insert("hit_rate".to_owned(), json!({ "l0": null, "l1": null, "l2": null, "total": hit_rate }));
+    let [l0, l1, l2] = hit_rate_by_tier(&measured);
+    into.insert("hit_rate".to_owned(), json!({ "l0": l0, "l1": l1, "l2": l2, "total": hit_rate }));
+    let all: Vec<&Row<'_>> = done(&measured).collect();
+    into.insert("ttft_parts".to_owned(), breakdown::parts(&all));
+    into.insert("ttft_by_class".to_owned(), breakdown::by_class(&all));
+    into.insert("server_times".to_owned(), json!(server_times(rows, context.server_times)));
     let workers = workers(&measured);
     into.insert("workers".to_owned(), json!(workers));
     into.insert("errors".to_owned(), json!(errors(&measured)));
@@ -64,6 +72,27 @@ pub fn summary(rows: &[Row<'_>], context: &Context) -> Value {
     );
     into.insert("notes".to_owned(), json!(context.notes));
     Value::Object(into)
+}
+
+/// Where the server says that requests spent their time, if those are the run's: others that ask it too would be counted with
+/// them, and so would a server that others have asked.
+fn server_times(rows: &[Row<'_>], told: Option<ServerTimes>) -> Option<ServerTimes> {
+    let ours = rows.iter().filter(|row| row.completed().is_some()).count();
+    told.filter(|told| (told.requests - ours as f64).abs() < 0.5)
+}
+
+/// Shares of prompt tokens found in each tier, of the requests whose server told; `None`: it told of none.
+fn hit_rate_by_tier(rows: &[&Row<'_>]) -> [Option<f64>; 3] {
+    let (mut found, mut prompts) = ([0; 3], 0);
+    for row in done(rows) {
+        let detail = row.detail();
+        let tiers = [detail.cached_l0_tokens, detail.cached_l1_tokens, detail.cached_l2_tokens];
+        if let [Some(l0), Some(l1), Some(l2)] = tiers {
+            prompts += row.prompt;
+            found = [found[0] + l0, found[1] + l1, found[2] + l2];
+        }
+    }
+    found.map(|found| (prompts > 0).then(|| found as f64 / prompts as f64))
 }
 
 fn done<'a>(rows: &'a [&'a Row<'a>]) -> impl Iterator<Item = &'a Row<'a>> {

@@ -79,6 +79,12 @@ fn rates(text: &mut String, summary: &Value) {
         );
         line(text, "  all slots full", &rates);
     }
+    let times = &summary["server_times"];
+    if !times.is_null() {
+        let [queue, prefill, decode] = ["queue_ms", "prefill_ms", "decode_ms"].map(|key| number(&times[key]));
+        let said = format!("{queue} ms waiting, {prefill} ms to the first token, {decode} ms to the last, on average");
+        line(text, "By the server", &said);
+    }
     let cost = &summary["cost_per_1k_tokens"];
     let said = match cost["total"].as_f64() {
         Some(total) => format!(
@@ -94,6 +100,11 @@ fn rates(text: &mut String, summary: &Value) {
         |rate| format!("{:.1} % of prompt tokens, by the server's cached_tokens", rate * 100.0),
     );
     line(text, "Hit rate", &said);
+    let tiers = ["l0", "l1", "l2"].map(|tier| summary["hit_rate"][tier].as_f64());
+    if let [Some(l0), Some(l1), Some(l2)] = tiers {
+        let [l0, l1, l2] = [l0, l1, l2].map(|rate| rate * 100.0);
+        line(text, "  by tier", &format!("{l0:.1} % in L0, {l1:.1} % in L1, {l2:.1} % in L2, by the server"));
+    }
     for (phase, deltas) in summary["cache"]["server_metrics"].as_object().into_iter().flatten() {
         for delta in deltas.as_array().into_iter().flatten() {
             let rate =

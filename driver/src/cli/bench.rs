@@ -9,7 +9,7 @@ use crate::bench::client::Client;
 use crate::bench::client_health::Health;
 use crate::bench::clock::Clock;
 use crate::bench::live::Live;
-use crate::bench::metrics::{Counters, deltas};
+use crate::bench::metrics::{Counters, ServerTimes, deltas, server_times};
 use crate::bench::phases;
 use crate::bench::rows::{Played, rows};
 use crate::bench::run::{Rules, Stopped, run as run_phase};
@@ -63,6 +63,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         price: place.price.clone(),
         health,
         server: run.server.clone(),
+        server_times: run.server_times,
         ceiling: plan.ceiling(),
         notes: run.notes.clone(),
     };
@@ -224,6 +225,8 @@ fn lasting(source: Source, place: &Place, load: Load) -> Source {
 struct Run {
     played: Vec<Played>,
     server: Vec<(&'static str, Vec<crate::bench::metrics::Delta>)>,
+    /// Where the server says that its requests spent their time, all phases together.
+    server_times: Option<ServerTimes>,
     model: Option<String>,
     words: Words,
     notes: Vec<String>,
@@ -275,7 +278,8 @@ async fn measure(args: &BenchArgs, place: &Place, plan: &Plan) -> Result<Run, Fa
     }
     let (mut played, mut server) = (Vec::new(), Vec::new());
     let (cpu, wall) = (place.cpu_seconds(), Instant::now());
-    let mut before = counters(&client, place).await;
+    let first = counters(&client, place).await;
+    let mut before = first.clone();
     for (name, workload) in &plan.phases {
         let script = Script::new(workload.clone(), words, shape.clone());
         let (script, phase, look) = run_phase(&client, script, &rules, live).await;
@@ -292,9 +296,10 @@ async fn measure(args: &BenchArgs, place: &Place, plan: &Plan) -> Result<Run, Fa
         }
     }
     live.end();
+    let times = first.zip(before).and_then(|(first, last)| server_times(&first, &last));
     let used = (place.cpu_seconds() - cpu, wall.elapsed().as_secs_f64());
     server.retain(|(_, deltas)| !deltas.is_empty());
-    Ok(Run { played, server, model, words, notes, used, connections: client.opened() })
+    Ok(Run { played, server, server_times: times, model, words, notes, used, connections: client.opened() })
 }
 
 /// What the servers count; `None`: one of them does not tell.

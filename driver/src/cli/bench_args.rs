@@ -148,7 +148,7 @@ pub(super) struct BenchArgs {
     pub(super) quiet: bool,
     #[command(flatten)]
     pub(super) cluster: ClusterArgs,
-    /// Write run.json, requests.jsonl and summary.json into a new folder
+    /// Write run.json, requests.jsonl, summary.json and report.html into a new folder
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
     /// How to print the results

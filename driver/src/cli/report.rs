@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// A folder that --out of simulate, sweep, validate or compare made
+    /// A folder that --out of simulate, bench, sweep, validate or compare made
     #[arg(value_name = "DIR", required = true)]
     folders: Vec<PathBuf>,
 }

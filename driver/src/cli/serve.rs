@@ -3,6 +3,7 @@
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::simulate::{default_strategy, default_tiers, read_endpoint, replicas};
 use super::{Engine, Named, ServeArgs, print, warn};
+use crate::aws::sigv4::Credentials;
 use crate::emulate;
 use crate::endpoint::Endpoint;
 use crate::experiment::{Assembled, Experiment, Load, Matrix, Source};
@@ -66,7 +67,17 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
         let (teller, mut grown) = tokio::sync::mpsc::unbounded_channel();
         let growth = Some(emulate::Watch { beyond: NOTABLE, teller });
-        let settings = emulate::Settings { growth, ..settings((args.seed, args.time_scale), endpoint, assembled)? };
+        let callers = callers(address.ip().is_loopback());
+        match &callers {
+            emulate::Callers::Anybody => {
+                warn("SageMaker's paths take any signature: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set");
+            }
+            emulate::Callers::Nobody => warn(
+                "warning: SageMaker's paths take nobody: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or listen on loopback",
+            ),
+            emulate::Callers::Signed(_) => {}
+        }
+        let settings = emulate::Settings { growth, callers, ..settings((args.seed, args.time_scale), endpoint, assembled)? };
         warn(&format!(
             "serving {} on http://{address}/v1: {} workers on {} x {} behind {}, emulated (modelled seconds per second: {})",
             assembled.deployment.model.name,
@@ -113,6 +124,20 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
     })
 }
 
+/// Who may ask for the SageMaker endpoint: whoever signs with the keys of the environment; without keys anybody on this machine.
+fn callers(is_loopback: bool) -> emulate::Callers {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
+        (Some(access_key), Some(secret_key)) => emulate::Callers::Signed(Credentials {
+            access_key,
+            secret_key,
+            session_token: variable("AWS_SESSION_TOKEN"),
+        }),
+        _ if is_loopback => emulate::Callers::Anybody,
+        _ => emulate::Callers::Nobody,
+    }
+}
+
 /// A worker answers to the name it serves under, and to what the endpoint file calls the model.
 pub(super) fn settings(
     (seed, time_scale): (u64, f64),
@@ -128,7 +153,12 @@ pub(super) fn settings(
     }
     let name = models.first().cloned().unwrap_or_else(|| assembled.deployment.model.name.clone());
     let usage = |error: &dyn std::fmt::Display| Failure::Usage(format!("failed to {error}"));
+    let mut endpoints: Vec<String> = endpoint.endpoint_name.iter().cloned().collect();
+    if !endpoints.contains(&endpoint.name) {
+        endpoints.push(endpoint.name.clone());
+    }
     Ok(emulate::Settings {
+        endpoints,
         time_scale: time_scale.try_into().map_err(|error: emulate::clock::InvalidTimeScale| usage(&error))?,
         latency: assembled.path.latency,
         chars_per_token: assembled

@@ -41,7 +41,7 @@ pub(super) struct ValidateArgs {
     /// Every check on shorter runs, so with wider tolerances
     #[arg(long)]
     quick: bool,
-    /// Write run.json, checks.json and observations.jsonl into a new folder
+    /// Write run.json, checks.json, observations.jsonl and report.html into a new folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How to print the checks

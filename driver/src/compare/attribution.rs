@@ -1,9 +1,12 @@
 //! Which part of a latency a gap lies in.
 //!
+//! Parts come from requests that tell theirs, or, where none does, from the server's own means over the run (`server_times`:
+//! vLLM's histograms); then what neither waiting nor prefill takes of a TTFT was on the way.
+//!
 //! Parts are summed up in whole picoseconds, of which the parts of a simulated TTFT are exact sums; what is left is called
 //! unexplained: where one run does not tell its parts, all of its TTFT.
 
-use crate::told::{Part, Request};
+use crate::told::{Part, Request, Told};
 use serde::{Deserialize, Serialize};
 
 /// Picoseconds in a millisecond.
@@ -39,9 +42,55 @@ pub struct PartGap {
     pub gap: Option<f64>,
 }
 
+/// One side of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// The requests that its figures are of.
+    pub requests: &'a [&'a Request],
+    /// What servers measured themselves, means; `None`: nothing.
+    pub server: Option<ServerMeans>,
+}
+
+/// Where requests spent their time, by their server: means, ms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ServerMeans {
+    queue: f64,
+    prefill: f64,
+    ttft: f64,
+}
+
+impl ServerMeans {
+    /// Of these runs together; `None`: one of them does not tell.
+    pub fn of<'a>(runs: impl Iterator<Item = &'a Told>) -> Option<Self> {
+        let (mut sums, mut requests) = ([0.0; 3], 0.0);
+        for run in runs {
+            let count = run.figure("server_times.requests")?;
+            let names = ["server_times.queue_ms", "server_times.prefill_ms", "mean_ttft_ms"];
+            for (sum, name) in sums.iter_mut().zip(names) {
+                *sum += run.figure(name)? * count;
+            }
+            requests += count;
+        }
+        let [queue, prefill, ttft] = sums.map(|sum| sum / requests);
+        (requests > 0.0).then_some(Self { queue, prefill, ttft })
+    }
+
+    fn part(&self, part: Part) -> Option<f64> {
+        match part {
+            Part::Queue => Some(self.queue),
+            Part::Prefill => Some(self.prefill),
+            Part::Network => Some(self.ttft - self.queue - self.prefill),
+            // A TTFT counts from the first byte sent.
+            Part::Client => Some(0.0),
+            // vLLM counts loads from other tiers as waiting; decoding is what is left in any case.
+            Part::CacheLoad | Part::Decode => None,
+        }
+    }
+}
+
 /// The gaps of mean TTFT and mean end-to-end latency. None where a run has no completed request.
 #[must_use]
-pub fn gaps(a: &[&Request], b: &[&Request]) -> Vec<Gap> {
+pub fn gaps(a: Side<'_>, b: Side<'_>) -> Vec<Gap> {
     let ttft: fn(&Request) -> Option<f64> = |request| request.ttft_ms;
     let e2el: fn(&Request) -> Option<f64> = |request| request.e2el_ms;
     let before: Vec<Part> = Part::ALL.into_iter().filter(|part| *part != Part::Decode).collect();
@@ -51,15 +100,20 @@ pub fn gaps(a: &[&Request], b: &[&Request]) -> Vec<Gap> {
         .collect()
 }
 
-fn gap(key: &str, of: fn(&Request) -> Option<f64>, parts: &[Part], sides: [&[&Request]; 2]) -> Option<Gap> {
-    let done = sides.map(|side| side.iter().copied().filter(|request| request.completed()).collect::<Vec<_>>());
+fn gap(key: &str, of: fn(&Request) -> Option<f64>, parts: &[Part], sides: [Side<'_>; 2]) -> Option<Gap> {
+    let done =
+        sides.map(|side| side.requests.iter().copied().filter(|request| request.completed()).collect::<Vec<_>>());
     let mean = |side: &[&Request], of: &dyn Fn(&Request) -> Option<f64>| mean(side, of);
     let whole = [mean(&done[0], &of)?, mean(&done[1], &of)?];
     let told: Vec<PartGap> = parts
         .iter()
         .map(|part| {
             let of = |request: &Request| request.part(*part);
-            let (a, b) = (mean(&done[0], &of), mean(&done[1], &of));
+            let of_side = |side: usize| {
+                let told = mean(&done[side], &of);
+                told.or_else(|| sides[side].server.and_then(|server| server.part(*part)))
+            };
+            let (a, b) = (of_side(0), of_side(1));
             PartGap { part: Some(*part), a, b, gap: a.zip(b).map(|(a, b)| b - a) }
         })
         .collect();

@@ -19,6 +19,7 @@ pub mod table; // ... as tables
 pub mod curves; // what a page draws of both
 
 pub use attribution::Gap;
+use attribution::{ServerMeans, Side};
 pub use configuration::Differing;
 pub use curves::Curves;
 pub use figures::{Compared, Judge, Verdict};
@@ -168,7 +169,10 @@ fn pair(with: &str, matched: &matching::Matched<'_>, judge: &Judge, curves: bool
         by,
         configuration: configuration::differences(a, b, left_out),
         figures,
-        explained: attribution::gaps(&ours, &theirs),
+        explained: attribution::gaps(
+            Side { requests: &ours, server: ServerMeans::of(matched.pairs.iter().map(|(a, _)| *a)) },
+            Side { requests: &theirs, server: ServerMeans::of(matched.pairs.iter().map(|(_, b)| *b)) },
+        ),
         curves: curves.then(|| [Curves::of(&ours), Curves::of(&theirs)]),
     }
 }

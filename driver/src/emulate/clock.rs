@@ -3,7 +3,7 @@
 //! Integers only, so that a moment converted to the wall and back is never early, and time never runs backwards.
 
 use core::fmt;
-use kvcache::Time;
+use kvcache::{Span, Time};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -72,5 +72,11 @@ impl Clock {
     pub fn wall(&self, at: Time) -> Instant {
         let nanos = at.0.saturating_sub(self.origin.0).div_ceil(self.scale.picos_per_nano);
         self.start + Duration::from_nanos(nanos)
+    }
+
+    /// How long `span` lasts on the wall, to the nanosecond.
+    #[must_use]
+    pub fn lasts(&self, span: Span) -> Duration {
+        Duration::from_nanos(span.0 / self.scale.picos_per_nano)
     }
 }

@@ -8,6 +8,7 @@
 
 use super::clock::Clock;
 use super::meters::{Ended, Meters};
+use super::parts::Parts;
 use super::progress::{End, Entrance, Progress};
 use super::record::{Input, Recording};
 use super::settings::Watch;
@@ -65,6 +66,8 @@ struct Live {
     choice: usize, // its place among those of its caller
     worker: Option<WorkerId>,
     prompt: Tokens,
+    /// When it is or was at the router.
+    entered: Time,
 }
 
 impl Live {
@@ -176,7 +179,10 @@ impl Engine {
             let request = RequestId(number);
             self.stats.requests += 1;
             let prompt = arrive.prompt();
-            self.live.insert(request, Live { teller: teller.clone(), choice, worker: None, prompt });
+            self.live.insert(
+                request,
+                Live { teller: teller.clone(), choice, worker: None, prompt, entered: now + self.latency },
+            );
             self.on_their_way.push_back(OnItsWay { at: now + self.latency, request, arrive });
         }
         self.meters.live(self.live.len() as u64);
@@ -244,7 +250,9 @@ impl Engine {
                     let mut first = false;
                     live.tell(|progress| {
                         first = progress.cached.is_none();
-                        progress.cached = progress.cached.or(Some(cached));
+                        if first {
+                            (progress.cached, progress.found) = (Some(cached), [cached, Tokens::ZERO, Tokens::ZERO]);
+                        }
                     });
                     if first {
                         self.meters.admitted(live.prompt, cached);
@@ -257,6 +265,7 @@ impl Engine {
                         // The same for loads: those of a first admission come before any token.
                         if let (Tokens::ZERO, Some(cached)) = (progress.tokens, progress.cached) {
                             progress.cached = Some(cached + host + pool);
+                            (progress.found[1], progress.found[2]) = (host, pool);
                             self.meters.loaded(host, pool);
                         }
                     });
@@ -268,7 +277,21 @@ impl Engine {
             }
             Output::Finished { request, .. } => self.conclude(request, End::Finished),
             Output::Cancelled { request } => self.conclude(request, End::Stopped),
-            Output::Preempted { .. } | Output::Split { .. } => {}
+            Output::Split { request, spent, since } => {
+                if let Some(live) = self.live.get(&request) {
+                    let wall = |span| self.clock.lasts(span);
+                    let parts = Parts {
+                        api: wall(self.latency),
+                        line: wall(since.since(live.entered)),
+                        kv_wait: wall(spent.kv_wait),
+                        budget_wait: wall(spent.budget_wait),
+                        tiers: wall(spent.tiers),
+                        compute: wall(spent.compute),
+                    };
+                    live.tell(|progress| progress.parts = Some(parts));
+                }
+            }
+            Output::Preempted { .. } => {}
         }
     }
 

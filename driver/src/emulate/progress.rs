@@ -5,6 +5,7 @@
 
 use super::engine::Command;
 use super::meters::Meters;
+use super::parts::Parts;
 use super::record::Input;
 use kvcache::{Piece, PieceKey, RequestId, SessionId, Tokens};
 use router::{Api, Decision};
@@ -49,6 +50,10 @@ pub struct Progress {
     pub decision: Option<Decision>,
     /// Prompt tokens found in its worker's cache. `None`: it was not admitted yet.
     pub cached: Option<Tokens>,
+    /// ... on the device, in the host's memory, in the pool.
+    pub found: [Tokens; 3],
+    /// Where the time to its first token went. `None`: that has not come out.
+    pub parts: Option<Parts>,
     /// Tokens emitted.
     pub tokens: Tokens,
     /// How it ended. `None`: it has not.

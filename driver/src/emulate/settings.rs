@@ -2,6 +2,7 @@
 
 use super::clock::TimeScale;
 use super::tokens::CharsPerToken;
+use crate::aws::sigv4::Credentials;
 use crate::growth::Growth;
 use kvcache::{Span, Tokens};
 use router::Strategy;
@@ -27,6 +28,10 @@ pub struct Settings {
     pub chat_max_tokens: Tokens,
     /// The field of a body, or the header, that names the user's session: `SESSION_KEY` of the endpoint file.
     pub session_key: Option<String>,
+    /// The SageMaker endpoints that it is.
+    pub endpoints: Vec<String>,
+    /// Who may ask for them.
+    pub callers: Callers,
     /// Most bytes of a request's body.
     pub body_limit: usize,
     /// How long a client may take to send a request's head. Idle connections are closed after it, too.
@@ -41,6 +46,17 @@ pub struct Settings {
     pub record: bool,
     /// Who is told, once, that the router's index has passed so many bytes and goes on growing; `None`: nobody.
     pub growth: Option<Watch>,
+}
+
+/// Who may ask for a SageMaker endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// Any signature is taken, and none too.
+    Anybody,
+    /// None is: the server can be reached from elsewhere, and has no keys to check them with.
+    Nobody,
+    /// Whoever signs with these.
+    Signed(Credentials),
 }
 
 /// Somebody who wants to know how an index grows that nothing is taken from.
@@ -64,6 +80,8 @@ impl Settings {
             chars_per_token: CharsPerToken::default(),
             chat_max_tokens: Tokens(128),
             session_key: None,
+            endpoints: Vec::new(),
+            callers: Callers::Anybody,
             body_limit: 4 << 20,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

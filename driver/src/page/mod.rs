@@ -11,6 +11,7 @@ mod distribution; // curves of latencies
 mod parts; // where TTFT goes, as bars
 mod timeline; // in flight, throughput, hits over time
 mod tables; // figures, workers, the slowest
+mod measured; // what only a measured run tells
 mod provenance; // how it was made
 mod run; // a run
 mod grid; // several runs

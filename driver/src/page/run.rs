@@ -1,7 +1,7 @@
 //! The page of a run.
 
 use super::digest::Digest;
-use super::{card, distribution, parts, provenance, shell, tables, timeline};
+use super::{card, distribution, measured, parts, provenance, shell, tables, timeline};
 use crate::compare::metric::{Sample, Unit};
 use crate::compare::text::value;
 use crate::report::seeds::shown;
@@ -22,6 +22,7 @@ pub(super) fn page(run: &Told, digest: &Digest) -> String {
         (promise(&run.figures["slo"]))
         (cards(run))
         (failures(digest))
+        (measured::client(&run.figures))
         (provenance::warnings(&warnings))
         h2 { "Latency" }
         div.charts {
@@ -30,6 +31,8 @@ pub(super) fn page(run: &Told, digest: &Digest) -> String {
         }
         p {}
         (tables::latencies(run))
+        (measured::prefixes(&run.figures))
+        (measured::errors(&run.figures))
         h2 { "Over time" }
         div.charts { (timeline::charts(digest, tiers)) }
         (tables::workers(digest))

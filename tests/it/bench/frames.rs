@@ -1,6 +1,6 @@
 //! Amazon's event stream: botocore's own example, cut at every byte, mutated.
 
-use driver::bench::eventstream::{Decoder, Frame, encode};
+use driver::aws::eventstream::{Decoder, Frame, encode};
 use driver::bench::reader::{Form, Reader};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

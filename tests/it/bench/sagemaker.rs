@@ -2,7 +2,7 @@
 
 use super::mock::{Mock, figure};
 use crate::support::{Folder, podlab, project, said, skipped};
-use driver::bench::sigv4::{Credentials, Scope, authorization};
+use driver::aws::sigv4::{Credentials, Scope, authorization};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};

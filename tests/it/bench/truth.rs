@@ -87,7 +87,7 @@ fn a_run_is_a_folder_that_names_each_request() {
     ];
     let Some((summary, said, code)) = bench(&[&["--target", &mock.url()], &flags[..]].concat()) else { return };
     assert_eq!(code, 0, "{said}");
-    assert_eq!(folder.names_below("run"), ["requests.jsonl", "run.json", "summary.json"]);
+    assert_eq!(folder.names_below("run"), ["report.html", "requests.jsonl", "run.json", "summary.json"]);
     let read = |name: &str| std::fs::read_to_string(folder.path("run").join(name)).expect("it is there");
     assert_eq!(serde_json::from_str::<Value>(&read("summary.json")).expect("JSON"), summary);
     let lines: Vec<Value> =

@@ -35,11 +35,18 @@ async fn chat_events_are_vllms() {
     assert_eq!(chunk(&events[3]), event(json!({"content": format!(" {}", words[2])}), json!("length")));
     let usage = json!({"prompt_tokens": 8, "total_tokens": 11, "completion_tokens": 3,
                        "prompt_tokens_details": {"cached_tokens": 0}});
+    let mut last = chunk(&events[4]);
+    let detail = last["usage"].as_object_mut().and_then(|usage| usage.remove("podlab")).expect("what podlab adds");
     assert_eq!(
-        chunk(&events[4]),
+        last,
         json!({"id": "chatcmpl-0", "object": "chat.completion.chunk", "model": "toy", "choices": [], "usage": usage})
     );
     assert_eq!(events[5..], ["[DONE]"]);
+    for tier in ["l0", "l1", "l2"] {
+        assert_eq!(detail[format!("cached_{tier}_tokens")], 0, "{detail}");
+    }
+    assert!(detail["ttft_compute_ms"].as_f64() > Some(0.0), "{detail}");
+    assert_eq!((&detail["ttft_line_ms"], &detail["ttft_kv_wait_ms"]), (&json!(0.0), &json!(0.0)));
     server.stop().unwrap();
 }
 

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::Head;
 
+mod sagemaker; // the same behind SageMaker's runtime
 mod body; // the bytes of a body, within bounds
 mod ask; // what a body asks for
 mod prompt; // the prompt in it
@@ -76,6 +77,8 @@ pub(super) fn routes(endpoint: Arc<Endpoint>) -> Router {
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/invocations", post(invocations))
+        .route("/endpoints/{name}/invocations", post(sagemaker::invoke))
+        .route("/endpoints/{name}/invocations-response-stream", post(sagemaker::invoke_streaming))
         .route("/v1/models", get(models))
         .route("/metrics", get(metrics))
         .route("/health", get(health))

@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use super::wire::{Head, Usage};
+use crate::emulate::parts::Detail;
 use crate::emulate::progress::{End, Progress, Ticket};
 use crate::emulate::reply;
 use axum::body::Body;
@@ -42,7 +43,14 @@ impl Reply {
         let prompt = self.prompts.iter().map(|tokens| u64::from(tokens.0)).sum();
         let emitted = all.iter().map(|progress| u64::from(progress.tokens.0)).sum();
         let firsts = all.iter().step_by(self.n);
-        Usage::new(prompt, emitted, firsts.map(|first| u64::from(first.cached.unwrap_or_default().0)).sum())
+        let usage =
+            Usage::new(prompt, emitted, firsts.map(|first| u64::from(first.cached.unwrap_or_default().0)).sum());
+        // Of several requests there is no one time to first token.
+        let detail = match all {
+            [one] => one.parts.map(|parts| Detail::new(one.found, parts)),
+            _ => None,
+        };
+        usage.with_detail(detail)
     }
 
     /// The response that tells all at once.

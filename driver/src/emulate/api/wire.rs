@@ -1,5 +1,6 @@
 //! The bodies and events of the wire, field by field as vLLM's are.
 
+use crate::emulate::parts::Detail;
 use axum::body::Bytes;
 use kvcache::Tokens;
 use router::Api;
@@ -32,6 +33,8 @@ pub(super) struct Usage {
     total_tokens: u64,
     completion_tokens: u64,
     prompt_tokens_details: Details,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    podlab: Option<Detail>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -46,7 +49,13 @@ impl Usage {
             total_tokens: prompt + completion,
             completion_tokens: completion,
             prompt_tokens_details: Details { cached_tokens: cached },
+            podlab: None,
         }
+    }
+
+    /// The same, with what podlab has to tell beside it.
+    pub(super) fn with_detail(self, podlab: Option<Detail>) -> Self {
+        Self { podlab, ..self }
     }
 }
 

@@ -1,0 +1,184 @@
+//! SageMaker Runtime's wire: `InvokeEndpoint` and `InvokeEndpointWithResponseStream` before the container's one path.
+//!
+//! By the service model that boto3 carries and what its clients do (`facts/clients.md`, section 2): what the container answers is
+//! passed on byte for byte, in frames of Amazon's event stream where that was asked for; where it refuses, the client gets a
+//! `ModelError` with the container's words.
+
+use super::{Endpoint, body, invocations};
+use crate::aws::eventstream;
+use crate::aws::verify::{Asked, verify};
+use crate::emulate::settings::Callers;
+use axum::Json;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// The service model's limit of a body, in bytes.
+const BODY_LIMIT: usize = 6_291_456;
+/// What a container says of an error is passed on up to so many bytes.
+const WORDS_LIMIT: usize = 64 << 10;
+
+/// How the answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Whole,
+    Stream,
+}
+
+/// `InvokeEndpoint`.
+pub(super) async fn invoke(
+    State(endpoint): State<Arc<Endpoint>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
+    answer(endpoint, &name, request, Wanted::Whole).await
+}
+
+/// `InvokeEndpointWithResponseStream`.
+pub(super) async fn invoke_streaming(
+    State(endpoint): State<Arc<Endpoint>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
+    answer(endpoint, &name, request, Wanted::Stream).await
+}
+
+async fn answer(endpoint: Arc<Endpoint>, name: &str, request: Request, wanted: Wanted) -> Response {
+    let mut response = match admit(&endpoint, name, request).await {
+        Ok(request) => {
+            let answer = invocations(State(endpoint), request).await.into_response();
+            if answer.status().is_success() { passed_on(answer, wanted) } else { model_error(answer).await }
+        }
+        Err(refused) => *refused,
+    };
+    let id = HeaderValue::try_from(request_id()).ok();
+    response.headers_mut().extend(id.map(|id| (HeaderName::from_static("x-amzn-requestid"), id)));
+    response
+}
+
+/// The request as the container gets it, from somebody who may ask.
+async fn admit(endpoint: &Endpoint, name: &str, request: Request) -> Result<Request, Box<Response>> {
+    let refuse = |status, kind, message: String| Box::new(refusal(status, kind, &message));
+    let (parts, body) = request.into_parts();
+    let read = timeout(endpoint.settings.body_timeout, body::read(&parts.headers, body, BODY_LIMIT)).await;
+    let bytes = match read {
+        Ok(Ok(bytes)) => bytes,
+        // Whatever was wrong with it is said by the status.
+        Ok(Err(error)) => {
+            let status = error.into_response().status();
+            let message = format!("The body cannot be taken: at most {BODY_LIMIT} bytes.");
+            return Err(refuse(status, "ValidationError", message));
+        }
+        Err(_) => {
+            let message = "The body took too long to arrive.".to_owned();
+            return Err(refuse(StatusCode::REQUEST_TIMEOUT, "ValidationError", message));
+        }
+    };
+    if endpoint.settings.callers == Callers::Nobody {
+        let message = "This server has no keys to check signatures with: start it with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or listen on loopback.";
+        return Err(refuse(StatusCode::FORBIDDEN, "AccessDeniedException", message.to_owned()));
+    }
+    if let Callers::Signed(keys) = &endpoint.settings.callers {
+        let headers: Vec<(&str, &str)> =
+            parts.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+        let asked = Asked {
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &headers,
+            body: &bytes,
+        };
+        let now = i64::try_from(super::unix_seconds()).unwrap_or(i64::MAX);
+        verify(keys, "sagemaker", &asked, now).map_err(|refused| {
+            let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::FORBIDDEN);
+            refuse(status, refused.name(), refused.to_string())
+        })?;
+    }
+    let known = &endpoint.settings.endpoints;
+    if !known.iter().any(|known| known == name) {
+        let known = if known.is_empty() { "none: the endpoint file names none".to_owned() } else { known.join(", ") };
+        let message = format!("Endpoint {name} not found; here is {known}.");
+        return Err(refuse(StatusCode::BAD_REQUEST, "ValidationError", message));
+    }
+    if !endpoint.is_ready() {
+        let message = "The service is shutting down.".to_owned();
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
+    }
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// The container's answer on SageMaker's wire.
+fn passed_on(answer: Response, wanted: Wanted) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    parts
+        .headers
+        .insert(HeaderName::from_static("x-amzn-invoked-production-variant"), HeaderValue::from_static("AllTraffic"));
+    if wanted == Wanted::Whole {
+        return Response::from_parts(parts, body);
+    }
+    let stream = HeaderValue::from_static("application/vnd.amazon.eventstream");
+    if let Some(kind) = parts.headers.insert(CONTENT_TYPE, stream) {
+        parts.headers.insert(HeaderName::from_static("x-amzn-sagemaker-content-type"), kind);
+    }
+    parts.headers.remove(axum::http::header::CONTENT_LENGTH);
+    let framed = body.map_frame(|frame| frame.map_data(|data| part(&data)));
+    Response::from_parts(parts, Body::new(framed))
+}
+
+/// A part of the container's answer.
+fn part(payload: &[u8]) -> Bytes {
+    let headers =
+        [(":event-type", "PayloadPart"), (":content-type", "application/octet-stream"), (":message-type", "event")];
+    Bytes::from(eventstream::encode(&headers, payload))
+}
+
+/// What the container refused, or could not do.
+async fn model_error(answer: Response) -> Response {
+    let (parts, body) = answer.into_parts();
+    let said = to_bytes(body, WORDS_LIMIT).await.unwrap_or_default();
+    let (status, said) = (parts.status.as_u16(), String::from_utf8_lossy(&said).into_owned());
+    let message = format!("Received client error ({status}) from primary with message \"{said}\".");
+    let body = json!({
+        "ErrorCode": "CLIENT_ERROR_FROM_MODEL",
+        "Message": message,
+        "OriginalStatusCode": status,
+        "OriginalMessage": said,
+        "LogStreamArn": "",
+    });
+    let mut response = (StatusCode::FAILED_DEPENDENCY, Json(body)).into_response();
+    name_error(response.headers_mut(), "ModelError");
+    response
+}
+
+/// What the service itself refuses.
+fn refusal(status: StatusCode, kind: &'static str, message: &str) -> Response {
+    let mut response = (status, Json(json!({ "Message": message }))).into_response();
+    name_error(response.headers_mut(), kind);
+    response
+}
+
+fn name_error(headers: &mut HeaderMap, kind: &'static str) {
+    headers.insert(HeaderName::from_static("x-amzn-errortype"), HeaderValue::from_static(kind));
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn request_id() -> String {
+    // An id that everybody has is better than no answer.
+    let high = getrandom::u64().unwrap_or_default();
+    let low = getrandom::u64().unwrap_or_default();
+    let (high, low) = (high & !0xf000 | 0x4000, low & !(0b11 << 62) | 0b10 << 62);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
