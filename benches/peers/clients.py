@@ -39,7 +39,7 @@ import importlib.util, sys
 spec = importlib.util.spec_from_file_location("_bench", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-sys.exit(module.run_argv(["sglang-bench", *sys.argv[2:]]))
+module.run_argv(["sglang-bench", *sys.argv[2:]])  # raises where it fails
 """
 
 
