@@ -50,7 +50,6 @@ fn provenance(summary: &Value, resolved: &Value) -> Value {
         "model",
         "api",
         "strategy",
-        "cache_tiers",
         "replicas",
         "workload",
         "requests",
@@ -67,6 +66,8 @@ fn provenance(summary: &Value, resolved: &Value) -> Value {
     for key in keys {
         run[key] = summary[key].clone();
     }
+    // By the name that a simulated run has for it.
+    run["cache"] = summary["cache_tiers"].clone();
     for (key, value) in resolved.as_object().into_iter().flatten() {
         run[key.as_str()] = value.clone();
     }

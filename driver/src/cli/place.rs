@@ -14,6 +14,7 @@ use crate::bench::target::{Target, Wire};
 use crate::emulate::Emulator;
 use crate::experiment::{Experiment, Load, Matrix, Source, api_of};
 use crate::failure::Failure;
+use crate::report::Input;
 use router::Api;
 use serde_json::json;
 use std::path::Path;
@@ -114,8 +115,9 @@ fn emulated(
     file: &Path,
     started: Started,
 ) -> Result<Place, Failure> {
-    let (endpoint, _) = read_endpoint(file, cluster.replicas.is_some())?;
-    let axes = axes(lab, &endpoint, file, lab_text(lab)?.as_deref())?;
+    let (endpoint, text) = read_endpoint(file, cluster.replicas.is_some())?;
+    let lab_text = lab_text(lab)?;
+    let axes = axes(lab, &endpoint, file, lab_text.as_deref())?;
     if let Some(axis) = axes.iter().find(|axis| axis.values.len() > 1) {
         return Err(Failure::Usage(format!(
             "{}: one value is taken here, not {}",
@@ -142,6 +144,12 @@ fn emulated(
     for warning in &assembled.warnings {
         warn(&format!("warning: {warning}"));
     }
+    // As it would be simulated: how passes are told is no setting of the experiment.
+    let mut resolved = assembled.describe();
+    resolved["inputs"] = json!({
+        "endpoint": Input::whole(file, &text),
+        "lab": lab.lab.as_deref().zip(lab_text.as_deref()).map(|(path, text)| Input::whole(path, text)),
+    });
     // Every token of every pass is somebody's.
     (assembled.engine.record_work, assembled.engine.max_repeats) = (true, 1);
     let settings = serve::settings((started.seed, 1.0), &experiment.endpoint, &assembled)?;
@@ -153,7 +161,6 @@ fn emulated(
     };
     let api = api(args).unwrap_or_else(|| api_of(&experiment.endpoint));
     let sizes = sizes(assembled.lab.router.chars_per_token, api);
-    let resolved = assembled.describe();
     let lab = assembled.lab.clone();
     let failed = |error: crate::emulate::ServeError| Failure::Failed(error.to_string());
     let emulator = if started.dry_run {

@@ -2,7 +2,7 @@
 
 use super::{H100, TRUE, TRUTH, calibrate, within};
 use crate::emulate::raw::Call;
-use crate::support::{Folder, podlab, project};
+use crate::support::{Folder, podlab, project, skipped};
 use driver::emulate::{Emulator, Settings};
 use driver::endpoint::Endpoint;
 use driver::experiment::{Case, Experiment, Load, Source, Tiers};
@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use sim::streams::Streams;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -52,13 +54,32 @@ async fn time(address: SocketAddr, number: u64, prompt: u32, output: u32, began:
     })
 }
 
-#[tokio::test]
-async fn an_emulated_run_gives_back_what_made_it() {
-    if podlab().is_none() {
-        return;
-    }
-    let folder = Folder::new("calibrate-emulated");
-    let server = serve(&folder.file("truth.yaml", TRUTH));
+/// How late a machine may be, that what a client times still means something: pauses of 2 ms, the 99th percentile of what they
+/// last longer.
+const LATE_MS: f64 = 6.0;
+
+/// How late this machine is while `during` runs, ms.
+async fn lateness<T>(during: impl Future<Output = T>) -> (T, f64) {
+    let over = Arc::new(AtomicBool::new(false));
+    let seen = over.clone();
+    let beats = std::thread::spawn(move || {
+        let mut late = Vec::new();
+        while !seen.load(Ordering::Relaxed) {
+            let (began, pause) = (Instant::now(), Duration::from_millis(2));
+            std::thread::sleep(pause);
+            late.push(began.elapsed().saturating_sub(pause).as_secs_f64() * 1e3);
+        }
+        late.sort_by(f64::total_cmp);
+        late[late.len() * 99 / 100]
+    });
+    let done = during.await;
+    over.store(true, Ordering::Relaxed);
+    (done, beats.join().expect("it only sleeps"))
+}
+
+/// The lines of a run's `requests.jsonl`.
+async fn play(truth: &Path) -> String {
+    let server = serve(truth);
     let (address, began) = (server.address(), Instant::now());
     let mut draws = Streams::new(1).named("requests");
     let mut clients = JoinSet::new();
@@ -73,6 +94,28 @@ async fn an_emulated_run_gives_back_what_made_it() {
         lines.push_str(&format!("{}\n", line.expect("it was served")));
     }
     server.stop().expect("it served");
+    lines
+}
+
+#[tokio::test]
+async fn an_emulated_run_gives_back_what_made_it() {
+    if podlab().is_none() {
+        return;
+    }
+    let folder = Folder::new("calibrate-emulated");
+    let truth = folder.file("truth.yaml", TRUTH);
+    let mut tries = 0;
+    let lines = loop {
+        let (lines, late) = lateness(play(&truth)).await;
+        if late <= LATE_MS {
+            break lines;
+        }
+        tries += 1;
+        if tries == 3 {
+            skipped(&format!("calibrating on a served run: this machine is {late:.1} ms late"));
+            return;
+        }
+    };
     let text = std::fs::read_to_string(project(H100)).expect("it is there");
     let run = json!({"inputs": {"endpoint": {"text": text}}, "settings": {}, "replicas": 1});
     let from = folder.path("run");
