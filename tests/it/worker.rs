@@ -1,0 +1,6 @@
+//! Workers that compute.
+
+mod bench; // sequences on pages, computed in parts
+mod law; // a token's scores depend on the tokens before it alone
+mod oracle; // the same weights in candle's own models
+mod reading; // models from files
