@@ -4,3 +4,4 @@ mod bench; // sequences on pages, computed in parts
 mod law; // a token's scores depend on the tokens before it alone
 mod oracle; // the same weights in candle's own models
 mod reading; // models from files
+mod script; // the passes that the batcher plans

@@ -218,6 +218,7 @@ impl Engine {
                 Event::Output { output, .. } => self.pass_on_output(output),
                 Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
                 Event::Stalled { .. } | Event::Restarted { .. } | Event::Worker { .. } => {}
+                Event::Cache { .. } | Event::Started { .. } => {}
                 // No worker of a served cluster dies.
                 Event::Lost { request, .. } => self.conclude(request, End::Refused(Refusal::NoWorker)),
             }

@@ -3,6 +3,10 @@
 //! Law: a token's scores depend on the tokens before it and on nothing else, bit for bit: not on chunks, batches, pages,
 //! caches, moves or threads ([`kernel`]).
 
-pub mod kernel;
-pub mod model;
-pub mod pages;
+pub mod kernel; // arithmetic
+pub mod model; // layers, and where they are read from
+pub mod pages; // the KV cache
+pub mod engine; // the executor of passes
+pub mod tables; // which page holds which block
+pub mod language; // text to tokens and back
+pub mod station; // a worker in a thread of its own
