@@ -17,6 +17,7 @@ pub mod page; // a run, a grid or a comparison as one HTML file
 pub mod import; // a platform's own logs as a trace
 pub mod bench; // any endpoint, measured from outside
 pub mod emulate; // the same cluster in wall time, over HTTP
+pub mod models; // models that are known by name
 pub mod growth; // an index that nothing is taken from
 mod alarm; // waking up on time
 mod threads; // runs on all cores, told in order

@@ -55,7 +55,7 @@ async fn emulated(world: &World, workload: &Workload, path: Path, scale: f64) ->
             let prompt = &chain.pieces()[..chain.pieces().len() - 1];
             let (pieces, output, session) = (prompt.to_vec(), request.output, request.session);
             tickets
-                .push(entrance.submit(vec![Submission { pieces, output, session, api: path.api }]).expect("it runs"));
+                .push(entrance.submit(vec![Submission { pieces, output, session, api: path.api, asked: None }]).expect("it runs"));
         }
         for (ticket, request) in tickets.iter_mut().zip(workload.requests()) {
             let all = ticket.until(|one| one.end.is_some()).await.expect("it runs");
