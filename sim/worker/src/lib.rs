@@ -10,3 +10,4 @@ pub mod engine; // the executor of passes
 pub mod tables; // which page holds which block
 pub mod language; // text to tokens and back
 pub mod station; // a worker in a thread of its own
+pub mod block; // a block of KV as bytes
