@@ -6,3 +6,4 @@ mod oracle; // the same weights in candle's own models
 mod reading; // models from files
 mod moved; // blocks that leave a worker and come to another
 mod script; // the passes that the batcher plans
+mod served; // real tokens over HTTP

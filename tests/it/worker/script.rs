@@ -44,7 +44,7 @@ fn engine(capacity: u32, duplicates: Duplicates) -> EngineConfig {
     }
 }
 
-fn cluster(workers: u16, capacity: u32) -> Cluster {
+pub(super) fn cluster(workers: u16, capacity: u32) -> Cluster {
     let router = Router::new(RouterConfig::new(Strategy::RoundRobin, workers));
     Cluster::new(workers, engine(capacity, Duplicates::Keep), router, Box::new(Linear), None).expect("valid")
 }
