@@ -214,6 +214,8 @@ fn ends(event: &Event) -> Option<RequestId> {
         Event::Output { .. }
         | Event::Routed { .. }
         | Event::Ran { .. }
+        | Event::Cache { .. }
+        | Event::Started { .. }
         | Event::Stalled { .. }
         | Event::Restarted { .. }
         | Event::Worker { .. }

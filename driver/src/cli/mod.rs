@@ -19,7 +19,9 @@ use strategies::{Named, Names};
 use validate::{CheckFormat, ValidateCommand};
 
 mod demo; // the main job on an embedded default
-mod serve; // an emulated endpoint over HTTP
+mod serve; // an endpoint over HTTP
+mod serve_args; // ... its flags
+mod model; // what `--engine candle` computes
 mod bench; // any endpoint, measured
 mod bench_args; // ... its flags
 mod place; // ... and where it is
@@ -86,8 +88,11 @@ enum Command {
     /// Describe a workload before anything is simulated
     #[command(subcommand)]
     Workload(WorkloadCommand),
-    /// Serve an endpoint file over HTTP on this machine, OpenAI-compatible, each pass lasting its modelled time
-    Serve(Box<ServeArgs>),
+    /// Serve an endpoint file over HTTP on this machine, OpenAI-compatible: each pass lasts its modelled time, or is computed
+    Serve(Box<serve_args::ServeArgs>),
+    /// Models for `serve --engine candle`
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// Measure any OpenAI-compatible or SageMaker endpoint: latencies, throughput, cache hits, cost, and the client itself
     Bench(Box<bench_args::BenchArgs>),
     /// Send one prompt, stream the reply to the terminal, and say how long it took
@@ -387,60 +392,6 @@ struct DescribeArgs {
     format: Format,
 }
 
-/// What executes the passes of a served endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Engine {
-    /// The simulator's cost model: a pass sleeps for its modelled duration
-    #[default]
-    Sim,
-}
-
-const SERVE_EXAMPLES: &str = "\
-Examples:
-  podlab serve driver/examples/aws-blog-70b.yaml
-  curl -N http://127.0.0.1:8000/v1/completions -H 'content-type: application/json' \\
-       -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 16, \"stream\": true}'
-
-The reply is made of random words: only its timing and its cache hits mean something.";
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = SERVE_EXAMPLES,
-    override_usage = "podlab serve [OPTIONS] <ENDPOINT.yaml>\n       podlab serve --set help"
-)]
-struct ServeArgs {
-    /// The InferenceEndpointConfig that `kubectl apply` takes
-    #[arg(value_name = "ENDPOINT.yaml", required_unless_present = "settings")]
-    endpoint: Option<PathBuf>,
-    #[command(flatten)]
-    lab: LabArgs,
-    /// What executes the passes
-    #[arg(long, value_enum, default_value_t, value_name = "ENGINE")]
-    engine: Engine,
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDR:PORT")]
-    listen: std::net::SocketAddr,
-    /// Modelled seconds per second of wall time
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_parser = time_scale, value_name = "X")]
-    time_scale: f64,
-    /// Routing strategy [default: as the endpoint file says]
-    #[arg(long, value_parser = Names { several: false }, value_name = "NAME")]
-    strategy: Option<Named>,
-    /// Number of workers [default: as the endpoint file says]
-    #[arg(long, value_parser = whole::up_to::<u16>(4096), value_name = "N")]
-    replicas: Option<u16>,
-    /// Seed of all randomness
-    #[arg(long, default_value_t = 0, value_parser = whole::from_zero, value_name = "S")]
-    seed: u64,
-}
-
-fn time_scale(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if (0.001..=100_000.0).contains(&number) => Ok(number),
-        _ => Err("a number from 0.001 to 100000 is expected".to_owned()),
-    }
-}
-
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
@@ -478,6 +429,7 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),
+        Command::Model(command) => model::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::Invoke(args) => invoke::run(&args),
     };

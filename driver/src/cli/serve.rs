@@ -1,8 +1,9 @@
-//! `podlab serve`: an emulated endpoint over HTTP.
+//! `podlab serve`: an endpoint over HTTP, emulated or computed.
 
+use super::serve_args::{Engine, ServeArgs};
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::simulate::{default_strategy, default_tiers, read_endpoint, replicas};
-use super::{Engine, Named, ServeArgs, print, warn};
+use super::{Named, print, warn};
 use crate::aws::sigv4::Credentials;
 use crate::emulate;
 use crate::endpoint::Endpoint;
@@ -13,11 +14,21 @@ use kvcache::Span;
 use sim::simulate::HORIZON;
 use std::time::Duration;
 
+#[cfg_attr(feature = "candle", path = "serve_computed.rs")]
+#[cfg_attr(not(feature = "candle"), path = "serve_refused.rs")]
+mod computed; // workers that compute, where the build has them
+
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
-    let Engine::Sim = args.engine;
+    let computed = match args.engine {
+        Engine::Sim if args.model.is_some() => {
+            return Err(Failure::Usage("--model is what `--engine candle` computes".to_owned()));
+        }
+        Engine::Sim => None,
+        Engine::Candle => Some(computed::load(args)?),
+    };
     let file = endpoint_file(args.endpoint.as_deref())?;
     let (endpoint, _) = read_endpoint(file, args.replicas.is_some())?;
     let axes = axes(&args.lab, &endpoint, file, lab_text(&args.lab)?.as_deref())?;
@@ -49,10 +60,18 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     // Every token of every pass is somebody's.
     (assembled.engine.record_work, assembled.engine.max_repeats) = (true, 1);
-    listen(args, &experiment.endpoint, &assembled)
+    if let Some(computed) = &computed {
+        computed.fit(args, &experiment.endpoint, &mut assembled)?;
+    }
+    listen(args, &experiment.endpoint, &assembled, computed)
 }
 
-fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Result<(), Failure> {
+fn listen(
+    args: &ServeArgs,
+    endpoint: &Endpoint,
+    assembled: &Assembled,
+    computed: Option<computed::Computed>,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -78,15 +97,15 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
             emulate::Callers::Signed(_) => {}
         }
         let settings = emulate::Settings { growth, callers, ..settings((args.seed, args.time_scale), endpoint, assembled)? };
-        warn(&format!(
-            "serving {} on http://{address}/v1: {} workers on {} x {} behind {}, emulated (modelled seconds per second: {})",
-            assembled.deployment.model.name,
-            assembled.fleet.replicas,
-            assembled.deployment.instances_for(u32::from(assembled.fleet.replicas)),
-            assembled.deployment.instance.sagemaker_name(),
-            assembled.router.strategy,
-            args.time_scale,
-        ));
+        let settings = match &computed {
+            Some(computed) => computed.settings(settings),
+            None => settings,
+        };
+        let what = match &computed {
+            Some(computed) => computed.to_string(),
+            None => emulated(args, assembled),
+        };
+        warn(&format!("serving {what} on http://{address}/v1, behind {}", assembled.router.strategy));
         if !assembled.fleet.is_static() {
             warn("warning: the workers stay as they are: fleet.events and autoscaling are followed by `simulate` only");
         }
@@ -119,7 +138,13 @@ fn listen(args: &ServeArgs, endpoint: &Endpoint, assembled: &Assembled) -> Resul
                 }
             });
         };
-        let stopped = emulate::serve(assembled.cluster(), settings, listener, stop).await;
+        let stopped = match &computed {
+            Some(computed) => {
+                let (cluster, workers) = (assembled.cluster(), computed.workers(assembled));
+                emulate::serve_computed(cluster, workers, settings, listener, stop).await
+            }
+            None => emulate::serve(assembled.cluster(), settings, listener, stop).await,
+        };
         stopped.map(|_| ()).map_err(|error| Failure::Failed(error.to_string()))
     })
 }
@@ -136,6 +161,18 @@ fn callers(is_loopback: bool) -> emulate::Callers {
         _ if is_loopback => emulate::Callers::Anybody,
         _ => emulate::Callers::Nobody,
     }
+}
+
+/// What is served, where passes last their modelled time.
+fn emulated(args: &ServeArgs, assembled: &Assembled) -> String {
+    format!(
+        "{}: {} workers on {} x {}, emulated (modelled seconds per second: {})",
+        assembled.deployment.model.name,
+        assembled.fleet.replicas,
+        assembled.deployment.instances_for(u32::from(assembled.fleet.replicas)),
+        assembled.deployment.instance.sagemaker_name(),
+        args.time_scale,
+    )
 }
 
 /// A worker answers to the name it serves under, and to what the endpoint file calls the model.

@@ -7,6 +7,7 @@
 //! Laws: moments never decrease; a request is told how it ended exactly once; `live` counts those that were not.
 
 use super::clock::Clock;
+use super::executor::{Executor, Prompt, Reports, Said, Workers};
 use super::meters::{Ended, Meters};
 use super::parts::Parts;
 use super::progress::{End, Entrance, Progress};
@@ -14,7 +15,7 @@ use super::record::{Input, Recording};
 use super::settings::Watch;
 use crate::alarm::Alarm;
 use crate::growth::Growth;
-use kvcache::{RequestId, Span, Time, Tokens, WorkerId};
+use kvcache::{Piece, RequestId, Span, Time, Tokens, WorkerId};
 use sim::cluster::{Cluster, Event, Refusal};
 use sim::replica::Output;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,9 +32,11 @@ const STEPS_AT_A_STRETCH: u32 = 256;
 #[derive(Debug)]
 pub(super) enum Command {
     /// One caller's requests, numbered from `first`.
-    Submit { first: u64, arrivals: Vec<Input>, teller: watch::Sender<Vec<Progress>> },
+    Submit { first: u64, arrivals: Vec<(Input, Option<Prompt>)>, teller: watch::Sender<Vec<Progress>> },
     /// Their caller went away.
     Cancel { numbers: Range<u64> },
+    /// A worker ran a pass.
+    Ran { worker: WorkerId, span: Span, said: Vec<Said> },
     /// Give up whatever is left, and end.
     Stop,
 }
@@ -68,6 +71,12 @@ struct Live {
     prompt: Tokens,
     /// When it is or was at the router.
     entered: Time,
+    /// What is to be computed, until a worker has been told.
+    asked: Option<(Prompt, Vec<Piece>)>,
+    /// What belongs to its text if it ends now.
+    rest: String,
+    /// It ended by itself, and is taken back from its worker.
+    over: bool,
 }
 
 impl Live {
@@ -96,6 +105,7 @@ pub struct Engine {
     meters: Arc<Meters>,
     stats: Stats,
     growth: Option<Watch>, // until it has been told
+    executor: Option<Box<dyn Executor>>,
 }
 
 impl Engine {
@@ -115,6 +125,7 @@ impl Engine {
             meters: Arc::clone(&meters),
             stats: Stats { recording: record.then(Recording::default), ..Stats::default() },
             growth: None,
+            executor: None,
         };
         (Entrance::new(commands, meters), engine)
     }
@@ -124,6 +135,16 @@ impl Engine {
     pub fn with_watch(mut self, watch: Option<Watch>) -> Self {
         self.growth = watch;
         self
+    }
+
+    /// The same engine, whose passes are executed by `workers`: each lasts as long as it takes.
+    ///
+    /// # Errors
+    /// Where they cannot be started.
+    pub fn with_workers(mut self, workers: Workers, entrance: &Entrance) -> std::io::Result<Self> {
+        self.executor = Some(workers(Reports(entrance.commands()))?);
+        self.cluster = self.cluster.with_external_passes();
+        Ok(self)
     }
 
     /// Lives until it is stopped or nobody can reach it any more, and tells what became of all requests.
@@ -144,6 +165,7 @@ impl Engine {
             match command {
                 Command::Submit { first, arrivals, teller } => self.take(first, arrivals, &teller, now),
                 Command::Cancel { numbers } => self.cancel(numbers),
+                Command::Ran { worker, span, said } => self.ran(worker, span, said),
                 Command::Stop => break,
             }
             self.pass_on();
@@ -174,15 +196,24 @@ impl Engine {
         self.cluster.advance(now);
     }
 
-    fn take(&mut self, first: u64, arrivals: Vec<Input>, teller: &watch::Sender<Vec<Progress>>, now: Time) {
-        for ((choice, arrive), number) in arrivals.into_iter().enumerate().zip(first..) {
+    fn take(
+        &mut self,
+        first: u64,
+        arrivals: Vec<(Input, Option<Prompt>)>,
+        teller: &watch::Sender<Vec<Progress>>,
+        now: Time,
+    ) {
+        for ((choice, (arrive, asked)), number) in arrivals.into_iter().enumerate().zip(first..) {
             let request = RequestId(number);
             self.stats.requests += 1;
             let prompt = arrive.prompt();
-            self.live.insert(
-                request,
-                Live { teller: teller.clone(), choice, worker: None, prompt, entered: now + self.latency },
-            );
+            let named = match &arrive {
+                Input::Arrive { pieces, .. } => pieces.clone(),
+                Input::Cancel { .. } => Vec::new(),
+            };
+            let asked = asked.map(|asked| (asked, named));
+            let (teller, rest, entered) = (teller.clone(), String::new(), now + self.latency);
+            self.live.insert(request, Live { teller, choice, worker: None, prompt, entered, asked, rest, over: false });
             self.on_their_way.push_back(OnItsWay { at: now + self.latency, request, arrive });
         }
         self.meters.live(self.live.len() as u64);
@@ -218,14 +249,32 @@ impl Engine {
                 Event::Routed { request, decision, .. } => {
                     if let Some(live) = self.live.get_mut(&request) {
                         live.worker = Some(decision.worker);
+                        if let (Some(executor), Some((asked, pieces))) = (&mut self.executor, live.asked.take()) {
+                            executor.submit(decision.worker, request, asked, pieces);
+                        }
                         live.tell(|progress| progress.decision = Some(decision));
                     }
                     self.watch_growth();
                 }
                 Event::Refused { request, refusal, .. } => self.conclude(request, End::Refused(refusal)),
-                Event::Output { output, .. } => self.pass_on_output(output),
+                Event::Output { worker, output } => {
+                    if let Some(executor) = &mut self.executor {
+                        executor.output(worker, output);
+                    }
+                    self.pass_on_output(output);
+                }
                 Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
                 Event::Stalled { .. } | Event::Restarted { .. } | Event::Worker { .. } => {}
+                Event::Cache { worker, told } => {
+                    if let Some(executor) = &mut self.executor {
+                        executor.cache(worker, told);
+                    }
+                }
+                Event::Started { worker, work, .. } => match &mut self.executor {
+                    Some(executor) => executor.run(worker, work),
+                    // Nobody computes any more: the engine ends.
+                    None => self.cluster.lasted(worker, Span(1)),
+                },
                 // No worker of a served cluster dies.
                 Event::Lost { request, .. } => self.conclude(request, End::Refused(Refusal::NoWorker)),
             }
@@ -271,12 +320,16 @@ impl Engine {
                     });
                 }
             }
+            Output::FirstToken { .. } | Output::Resumed { .. } | Output::Tokens { .. } if self.executor.is_some() => {}
             Output::FirstToken { request, .. } | Output::Resumed { request, .. } => self.emitted(request, Tokens(1)),
             Output::Tokens { request, count } => {
                 self.emitted(request, Tokens(u32::try_from(count).unwrap_or(u32::MAX)));
             }
             Output::Finished { request, .. } => self.conclude(request, End::Finished),
-            Output::Cancelled { request } => self.conclude(request, End::Stopped),
+            Output::Cancelled { request } => {
+                let over = self.live.get(&request).is_some_and(|live| live.over);
+                self.conclude(request, if over { End::Finished } else { End::Stopped });
+            }
             Output::Split { request, spent, since } => {
                 if let Some(live) = self.live.get(&request) {
                     let wall = |span| self.clock.lasts(span);
@@ -293,6 +346,28 @@ impl Engine {
             }
             Output::Preempted { .. } => {}
         }
+    }
+
+    /// A worker ran a pass: what was said in it is told, and who ended by itself is taken back.
+    fn ran(&mut self, worker: WorkerId, span: Span, said: Vec<Said>) {
+        for Said { request, text, rest, end } in said {
+            let Some(live) = self.live.get_mut(&request) else { continue };
+            live.rest = rest;
+            live.over |= end.is_some();
+            let over = live.over;
+            self.stats.output_tokens += 1;
+            live.tell(|progress| {
+                let speech = progress.speech.get_or_insert_default();
+                speech.text.push_str(&text);
+                speech.marks.push(speech.text.len());
+                speech.end = end;
+                progress.tokens += Tokens(1);
+            });
+            if over {
+                self.cluster.cancel(worker, request);
+            }
+        }
+        self.cluster.lasted(worker, span);
     }
 
     fn emitted(&mut self, request: RequestId, count: Tokens) {
@@ -315,12 +390,23 @@ impl Engine {
             End::Refused(_) => Ended::Refused,
             End::Stopped => Ended::Stopped,
         });
-        live.tell(|progress| progress.end = Some(end));
+        live.tell(|progress| {
+            if let Some(speech) = &mut progress.speech {
+                speech.text.push_str(&live.rest);
+            }
+            progress.end = Some(end);
+        });
         self.meters.live(self.live.len() as u64);
     }
 
     /// Gives up whatever is left. The passes under way end, at their modelled moments, and nobody waits for them.
     fn end(mut self) -> Stats {
+        if let Some(executor) = self.executor.take() {
+            drop(executor); // after the passes under way
+            for worker in (0..self.cluster.replicas().count() as u16).map(WorkerId) {
+                self.cluster.lasted(worker, Span(1));
+            }
+        }
         if let Some(last) = self.live.last_key_value() {
             self.cancel(0..last.0.0 + 1);
         }

@@ -10,6 +10,9 @@ pub mod progress; // what a request's client may know, and how it is told
 pub mod record; // what is kept for a replay
 pub mod tokens; // prompts without a tokenizer
 pub mod reply; // words without meaning
+pub mod executor; // whoever executes passes for real
+#[cfg(feature = "candle")]
+pub mod candle; // workers that compute
 pub mod parts; // where a time to first token went
 mod meters; // what is counted for /metrics
 mod settings; // what the server is like
@@ -19,5 +22,5 @@ mod emulator; // a server in a thread of its own
 
 pub use emulator::Emulator;
 pub use engine::Stats;
-pub use server::{ServeError, serve, stop_signal};
+pub use server::{ServeError, serve, serve_computed, stop_signal};
 pub use settings::{Callers, Settings, Watch};

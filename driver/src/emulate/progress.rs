@@ -4,6 +4,7 @@
 //! nothing, and what it missed reaches it at once when it reads again.
 
 use super::engine::Command;
+use super::executor::{Ending, Prompt};
 use super::meters::Meters;
 use super::parts::Parts;
 use super::record::Input;
@@ -25,6 +26,8 @@ pub struct Submission {
     pub session: Option<SessionId>,
     /// Which API it came through.
     pub api: Api,
+    /// What is to be computed, where workers compute.
+    pub asked: Option<Prompt>,
 }
 
 impl Submission {
@@ -35,11 +38,11 @@ impl Submission {
     }
 
     /// What the core is told of it; `number` is the request's, and makes the reply like no other.
-    fn arrive(self, number: u64) -> Input {
-        let Self { mut pieces, output, session, api } = self;
+    fn arrive(self, number: u64) -> (Input, Option<Prompt>) {
+        let Self { mut pieces, output, session, api, asked } = self;
         let (before, prompt) = pieces.last().map_or((PieceKey::ROOT, Tokens::ZERO), |last| (last.key, last.end));
         pieces.push(Piece { key: before.then(prompt, number), end: prompt + output });
-        Input::Arrive { request: RequestId(number), session, pieces, prompt, output, api }
+        (Input::Arrive { request: RequestId(number), session, pieces, prompt, output, api }, asked)
     }
 }
 
@@ -56,8 +59,21 @@ pub struct Progress {
     pub parts: Option<Parts>,
     /// Tokens emitted.
     pub tokens: Tokens,
+    /// What was said, where workers compute.
+    pub speech: Option<Speech>,
     /// How it ended. `None`: it has not.
     pub end: Option<End>,
+}
+
+/// What was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Speech {
+    /// All of it.
+    pub text: String,
+    /// Where the text of each token ends.
+    pub marks: Vec<usize>,
+    /// Why it ended by itself, if it has.
+    pub end: Option<Ending>,
 }
 
 /// How a request ended.
@@ -107,6 +123,11 @@ impl Entrance {
         let command = Command::Submit { first: numbers.start, arrivals, teller };
         line.commands.send(command).map_err(|_| Stopped)?;
         Ok(Ticket { numbers, progress, commands: line.commands.clone() })
+    }
+
+    /// The line itself, for those who report on it.
+    pub(super) fn commands(&self) -> mpsc::UnboundedSender<Command> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).commands.clone()
     }
 
     /// Tells the engine to give up whatever is left, and to end.

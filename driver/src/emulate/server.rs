@@ -6,6 +6,7 @@
 use super::api::{self, Endpoint};
 use super::clock::Clock;
 use super::engine::{Engine, Stats};
+use super::executor::Workers;
 use super::progress::Entrance;
 use super::settings::Settings;
 use axum::Router;
@@ -77,6 +78,22 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Stats, ServeError> {
     Ok(prepare(cluster, settings)?.run(listener, shutdown).await)
+}
+
+/// The same, with passes that `workers` execute.
+///
+/// # Errors
+/// The same, and where the workers cannot be started.
+pub async fn serve_computed(
+    cluster: Cluster,
+    workers: Workers,
+    settings: Settings,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Stats, ServeError> {
+    let Prepared { engine, entrance, phase, endpoint, settings } = prepare(cluster, settings)?;
+    let engine = engine.with_workers(workers, &entrance).map_err(ServeError::Socket)?;
+    Ok(Prepared { engine, entrance, phase, endpoint, settings }.run(listener, shutdown).await)
 }
 
 /// Resolves at SIGTERM or SIGINT. What a second signal does is the caller's business.

@@ -1,11 +1,13 @@
 //! What the server is like, beside the cluster behind it.
 
 use super::clock::TimeScale;
+use super::executor::Language;
 use super::tokens::CharsPerToken;
 use crate::aws::sigv4::Credentials;
 use crate::growth::Growth;
 use kvcache::{Span, Tokens};
 use router::Strategy;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -46,6 +48,8 @@ pub struct Settings {
     pub record: bool,
     /// Who is told, once, that the router's index has passed so many bytes and goes on growing; `None`: nobody.
     pub growth: Option<Watch>,
+    /// The model's language, where workers compute.
+    pub language: Option<Arc<dyn Language>>,
 }
 
 /// Who may ask for a SageMaker endpoint.
@@ -89,6 +93,7 @@ impl Settings {
             seed: 0,
             record: false,
             growth: None,
+            language: None,
         }
     }
 }

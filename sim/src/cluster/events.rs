@@ -3,8 +3,9 @@
 use super::members::Change;
 use super::overlap::Overlap;
 use crate::executor::Stretch;
-use crate::replica::{Output, Refused, Stall, Work};
-use kvcache::{Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};
+use crate::replica::{Output, Pass, Refused, Stall, Work};
+use alloc::vec::Vec;
+use kvcache::{CacheEvent, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};
 use router::{Api, Decision};
 
 /// A request as it reaches the router.
@@ -62,6 +63,25 @@ pub enum Event {
         stretch: Stretch,
         /// Who took part, where that is recorded.
         work: Option<Work>,
+    },
+    /// A worker's cache changed, where somebody else executes passes ([`Cluster::with_external_passes`](super::Cluster::with_external_passes)).
+    Cache {
+        /// Whose.
+        worker: WorkerId,
+        /// How, in order.
+        told: Vec<CacheEvent>,
+    },
+    /// A pass is to be executed by somebody else, who says how long it lasted
+    /// ([`Cluster::lasted`](super::Cluster::lasted)). All that led to it was told before.
+    Started {
+        /// By which worker.
+        worker: WorkerId,
+        /// What it is.
+        pass: Pass,
+        /// Who takes part.
+        work: Work,
+        /// When it began.
+        at: Time,
     },
     /// A worker's engine stood still though it had work.
     Stalled {

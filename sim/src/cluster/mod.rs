@@ -6,7 +6,7 @@
 use crate::cost::CostModel;
 use crate::executor::Stretch;
 use crate::ledger::LowerTiers;
-use crate::replica::{EngineConfig, InvalidEngine, Output, Replica, Stall};
+use crate::replica::{EngineConfig, InvalidEngine, Output, Pass, Replica, Stall};
 use crate::transport::{Transport, TransportConfig};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -19,10 +19,12 @@ mod events; // what goes in and comes out
 mod moves; // what moves between tiers, and who stands still for it
 mod signals; // what the router hears, and when
 mod overlap; // what it could have known
+mod external; // passes that somebody else executes
 mod restart; // a worker's process dies and is back at once
 mod members; // workers that come and go
 mod limits; // how many requests a worker lets in
 mod held; // what requests hold of the devices
+mod check; // the laws of all workers
 
 use agenda::{Agenda, Due};
 pub use events::{Arrival, Event, Refusal};
@@ -37,6 +39,8 @@ use signals::Signals;
 struct Station {
     replica: Replica,
     stretch: Option<Stretch>,
+    /// The pass under way, where somebody else executes it and has not said yet how long it lasted.
+    handed: Option<Pass>,
     /// Passes of the stretch that the replica was told of.
     told: u64,
     /// Whether the stretch evicts on its way: an index elsewhere has to hear of that before it ends.
@@ -78,6 +82,8 @@ pub struct Cluster {
     events: VecDeque<Event>,
     signals: Signals,
     audits: bool,
+    /// Somebody else executes passes.
+    external: bool,
     held: held::Watch,
 }
 
@@ -111,6 +117,7 @@ impl Cluster {
             Ok(Station {
                 replica: Replica::new(engine)?,
                 stretch: None,
+                handed: None,
                 told: 0,
                 evicts: false,
                 plan: 0,
@@ -142,6 +149,7 @@ impl Cluster {
             events: VecDeque::new(),
             signals: Signals::default(),
             audits: false,
+            external: false,
             held: held::Watch::default(),
         })
     }
@@ -395,6 +403,7 @@ impl Cluster {
             let station = &mut self.stations[worker.index()];
             if let Some(pass) = started {
                 let mut stretch = match station.permille {
+                    _ if self.external => Stretch::unknown(&pass, self.now),
                     USUAL => Stretch::begin(&*self.model, &pass, self.now),
                     permille => Stretch::begin(&Paced { model: &*self.model, permille }, &pass, self.now),
                 };
@@ -405,10 +414,15 @@ impl Cluster {
                 station.told = 1;
                 station.evicts = station.replica.repeats_evict(stretch.passes - 1);
                 station.plan += 1;
-                self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
+                if !self.external {
+                    self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
+                }
                 self.look_at_held(worker);
             }
             self.collect(worker);
+            if let (Some(pass), true) = (started, self.external) {
+                self.hand_out(worker, pass);
+            }
         }
         self.starting = starting;
     }
@@ -437,7 +451,7 @@ impl Cluster {
             self.look_at_held(worker);
         }
         let mut left = 0;
-        let Self { stations, router, events, transport, signals, .. } = self;
+        let Self { stations, router, events, transport, signals, external, .. } = self;
         let replica = &mut stations[worker.index()].replica;
         if let Some(transport) = transport {
             while replica.has_op() {
@@ -445,7 +459,14 @@ impl Cluster {
                 transport.start(worker, asked, now);
             }
         }
-        replica.take_cache_events(|told| signals.send(router, worker, Signal::Cache(told), now));
+        replica.take_cache_events(|told| {
+            if router.listens_to_cache() {
+                signals.send(router, worker, Signal::Cache(told), now);
+            }
+            if *external {
+                events.push_back(Event::Cache { worker, told: told.to_vec() });
+            }
+        });
         while let Some(output) = replica.poll_output() {
             match output {
                 Output::FirstToken { request, .. } => signals.send(router, worker, Signal::FirstToken(request), now),
@@ -471,29 +492,5 @@ impl Cluster {
             }
         }
         self.leave_if_drained(worker);
-    }
-
-    /// Asserts every law of every worker. O(live state).
-    ///
-    /// # Panics
-    /// Where one is broken: a bug.
-    pub fn check(&self) {
-        for (index, station) in self.stations.iter().enumerate() {
-            station.replica.check();
-            let may_start = station.stretch.is_some() || self.starting.contains(&WorkerId(index as u16));
-            if may_start || station.replica.live() == 0 {
-                continue;
-            }
-            let cause = station.replica.stall();
-            assert!(cause.is_some(), "an engine with work stands still for a cause");
-            assert_eq!(
-                station.stalled.map(|(cause, _)| cause),
-                cause,
-                "and that is what it is told to stand still for"
-            );
-        }
-        if let Some(transport) = &self.transport {
-            transport.check();
-        }
     }
 }

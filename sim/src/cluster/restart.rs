@@ -44,6 +44,7 @@ impl Cluster {
         }
         let station = &mut self.stations[worker.index()];
         (station.stretch, station.late_since, station.free_since) = (None, None, now);
+        station.handed = None;
         let ended = end(&mut station.replica, lost.map(|(began, _)| began), now);
         (lost.map_or(Span::ZERO, |(_, lasted)| lasted), ended)
     }

@@ -298,6 +298,7 @@ impl Ledger {
                 };
                 self.tally.stalls[slot] += u128::from(span.0);
             }
+            Event::Cache { .. } | Event::Started { .. } => {}
             // Nothing came of it: it is neither the prompts' time nor the replies', and no pass.
             Event::Restarted { worker, lost, .. } => self.tally.busy[worker.index()] += *lost,
             Event::Worker { worker, change, at } => {

@@ -171,6 +171,7 @@ impl History {
                     self.seen.lost += u64::from(lost > Span::ZERO);
                 }
                 Event::Worker { .. } | Event::Lost { .. } => panic!("nobody dies for good here"),
+                Event::Cache { .. } | Event::Started { .. } => panic!("nobody else executes passes"),
             }
         }
     }

@@ -4,6 +4,7 @@
 use super::error::ApiError;
 use super::fields::{Fields, must_be};
 use super::prompt;
+use crate::emulate::executor::{Language, Sampling};
 use crate::emulate::reply;
 use crate::emulate::tokens::Content;
 use kvcache::Tokens;
@@ -27,17 +28,39 @@ pub(super) struct Ask {
     pub(super) include_usage: bool,
     /// The user's session, where the body names one.
     pub(super) session: Option<String>,
+    pub(super) sampling: Sampling,
+    /// Texts at which a reply ends; none where no model speaks.
+    pub(super) stops: Vec<String>,
 }
 
+/// Most texts at which a reply ends.
+const MOST_STOPS: usize = 16;
+
 impl Ask {
-    pub(super) fn parse(api: Api, mut fields: Fields, session_key: Option<&str>) -> Result<Self, ApiError> {
-        let prompts = match api {
-            Api::Chat => vec![Content::Text(prompt::chat(fields.take("messages"))?)],
-            Api::Completions => prompt::completions(fields.take("prompt"))?,
+    /// `language`: that of the model, where one computes replies.
+    pub(super) fn parse(
+        api: Api,
+        mut fields: Fields,
+        session_key: Option<&str>,
+        language: Option<&dyn Language>,
+    ) -> Result<Self, ApiError> {
+        let prompts = match (api, language) {
+            (Api::Chat, None) => vec![Content::Text(prompt::render(&prompt::chat(fields.take("messages"))?))],
+            (Api::Chat, Some(language)) => {
+                let tokens = language.chat(&prompt::chat(fields.take("messages"))?);
+                vec![Content::Ids(tokens.map_err(|error| ApiError::field("messages", error))?)]
+            }
+            (Api::Completions, None) => prompt::completions(fields.take("prompt"))?,
+            (Api::Completions, Some(language)) => {
+                let prompts = prompt::completions(fields.take("prompt"))?;
+                let tokens = prompts.iter().map(|prompt| language.prompt(prompt).map(Content::Ids));
+                tokens.collect::<Result<_, _>>().map_err(|error| ApiError::field("prompt", error))?
+            }
         };
         let stream = fields.flag("stream")?;
+        let stops = if language.is_some() { stops(fields.take("stop"))? } else { Vec::new() };
         refuse_unsupported(&fields)?;
-        check_sampling(&fields)?;
+        let sampling = sampling(&fields)?;
         let n = fields.whole("n", 1, MOST_CHOICES)?.unwrap_or(1);
         if prompts.len() as u64 * u64::from(n) > u64::from(MOST_CHOICES) {
             return Err(ApiError::field("n", format!("At most {MOST_CHOICES} replies to one request are supported.")));
@@ -51,6 +74,8 @@ impl Ask {
             stream,
             include_usage: include_usage(&fields, stream)?,
             session: session_key.and_then(|key| fields.get(key)).and_then(session),
+            sampling,
+            stops,
         })
     }
 }
@@ -150,14 +175,35 @@ fn changes_nothing(name: &str, value: &Value) -> bool {
     }
 }
 
-/// Parameters of sampling change nothing here, but a wrong one is an error in the client that should come to light.
-fn check_sampling(fields: &Fields) -> Result<(), ApiError> {
-    fields.number("temperature", 0.0, 100.0)?;
-    fields.number("top_p", 0.0, 1.0)?;
+fn stops(stop: Option<Value>) -> Result<Vec<String>, ApiError> {
+    let stops = match stop {
+        None => Vec::new(),
+        Some(Value::String(stop)) => vec![stop],
+        Some(Value::Array(stops)) => {
+            let text = |stop: Value| match stop {
+                Value::String(stop) => Ok(stop),
+                other => Err(must_be("stop", "a string or an array of strings", &other)),
+            };
+            stops.into_iter().map(text).collect::<Result<_, _>>()?
+        }
+        Some(other) => return Err(must_be("stop", "a string or an array of strings", &other)),
+    };
+    if stops.len() > MOST_STOPS {
+        return Err(ApiError::field("stop", format!("At most {MOST_STOPS} stops are supported.")));
+    }
+    Ok(stops)
+}
+
+/// Parameters of sampling change nothing where no model speaks, but a wrong one is an error in the client that should come
+/// to light.
+fn sampling(fields: &Fields) -> Result<Sampling, ApiError> {
+    let temperature = fields.number("temperature", 0.0, 100.0)?.unwrap_or(1.0);
+    let top_p = fields.number("top_p", 0.0, 1.0)?.unwrap_or(1.0);
     fields.number("frequency_penalty", -2.0, 2.0)?;
     fields.number("presence_penalty", -2.0, 2.0)?;
     if let Some(seed) = fields.get("seed").filter(|seed| !seed.is_i64() && !seed.is_u64()) {
         return Err(must_be("seed", "a whole number", seed));
     }
-    Ok(())
+    let seed = fields.get("seed").and_then(|seed| seed.as_u64().or(seed.as_i64().map(i64::cast_unsigned)));
+    Ok(Sampling { seed, temperature, top_p })
 }

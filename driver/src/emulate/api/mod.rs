@@ -1,9 +1,10 @@
 //! The OpenAI-compatible wire, with vLLM's behaviour where that is known.
 
+use super::executor::{Prompt, Sampling};
 use super::progress::{Entrance, Submission};
 use super::server::{Phase, over};
 use super::settings::Settings;
-use super::tokens::Cutter;
+use super::tokens::{Content, Cutter};
 use ask::Ask;
 use axum::Json;
 use axum::Router;
@@ -139,7 +140,8 @@ impl Endpoint {
         let (limit, patience) = (self.settings.body_limit, self.settings.body_timeout);
         let body = timeout(patience, body::read(&parts.headers, body, limit)).await;
         let fields = Fields::parse(&body.map_err(|_| ApiError::too_slow())??)?;
-        let ask = Ask::parse(api(&fields)?, fields, self.settings.session_key.as_deref())?;
+        let language = self.settings.language.as_deref();
+        let ask = Ask::parse(api(&fields)?, fields, self.settings.session_key.as_deref(), language)?;
         let session = self.session_in(&parts.headers).or(ask.session.as_deref()).map(session_id);
         let submissions = self.submissions(&ask, session)?;
         let (stream, reply) = (ask.stream, self.submit(ask, submissions)?);
@@ -164,10 +166,20 @@ impl Endpoint {
         let output = self.output(ask)?;
         let mut submissions = Vec::with_capacity(ask.prompts.len() * ask.n as usize);
         for prompt in &ask.prompts {
-            let submission = Submission { pieces: self.cutter.cut(prompt), output, session, api: ask.api };
-            submissions.extend(std::iter::repeat_n(submission, ask.n as usize));
+            let submission = Submission { pieces: self.cutter.cut(prompt), output, session, api: ask.api, asked: None };
+            submissions.extend(
+                (0..ask.n).map(|choice| Submission { asked: self.asked(ask, prompt, choice), ..submission.clone() }),
+            );
         }
         Ok(submissions)
+    }
+
+    /// What workers are to compute for the reply number `choice` to a prompt, where they do.
+    fn asked(&self, ask: &Ask, prompt: &Content, choice: u32) -> Option<Prompt> {
+        let (Some(_), Content::Ids(tokens)) = (&self.settings.language, prompt) else { return None };
+        let seed = ask.sampling.seed.map(|seed| seed.wrapping_add(u64::from(choice)));
+        let sampling = Sampling { seed, ..ask.sampling };
+        Some(Prompt { tokens: tokens.clone(), sampling, stops: ask.stops.clone() })
     }
 
     /// How many tokens to emit. A default gives way to the context length; a wish beyond it is refused.

@@ -2,19 +2,28 @@
 
 use super::error::ApiError;
 use super::fields::must_be;
+use crate::emulate::executor::Message;
 use crate::emulate::tokens::Content;
 use serde_json::{Map, Value};
 
 /// Renders the messages of a chat with one fixed template: each begins with its role, and the reply's role ends the
 /// prompt. Chats that begin with the same messages begin with the same text.
-pub(super) fn chat(messages: Option<Value>) -> Result<String, ApiError> {
+pub(super) fn render(messages: &[Message]) -> String {
+    let mut text: String =
+        messages.iter().map(|message| format!("<|{}|>\n{}\n", message.role, message.content)).collect();
+    text.push_str("<|assistant|>\n");
+    text
+}
+
+/// The messages of a chat.
+pub(super) fn chat(messages: Option<Value>) -> Result<Vec<Message>, ApiError> {
     let messages = match messages {
         Some(Value::Array(messages)) if !messages.is_empty() => messages,
         Some(Value::Array(_)) => return Err(ApiError::field("messages", "`messages` must not be empty.")),
         Some(other) => return Err(must_be("messages", "an array of messages", &other)),
         None => return Err(ApiError::field("messages", "`messages` is required.")),
     };
-    let mut text = String::new();
+    let mut all = Vec::with_capacity(messages.len());
     for (index, message) in messages.iter().enumerate() {
         let name = format!("messages[{index}]");
         let Value::Object(message) = message else { return Err(must_be(&name, "an object", message)) };
@@ -22,14 +31,11 @@ pub(super) fn chat(messages: Option<Value>) -> Result<String, ApiError> {
             Some(Value::String(role)) if !role.is_empty() => role,
             _ => return Err(ApiError::field(&name, format!("`{name}.role` must be a string that is not empty."))),
         };
-        text.push_str("<|");
-        text.push_str(role);
-        text.push_str("|>\n");
-        push_content(&mut text, &name, message)?;
-        text.push('\n');
+        let mut content = String::new();
+        push_content(&mut content, &name, message)?;
+        all.push(Message { role: role.clone(), content });
     }
-    text.push_str("<|assistant|>\n");
-    Ok(text)
+    Ok(all)
 }
 
 fn push_content(text: &mut String, name: &str, message: &Map<String, Value>) -> Result<(), ApiError> {

@@ -1,7 +1,8 @@
 //! The replies to one HTTP request: which requests of the engine they are, and what is said of them.
 
 use super::error::ApiError;
-use super::wire::{Head, Usage};
+use super::wire::{Finish, Head, Usage};
+use crate::emulate::executor::Ending;
 use crate::emulate::parts::Detail;
 use crate::emulate::progress::{End, Progress, Ticket};
 use crate::emulate::reply;
@@ -59,12 +60,26 @@ impl Reply {
         if let Some(error) = all.iter().find_map(refusal) {
             return Err(error);
         }
-        let texts: Vec<String> =
-            self.ticket.numbers().map(|number| reply::text(self.seed, number, self.output)).collect();
+        let told = self.ticket.numbers().zip(&all);
+        let texts: Vec<_> = told
+            .map(|(number, progress)| match &progress.speech {
+                Some(speech) => (speech.text.clone(), finish(progress)),
+                None => (reply::text(self.seed, number, self.output), finish(progress)),
+            })
+            .collect();
         let mut response = Response::new(Body::from(self.head.whole(&texts, self.usage(&all))));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         add_cached(response.headers_mut(), &all);
         Ok(response)
+    }
+}
+
+/// Why a reply ended.
+pub(super) fn finish(progress: &Progress) -> Finish {
+    match progress.speech.as_ref().and_then(|speech| speech.end.as_ref()) {
+        None => Finish::LENGTH,
+        Some(Ending::Model) => Finish::stop(None),
+        Some(Ending::Stop(text)) => Finish::stop(Some(text.clone())),
     }
 }
 

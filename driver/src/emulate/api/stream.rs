@@ -5,8 +5,9 @@
 //! a reader who goes away ends it, which takes the request back.
 
 use super::error::ApiError;
-use super::reply::Reply;
-use crate::emulate::progress::{End, Progress};
+use super::reply::{Reply, finish};
+use super::wire::Finish;
+use crate::emulate::progress::{End, Progress, Speech};
 use crate::emulate::server::{Phase, over};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, header};
@@ -45,12 +46,15 @@ impl HttpBody for Frames {
 /// How much of a reply was told.
 struct Told {
     reply: Reply,
-    tokens: Vec<u32>, // of each choice
+    tokens: Vec<u32>,  // of each choice
+    said: Vec<usize>,  // bytes of each choice's text, where workers compute
+    closed: Vec<bool>, // whether it was said why each ended, where workers compute
     word: String,
 }
 
 async fn tell(reply: Reply, mut phase: watch::Receiver<Phase>, frames: mpsc::Sender<Bytes>) {
-    let mut told = Told { tokens: vec![0; reply.choices()], reply, word: String::new() };
+    let n = reply.choices();
+    let mut told = Told { tokens: vec![0; n], said: vec![0; n], closed: vec![false; n], reply, word: String::new() };
     tokio::select! {
         () = told.tell_all(&frames) => {}
         () = frames.closed() => {}
@@ -87,9 +91,13 @@ impl Told {
         let (mut frame, mut room) = (String::new(), EVENTS_PER_FRAME);
         for (choice, progress) in all.iter().enumerate() {
             while self.tokens[choice] < progress.tokens.0 && room > 0 {
-                self.push_token(&mut frame, choice);
+                match &progress.speech {
+                    Some(speech) => self.push_spoken(&mut frame, choice, speech),
+                    None => self.push_token(&mut frame, choice),
+                }
                 room -= 1;
             }
+            self.close_spoken(&mut frame, choice, progress);
         }
         if self.lags_behind(&all) {
             return (frame, More::Now);
@@ -112,6 +120,33 @@ impl Told {
         all.iter().zip(&self.tokens).any(|(progress, told)| *told < progress.tokens.0)
     }
 
+    /// What a further token has added to the text. Some add nothing: a character of several tokens comes with the last.
+    fn push_spoken(&mut self, frame: &mut String, choice: usize, speech: &Speech) {
+        let index = self.tokens[choice];
+        if index == 0 {
+            frame.push_str(&self.reply.head.role_event(choice).unwrap_or_default());
+        }
+        self.tokens[choice] += 1;
+        let upto = speech.marks.get(index as usize).copied().unwrap_or(speech.text.len());
+        self.push_text(frame, choice, speech, upto, None);
+    }
+
+    fn push_text(&mut self, frame: &mut String, choice: usize, speech: &Speech, upto: usize, end: Option<&Finish>) {
+        let from = std::mem::replace(&mut self.said[choice], upto);
+        if from < upto || end.is_some() {
+            frame.push_str(&self.reply.head.token_event(choice, &speech.text[from..upto], end));
+        }
+    }
+
+    /// The last event of a reply that workers computed: why it ended, and the text that was held back until then.
+    fn close_spoken(&mut self, frame: &mut String, choice: usize, progress: &Progress) {
+        let Some(speech) = &progress.speech else { return };
+        let all = self.tokens[choice] == progress.tokens.0 && progress.end == Some(End::Finished);
+        if all && !std::mem::replace(&mut self.closed[choice], true) {
+            self.push_text(frame, choice, speech, speech.text.len(), Some(&finish(progress)));
+        }
+    }
+
     fn push_token(&mut self, frame: &mut String, choice: usize) {
         let (head, index) = (&self.reply.head, self.tokens[choice]);
         if index == 0 {
@@ -122,7 +157,7 @@ impl Told {
         self.reply.push_word(&mut self.word, choice, index);
         self.tokens[choice] += 1;
         let last = self.tokens[choice] == self.reply.output.0;
-        frame.push_str(&head.token_event(choice, &self.word, last));
+        frame.push_str(&head.token_event(choice, &self.word, last.then_some(&Finish::LENGTH)));
     }
 }
 

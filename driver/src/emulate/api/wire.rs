@@ -15,8 +15,22 @@ pub(super) fn event(value: &impl Serialize) -> String {
 /// The event that ends a stream which told all.
 pub(super) const DONE: &str = "data: [DONE]\n\n";
 
-/// Why every reply ends: an emulated model never stops by itself.
-const LENGTH: &str = "length";
+/// Why a reply ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finish {
+    reason: &'static str,
+    stop: Option<String>,
+}
+
+impl Finish {
+    /// It has as many tokens as were asked for: so each ends where no model speaks.
+    pub(super) const LENGTH: Self = Self { reason: "length", stop: None };
+
+    /// It ended by itself, perhaps at a text that was to end it.
+    pub(super) const fn stop(at: Option<String>) -> Self {
+        Self { reason: "stop", stop: at }
+    }
+}
 
 /// What all bodies of one response have in common.
 #[derive(Clone, Debug)]
@@ -76,6 +90,8 @@ struct ChatChunk<'a> {
     delta: Delta<'a>,
     logprobs: Option<()>,
     finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_reason: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -91,7 +107,7 @@ struct ChatChoice<'a> {
     message: Message<'a>,
     logprobs: Option<()>,
     finish_reason: &'static str,
-    stop_reason: Option<()>,
+    stop_reason: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -106,7 +122,7 @@ struct TextChoice<'a> {
     text: &'a str,
     logprobs: Option<()>,
     finish_reason: Option<&'static str>,
-    stop_reason: Option<()>,
+    stop_reason: Option<&'a str>,
 }
 
 impl Head {
@@ -124,20 +140,25 @@ impl Head {
     /// The event with which a choice of a chat begins; completions have none.
     pub(super) fn role_event(&self, index: usize) -> Option<String> {
         let delta = Delta { role: Some("assistant"), content: "" };
-        let choice = ChatChunk { index, delta, logprobs: None, finish_reason: None };
+        let choice = ChatChunk { index, delta, logprobs: None, finish_reason: None, stop_reason: None };
         (self.api == Api::Chat).then(|| event(&self.body(self.chunk_object(), &[choice], None)))
     }
 
-    /// The event of one token; `last` says that the choice ends with it.
-    pub(super) fn token_event(&self, index: usize, text: &str, last: bool) -> String {
-        let (object, finish_reason) = (self.chunk_object(), last.then_some(LENGTH));
+    /// The event of one token; `finish` says why the choice ends with it, if it does.
+    pub(super) fn token_event(&self, index: usize, text: &str, finish: Option<&Finish>) -> String {
+        let (object, finish_reason) = (self.chunk_object(), finish.map(|finish| finish.reason));
+        let stop_reason = finish.and_then(|finish| finish.stop.as_deref());
         match self.api {
             Api::Chat => {
                 let delta = Delta { role: None, content: text };
-                event(&self.body(object, &[ChatChunk { index, delta, logprobs: None, finish_reason }], None))
+                event(&self.body(
+                    object,
+                    &[ChatChunk { index, delta, logprobs: None, finish_reason, stop_reason }],
+                    None,
+                ))
             }
             Api::Completions => {
-                let choice = TextChoice { index, text, logprobs: None, finish_reason, stop_reason: None };
+                let choice = TextChoice { index, text, logprobs: None, finish_reason, stop_reason };
                 event(&self.body(object, &[choice], None))
             }
         }
@@ -148,26 +169,32 @@ impl Head {
         event(&self.body::<ChatChunk<'_>>(self.chunk_object(), &[], Some(usage)))
     }
 
-    /// The whole response: the text of each choice.
-    pub(super) fn whole(&self, texts: &[String], usage: Usage) -> Bytes {
-        let texts = texts.iter().map(String::as_str).enumerate();
+    /// The whole response: the text of each choice, and why it ended.
+    pub(super) fn whole(&self, texts: &[(String, Finish)], usage: Usage) -> Bytes {
+        let texts = texts.iter().enumerate();
         let json = match self.api {
             Api::Chat => {
-                let choice = |(index, content)| ChatChoice {
-                    index,
-                    message: Message { role: "assistant", content },
-                    logprobs: None,
-                    finish_reason: LENGTH,
-                    stop_reason: None,
-                };
-                let choices: Vec<_> = texts.map(choice).collect();
+                let choices: Vec<_> = texts
+                    .map(|(index, (content, finish))| ChatChoice {
+                        index,
+                        message: Message { role: "assistant", content },
+                        logprobs: None,
+                        finish_reason: finish.reason,
+                        stop_reason: finish.stop.as_deref(),
+                    })
+                    .collect();
                 serde_json::to_vec(&self.body("chat.completion", &choices, Some(usage)))
             }
             Api::Completions => {
-                let finish_reason = Some(LENGTH);
-                let choice =
-                    |(index, text)| TextChoice { index, text, logprobs: None, finish_reason, stop_reason: None };
-                let choices: Vec<_> = texts.map(choice).collect();
+                let choices: Vec<_> = texts
+                    .map(|(index, (text, finish))| TextChoice {
+                        index,
+                        text,
+                        logprobs: None,
+                        finish_reason: Some(finish.reason),
+                        stop_reason: finish.stop.as_deref(),
+                    })
+                    .collect();
                 serde_json::to_vec(&self.body("text_completion", &choices, Some(usage)))
             }
         };

@@ -1,0 +1,105 @@
+//! Whoever executes passes for real, as the server sees it: a language, workers, and what they report.
+//!
+//! The engine hands on what the core decided, in order, and hears how long each pass lasted and what was said in it.
+
+use super::engine::Command;
+use super::tokens::Content;
+use core::fmt;
+use kvcache::{CacheEvent, Piece, RequestId, Span, WorkerId};
+use sim::replica::{Output, Work};
+use tokio::sync::mpsc;
+
+/// How tokens are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// The draws' seed. `None`: the request's number.
+    pub seed: Option<u64>,
+    /// 0: always the most likely token.
+    pub temperature: f64,
+    /// Of the likeliest tokens that have so much of the probability together.
+    pub top_p: f64,
+}
+
+/// What is to be computed for a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Texts at which the reply ends.
+    pub stops: Vec<String>,
+}
+
+/// A message of a chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Whose.
+    pub role: String,
+    /// What.
+    pub content: String,
+}
+
+/// The language of the model that is served.
+pub trait Language: fmt::Debug + Send + Sync {
+    /// The tokens of a completion's prompt.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the client.
+    fn prompt(&self, content: &Content) -> Result<Vec<u32>, String>;
+
+    /// The tokens of a chat, by the model's own template.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the client.
+    fn chat(&self, messages: &[Message]) -> Result<Vec<u32>, String>;
+}
+
+/// Workers that compute.
+pub trait Executor: fmt::Debug {
+    /// A request was sent to `worker`; `pieces` name its prompt and its reply.
+    fn submit(&mut self, worker: WorkerId, request: RequestId, prompt: Prompt, pieces: Vec<Piece>);
+    /// The cache of `worker` changed.
+    fn cache(&mut self, worker: WorkerId, told: Vec<CacheEvent>);
+    /// Something came out of the core's engine of `worker`.
+    fn output(&mut self, worker: WorkerId, output: Output);
+    /// `worker` is to run a pass, and reports it.
+    fn run(&mut self, worker: WorkerId, work: Work);
+}
+
+/// A token that was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// In reply to which request.
+    pub request: RequestId,
+    /// What it adds to the text; may be empty.
+    pub text: String,
+    /// What belongs to the text as well, if the reply ends here.
+    pub rest: String,
+    /// Why the reply ends by itself.
+    pub end: Option<Ending>,
+}
+
+/// Why a reply ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The model ended it.
+    Model,
+    /// This text was to end it.
+    Stop(String),
+}
+
+/// Where workers report.
+#[derive(Clone, Debug)]
+pub struct Reports(pub(super) mpsc::UnboundedSender<Command>);
+
+impl Reports {
+    /// `worker` ran a pass, which lasted `span`.
+    pub fn ran(&self, worker: WorkerId, span: Span, said: Vec<Said>) {
+        // Where nobody hears it, the engine has stopped.
+        let _ = self.0.send(Command::Ran { worker, span, said });
+    }
+}
+
+/// Makes the workers, told where they report.
+pub type Workers = Box<dyn FnOnce(Reports) -> std::io::Result<Box<dyn Executor>> + Send>;

@@ -1,0 +1,82 @@
+//! Passes that somebody else executes: a shell with a model. It is handed each pass, and says how long it lasted.
+//!
+//! Nothing else differs: who takes part, what is cached and where requests go is decided as in a simulation.
+
+use super::{Cluster, Due, Event};
+use crate::executor::Stretch;
+use crate::replica::{EngineConfig, Pass, Replica};
+use kvcache::{CacheConfig, Span, Time, WorkerId};
+
+/// How long a pass may last of which nobody has said how long it lasted: ten days.
+const LONGEST: Span = Span::from_secs(864_000);
+
+impl Stretch {
+    /// A pass that lasts as long as somebody will say.
+    pub(super) fn unknown(pass: &Pass, now: Time) -> Self {
+        Self {
+            started: now,
+            first: LONGEST,
+            growth: Span::ZERO,
+            passes: 1,
+            steady: pass.steady,
+            prefill: Span::ZERO,
+            waited: Span::ZERO,
+            idle: Span::ZERO,
+            beyond: None,
+        }
+    }
+
+    /// It lasted this long. Its time is split between prompts and decoders by their tokens.
+    fn lasted(&mut self, pass: &Pass, span: Span) {
+        self.first = span;
+        let prompts = u128::from(pass.shape.tokens - pass.shape.decoders);
+        let share = u128::from(span.0) * prompts / u128::from(pass.shape.tokens.max(1));
+        self.prefill = Span(share as u64);
+    }
+}
+
+impl Cluster {
+    /// The same cluster, none of whose requests has arrived yet, with passes that somebody else executes: each is told as
+    /// [`Event::Started`], and ends when [`Cluster::lasted`] has said so. Passes are planned one at a time, since what ends a
+    /// reply is known when its pass has ended.
+    ///
+    /// # Panics
+    /// Where a request has arrived.
+    #[must_use]
+    pub fn with_external_passes(mut self) -> Self {
+        assert!(self.arrivals == 0, "passes are somebody else's from the first one on");
+        self.external = true;
+        self.record_work = true;
+        for station in &mut self.stations {
+            let engine = station.replica.config();
+            let engine = EngineConfig {
+                async_scheduling: false,
+                max_repeats: 1,
+                record_work: true,
+                cache: CacheConfig { events: true, ..engine.cache },
+                ..*engine
+            };
+            station.replica = Replica::new(engine).expect("what was valid is valid with one pass at a time");
+        }
+        self
+    }
+
+    /// A pass has begun that this cluster does not execute.
+    pub(super) fn hand_out(&mut self, worker: WorkerId, pass: Pass) {
+        let work = self.stations[worker.index()].replica.work().map(|(work, _)| work.clone()).unwrap_or_default();
+        self.stations[worker.index()].handed = Some(pass);
+        self.events.push_back(Event::Started { worker, pass, work, at: self.now });
+    }
+
+    /// The pass of `worker` that was told as started lasted `span`, or up to now where that is later. Nothing happens where
+    /// its process has died meanwhile.
+    pub fn lasted(&mut self, worker: WorkerId, span: Span) {
+        let now = self.now;
+        let station = &mut self.stations[worker.index()];
+        let (Some(stretch), Some(pass)) = (&mut station.stretch, station.handed.take()) else { return };
+        let least = now.since(stretch.started).max(Span(1));
+        stretch.lasted(&pass, span.max(least).min(LONGEST));
+        station.plan += 1;
+        self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
+    }
+}

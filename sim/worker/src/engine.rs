@@ -1,0 +1,193 @@
+//! One worker's executor: it runs the very passes that the batcher plans, on pages that follow the core's decisions.
+//!
+//! It is told of requests ([`Worker::submit`]), of what the core decided ([`Worker::hear`]) and of passes
+//! ([`Worker::run`]), in the order in which the core told of them. It decides nothing but tokens.
+
+use crate::kernel::Level;
+use crate::model::{Compute, Model, Part, Want};
+use crate::pages::{PageShape, Pages};
+use crate::tables::Tables;
+use candle_core::{Device, Tensor};
+use candle_transformers::generation::LogitsProcessor;
+use kvcache::{CacheEvent, Piece, RequestId, Tokens};
+use sim::replica::{Output, Work};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How tokens are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// The draws' seed.
+    pub seed: u64,
+    /// 0: always the most likely token.
+    pub temperature: f64,
+    /// Of the likeliest tokens that have so much of the probability together; 1: of all.
+    pub top_p: f64,
+}
+
+impl Sampling {
+    /// Always the most likely token.
+    pub const GREEDY: Self = Self { seed: 0, temperature: 0.0, top_p: 1.0 };
+
+    fn processor(self) -> LogitsProcessor {
+        LogitsProcessor::new(self.seed, Some(self.temperature), (self.top_p < 1.0).then_some(self.top_p))
+    }
+}
+
+/// A request as a worker needs it.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The prompt, at least one token.
+    pub tokens: Vec<u32>,
+    /// What prompt and reply are called.
+    pub pieces: Vec<Piece>,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+}
+
+/// How much memory a worker has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Tokens per page: the block size.
+    pub block: Tokens,
+    /// Pages.
+    pub pages: u32,
+}
+
+/// The executor.
+pub struct Worker {
+    model: Arc<Model>,
+    compute: Compute,
+    pages: Pages,
+    tables: Tables,
+    requests: BTreeMap<RequestId, Live>,
+}
+
+struct Live {
+    /// Prompt, and what was emitted.
+    tokens: Vec<u32>,
+    draws: LogitsProcessor,
+}
+
+impl core::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Worker").field("model", &self.model.identity).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// A worker with an empty cache; `threads` compute, its caller's among them.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started.
+    ///
+    /// # Panics
+    /// Where blocks are no multiple of 8 tokens.
+    pub fn new(model: Arc<Model>, memory: Memory, level: Level, threads: usize) -> std::io::Result<Self> {
+        let shape = PageShape {
+            layers: model.shape.layers,
+            heads: model.shape.kv_heads,
+            dim: model.shape.dim,
+            tokens: memory.block.0 as usize,
+        };
+        Ok(Self {
+            compute: Compute::new(level, threads)?,
+            pages: Pages::new(shape, memory.pages as usize),
+            tables: Tables::new(memory.block, memory.pages),
+            requests: BTreeMap::new(),
+            model,
+        })
+    }
+
+    /// Which page holds what.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The pages.
+    #[must_use]
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// A request was sent here.
+    pub fn submit(&mut self, request: RequestId, ask: Ask) {
+        self.tables.submit(request, ask.pieces);
+        self.requests.insert(request, Live { tokens: ask.tokens, draws: ask.sampling.processor() });
+    }
+
+    /// The core's cache changed.
+    pub fn hear_cache(&mut self, told: &[CacheEvent]) {
+        told.iter().for_each(|event| self.tables.hear(event));
+    }
+
+    /// Something came out of the core's engine.
+    pub fn hear(&mut self, output: &Output) {
+        match output {
+            Output::Admitted { request, cached, .. } => self.tables.admit(*request, *cached),
+            Output::Preempted { request } => self.tables.preempt(*request),
+            Output::Finished { request, .. } | Output::Cancelled { request } => self.forget(*request),
+            Output::Loaded { .. }
+            | Output::Split { .. }
+            | Output::FirstToken { .. }
+            | Output::Resumed { .. }
+            | Output::Tokens { .. } => {}
+        }
+    }
+
+    /// A request is no longer here.
+    pub fn forget(&mut self, request: RequestId) {
+        self.tables.end(request);
+        self.requests.remove(&request);
+    }
+
+    /// Runs a pass; gives who emitted which token, in the order of the pass.
+    ///
+    /// # Panics
+    /// Where somebody takes part who is not here: a bug.
+    pub fn run(&mut self, work: &Work) -> Vec<(RequestId, u32)> {
+        let Self { model, compute, pages, tables, requests } = self;
+        // Who computes which of its tokens.
+        let chunks = work.chunks.iter().map(|(request, from, new)| (*request, *from, *from + *new));
+        let decoding = work.decoding.iter().map(|request| {
+            let upto = Tokens(requests[request].tokens.len() as u32);
+            (*request, upto - Tokens(1), upto)
+        });
+        let rows: Vec<_> = chunks.chain(decoding).collect();
+        rows.iter().for_each(|(request, _, upto)| tables.grow(*request, *upto));
+        let parts: Vec<Part<'_>> = rows
+            .iter()
+            .map(|(request, from, upto)| {
+                let (tokens, upto) = (&requests[request].tokens, upto.0 as usize);
+                let want = if upto == tokens.len() { Want::Last } else { Want::Nothing };
+                Part {
+                    tokens: &tokens[from.0 as usize..upto],
+                    start: from.0 as usize,
+                    pages: tables.pages(*request),
+                    want,
+                }
+            })
+            .collect();
+        let mut scores: Vec<Option<Vec<f32>>> = vec![None; parts.len()];
+        model.forward(compute, pages, &parts, |part, _, values| scores[part] = Some(values.to_vec()));
+        let mut emitted = Vec::new();
+        for ((request, _, upto), scores) in rows.into_iter().zip(scores) {
+            tables.computed(request, upto);
+            let live = requests.get_mut(&request).expect("who takes part is here");
+            if let Some(scores) = scores {
+                let token = draw(&mut live.draws, scores);
+                live.tokens.push(token);
+                emitted.push((request, token));
+            }
+        }
+        emitted
+    }
+}
+
+/// Draws a token. Where scores are of no use for a draw (not numbers), the first token is taken.
+fn draw(draws: &mut LogitsProcessor, scores: Vec<f32>) -> u32 {
+    let count = scores.len();
+    let drawn = Tensor::from_vec(scores, count, &Device::Cpu).and_then(|scores| draws.sample(&scores));
+    drawn.unwrap_or_default()
+}

@@ -1,0 +1,206 @@
+//! Workers that compute, behind the server: real tokens over HTTP.
+
+use super::bench::{Bench, Sequence, model};
+use super::script::cluster;
+use crate::emulate::raw::{Call, Response, post, request};
+use driver::emulate::candle::Loaded;
+use driver::emulate::{Settings, Stats, serve_computed};
+use kvcache::Tokens;
+use router::Strategy;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use worker::engine::Memory;
+
+const PAGES: u32 = 60;
+
+/// Serves the tiny model of seed 1 while `clients` ask, and tells what became of all requests.
+async fn served<T>(workers: u16, clients: impl AsyncFnOnce(SocketAddr) -> T) -> (T, Stats) {
+    let loaded = Loaded::tiny(1);
+    let memory = Memory { block: Tokens(16), pages: PAGES };
+    let settings = Settings {
+        language: Some(Arc::new(loaded.clone())),
+        chat_max_tokens: Tokens(u32::MAX),
+        ..Settings::new("tiny", Strategy::RoundRobin)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let computed = loaded.workers(workers, memory, 1);
+    let serving = serve_computed(cluster(workers, PAGES), computed, settings, listener, async { drop(stopped.await) });
+    let asking = async {
+        let told = clients(address).await;
+        drop(stop);
+        told
+    };
+    let (stats, told) = tokio::join!(serving, asking);
+    (told, stats.expect("it serves"))
+}
+
+fn completion(prompt: &str, max_tokens: u32) -> Value {
+    json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0})
+}
+
+fn text(response: &Response) -> String {
+    assert_eq!(response.status, 200, "{}", response.body);
+    response.json()["choices"][0]["text"].as_str().expect("a text").to_owned()
+}
+
+/// The tokens that a worker emits that serves this prompt alone, always the most likely one.
+fn greedy(prompt: &str, count: usize) -> Vec<u32> {
+    let tokens: Vec<u32> = prompt.bytes().map(u32::from).collect();
+    let pages = (tokens.len() + count).div_ceil(16);
+    let mut bench = Bench::new(&model(), 16, pages, 1);
+    let mut sequence = Sequence::new(tokens, 0..pages as u32);
+    let length = sequence.tokens.len();
+    for _ in 0..count {
+        let left = sequence.tokens.len() - sequence.computed;
+        let scores = bench.pass(&mut [(&mut sequence, left)]);
+        let best = scores[0].iter().map(|bits| f32::from_bits(*bits)).enumerate();
+        let best = best.max_by(|(i, a), (j, b)| a.total_cmp(b).then(j.cmp(i))).expect("a vocabulary");
+        sequence.tokens.push(best.0 as u32);
+    }
+    sequence.tokens.split_off(length)
+}
+
+/// The text of bytes, as far as there is one; the end of a text ends it.
+fn spoken(tokens: &[u32]) -> String {
+    let bytes: Vec<u8> = tokens.iter().map_while(|token| u8::try_from(*token).ok()).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The text of a stream of completions, and why it ended.
+fn streamed(response: &Response) -> (String, Value) {
+    let (mut all, mut finish) = (String::new(), Value::Null);
+    let events = response.events();
+    for event in events.iter().filter(|event| *event != "[DONE]") {
+        let mut event: Value = serde_json::from_str(event).expect("JSON");
+        all.push_str(event["choices"][0]["text"].as_str().expect("a text"));
+        assert!(finish.is_null(), "nothing follows the end");
+        finish = event["choices"][0]["finish_reason"].take();
+    }
+    assert_eq!(events.last().map(String::as_str), Some("[DONE]"));
+    (all, finish)
+}
+
+const PROMPT: &str =
+    "Keys and values of this text are computed once, rounded once, and found again by whoever begins alike.";
+
+#[tokio::test]
+async fn replies_are_computed_and_prefixes_are_found_again() {
+    let expected = spoken(&greedy(PROMPT, 24));
+    let (replies, stats) = served(1, async |address| {
+        let cold = post(address, "/v1/completions", &completion(PROMPT, 24)).await;
+        let warm = post(address, "/v1/completions", &completion(PROMPT, 24)).await;
+        let mut ask = completion(PROMPT, 24);
+        ask["stream"] = json!(true);
+        let stream = post(address, "/v1/completions", &ask).await;
+        (cold, warm, stream)
+    })
+    .await;
+    let (cold, warm, stream) = replies;
+    assert_eq!(text(&cold), expected);
+    assert_eq!(text(&warm), expected);
+    assert_eq!(streamed(&stream), (expected, json!("length")));
+    assert_eq!(cold.header("x-podlab-cached-tokens"), Some("0"));
+    let full = (PROMPT.len() - 1) / 16 * 16;
+    assert_eq!(warm.header("x-podlab-cached-tokens"), Some(full.to_string().as_str()));
+    assert_eq!(warm.json()["usage"]["prompt_tokens"], json!(PROMPT.len()));
+    assert_eq!((stats.completed, stats.left, stats.output_tokens), (3, 0, 72));
+}
+
+#[tokio::test]
+async fn a_stop_ends_a_reply_and_is_not_part_of_it() {
+    let tokens = greedy(PROMPT, 24);
+    let whole = spoken(&tokens);
+    // A text of two characters from its middle, where it first appears.
+    let middle: Vec<char> = whole.chars().skip(6).take(2).collect();
+    let stop: String = middle.into_iter().collect();
+    let expected = whole.split(&stop).next().expect("the text before").to_owned();
+    let (replies, stats) = served(1, async |address| {
+        let mut ask = completion(PROMPT, 24);
+        ask["stop"] = json!(["never said", stop]);
+        let whole = post(address, "/v1/completions", &ask).await;
+        ask["stream"] = json!(true);
+        (whole, post(address, "/v1/completions", &ask).await)
+    })
+    .await;
+    assert_eq!(text(&replies.0), expected);
+    assert_eq!(replies.0.json()["choices"][0]["finish_reason"], json!("stop"));
+    assert_eq!(replies.0.json()["choices"][0]["stop_reason"], json!(stop));
+    assert_eq!(streamed(&replies.1), (expected, json!("stop")));
+    assert_eq!((stats.completed, stats.left), (2, 0));
+}
+
+#[tokio::test]
+async fn a_seed_decides_what_is_drawn() {
+    let (texts, _) = served(2, async |address| {
+        let mut texts = Vec::new();
+        for seed in [7, 7, 8] {
+            let ask = json!({"prompt": PROMPT, "max_tokens": 24, "temperature": 1.5, "top_p": 0.9, "seed": seed});
+            texts.push(text(&post(address, "/v1/completions", &ask).await));
+        }
+        texts
+    })
+    .await;
+    assert_eq!(texts[0], texts[1]);
+    assert_ne!(texts[0], texts[2]);
+}
+
+#[tokio::test]
+async fn many_at_once_get_what_each_alone_would() {
+    let prompts: Vec<String> = (0..12).map(|at| format!("{}{}", &PROMPT[..at * 8], "ab".repeat(at + 1))).collect();
+    let (replies, stats) = served(2, async |address| {
+        let asks: Vec<_> = prompts
+            .iter()
+            .map(|prompt| {
+                let body = completion(prompt, 16);
+                tokio::spawn(async move { post(address, "/v1/completions", &body).await })
+            })
+            .collect();
+        let mut replies = Vec::new();
+        for ask in asks {
+            replies.push(text(&ask.await.expect("it is answered")));
+        }
+        replies
+    })
+    .await;
+    for (prompt, reply) in prompts.iter().zip(&replies) {
+        assert_eq!(*reply, spoken(&greedy(prompt, 16)), "{prompt:?}");
+    }
+    assert_eq!((stats.completed, stats.left), (12, 0));
+}
+
+#[tokio::test]
+async fn who_goes_away_is_computed_no_further() {
+    let (ended, stats) = served(1, async |address| {
+        let mut ask = completion(PROMPT, 250);
+        ask["stream"] = json!(true);
+        let body = ask.to_string();
+        let mut call = Call::open(address, request("POST", "/v1/completions", "", &body).as_bytes()).await;
+        call.wait_for("data: ").await;
+        drop(call);
+        // Whoever comes next is alone: the worker has one pass of the other's to end at most.
+        let began = Instant::now();
+        let next = post(address, "/v1/completions", &completion("next", 1)).await;
+        assert_eq!(next.status, 200);
+        began.elapsed()
+    })
+    .await;
+    assert!(ended < Duration::from_secs(5), "{ended:?}");
+    assert_eq!((stats.completed, stats.stopped, stats.left), (1, 1, 0));
+    assert!(stats.output_tokens < 250, "{} tokens were computed for nobody", stats.output_tokens);
+}
+
+#[tokio::test]
+async fn tokens_beyond_the_vocabulary_are_refused() {
+    let (response, _) = served(1, async |address| {
+        post(address, "/v1/completions", &json!({"prompt": [1, 2, 257], "max_tokens": 1})).await
+    })
+    .await;
+    assert_eq!(response.status, 400);
+    assert!(response.body.contains("vocabulary"), "{}", response.body);
+}
