@@ -96,6 +96,8 @@ pub struct Engine {
     meters: Arc<Meters>,
     stats: Stats,
     growth: Option<Watch>, // until it has been told
+    /// Whether workers have L1, and L2.
+    lower: [bool; 2],
 }
 
 impl Engine {
@@ -104,7 +106,9 @@ impl Engine {
     #[must_use]
     pub fn new(cluster: Cluster, clock: Clock, latency: Span, record: bool) -> (Entrance, Self) {
         let (commands, line) = mpsc::unbounded_channel();
-        let meters = Arc::new(Meters::default());
+        let tiers = cluster.replicas().next().and_then(|replica| replica.config().tiers);
+        let lower = tiers.map_or([false; 2], |tiers| [tiers.host.is_some(), tiers.pool]);
+        let meters = Arc::new(Meters::new(lower));
         let engine = Self {
             cluster,
             clock,
@@ -115,6 +119,7 @@ impl Engine {
             meters: Arc::clone(&meters),
             stats: Stats { recording: record.then(Recording::default), ..Stats::default() },
             growth: None,
+            lower,
         };
         (Entrance::new(commands, meters), engine)
     }
@@ -251,7 +256,8 @@ impl Engine {
                     live.tell(|progress| {
                         first = progress.cached.is_none();
                         if first {
-                            (progress.cached, progress.found) = (Some(cached), [cached, Tokens::ZERO, Tokens::ZERO]);
+                            let [l1, l2] = self.lower.map(|there| there.then_some(Tokens::ZERO));
+                            (progress.cached, progress.found) = (Some(cached), [Some(cached), l1, l2]);
                         }
                     });
                     if first {
@@ -265,7 +271,8 @@ impl Engine {
                         // The same for loads: those of a first admission come before any token.
                         if let (Tokens::ZERO, Some(cached)) = (progress.tokens, progress.cached) {
                             progress.cached = Some(cached + host + pool);
-                            (progress.found[1], progress.found[2]) = (host, pool);
+                            let [l1, l2] = self.lower;
+                            (progress.found[1], progress.found[2]) = (l1.then_some(host), l2.then_some(pool));
                             self.meters.loaded(host, pool);
                         }
                     });
