@@ -10,7 +10,7 @@ its client is a Rust library) are installed by pip into a folder of `target` on 
 The server is `podlab-mock` of the tests: first token after 50 ms, 32 tokens, 10 ms apart. It says how late its own tokens were
 and how many requests it held at once, so what a client reports can be held against what happened: `off by` is the client's
 figure less the server's own. Each run has a server of its own; the clients take turns, in `--rounds` rounds; shown are medians.
-CPU seconds are user and system time of all processes that the client's command started, start-up included; memory is the most
+CPU seconds are user and system time of the client's command and of all that it waited for, start-up included; memory is the most
 that its processes held together (proportional set size, looked at 20 times a second).
 """
 
@@ -106,6 +106,9 @@ def held(group: int) -> float:
     total = 0
     for stat in glob.glob("/proc/[0-9]*/stat"):
         try:
+            # The leader only waits for the others.
+            if int(pathlib.Path(stat).parent.name) == group:
+                continue
             if int(pathlib.Path(stat).read_text().rsplit(")", 1)[1].split()[2]) == group:
                 rollup = pathlib.Path(stat).with_name("smaps_rollup").read_text()
                 total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1])

@@ -61,6 +61,21 @@ check("and its words", error and "messages" in error["OriginalMessage"], error)
 error = refused(lambda: runtime.invoke_endpoint(EndpointName="another", Body=b"{}"))
 check("another endpoint is a ValidationError", error and error["Error"]["Code"] == "ValidationError", error)
 check("and says which there are", error and endpoint in error["Error"]["Message"], error)
+
+# SageMaker passes on no header that it does not know: a session named in one does not reach the workers, one in the body does.
+def worker(headers, fields):
+    raw = client()
+    raw.meta.events.register("before-sign.sagemaker-runtime.*", lambda request, **_: [request.headers.add_header(*h) for h in headers])
+    body = json.dumps({"messages": ask["messages"], "max_tokens": 1, **fields})
+    answer = raw.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=body)
+    return answer["ResponseMetadata"]["HTTPHeaders"]["x-podlab-worker"]
+
+
+by_body = {worker([], {"user_id": "alice"}) for _ in range(6)}
+by_header = {worker([("x-user-id", "alice")], {}) for _ in range(6)}
+check("a session in the body keeps its worker", len(by_body) == 1, by_body)
+check("a session in an unknown header does not", len(by_header) > 1, by_header)
+
 for name, keys, code in [
     ("a wrong secret", {"aws_access_key_id": "AKIDPODLAB", "aws_secret_access_key": "wrong"}, "InvalidSignatureException"),
     ("a wrong key", {"aws_access_key_id": "AKIDOTHER", "aws_secret_access_key": "x"}, "UnrecognizedClientException"),

@@ -13,4 +13,5 @@ mod truth; // what is measured against it
 mod failures; // what goes wrong
 mod explained; // where a measured time went
 mod agreement; // the same experiment in virtual time and measured
+mod verify; // who may ask
 mod sagemaker; // signatures, recomputed by botocore

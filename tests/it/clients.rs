@@ -84,7 +84,7 @@ fn boto3_and_the_aws_cli_are_content() {
         skipped("PODLAB_PYTHON names no interpreter with boto3; run tests/run.sh");
         return;
     };
-    let Some(served) = Served::with_keys(&["--time-scale", "5"], Some(KEYS)) else { return };
+    let Some(served) = Served::with_keys(&["--time-scale", "5", "--strategy", "session"], Some(KEYS)) else { return };
     let script = project("tests/clients/sagemaker_client.py");
     let output = signing(&python).arg(script).args([&served.url, NAME]).output().expect("it runs");
     let (stdout, stderr, status) = said(&output);

@@ -78,8 +78,9 @@ impl fmt::Display for Refused {
                 write!(f, "Credential should be scoped to the service 'sagemaker', not {name:?}.")
             }
             Self::Expired { signed, now } => {
+                // Too early is as bad as too late.
                 let now = jiff::Timestamp::from_second(*now).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ").to_string();
-                write!(f, "Signature expired: {signed} is not within {VALID_SECONDS} s of {now}.")
+                write!(f, "Signature expired or not yet current: {signed} is not within {VALID_SECONDS} s of {now}.")
             }
             Self::Different => f.write_str(
                 "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.",
@@ -122,9 +123,16 @@ pub fn verify(credentials: &Credentials, service: &str, asked: &Asked<'_>, now: 
     if (now - at).abs() > VALID_SECONDS {
         return Err(Refused::Expired { signed: moment.to_owned(), now });
     }
+    // What AWS's services act on must be signed, but for the trace that proxies add; and nothing signed may come twice.
+    let acts = |name: &str| name.starts_with("x-amz") && name != "x-amzn-trace-id";
+    if asked.headers.iter().any(|(name, _)| acts(name) && !signs(name)) {
+        return Err(Refused::Different);
+    }
     let mut lines = Vec::new();
     for name in signed.split(';') {
-        lines.push((name, header(name).ok_or(Refused::Different)?));
+        let mut values = asked.headers.iter().filter(|(known, _)| *known == name).map(|(_, value)| *value);
+        let (Some(value), None) = (values.next(), values.next()) else { return Err(Refused::Different) };
+        lines.push((name, value));
     }
     let (path, query) = (escaped(asked.path), sorted(asked.query));
     let request = Canonical { method: asked.method, path: &path, query: &query, lines: &lines, body: asked.body };
@@ -146,13 +154,13 @@ fn escaped(path: &str) -> String {
 
 /// Parameters by name and value; one without a value has an empty one.
 fn sorted(query: &str) -> String {
-    let mut parts: Vec<String> = query
+    let mut parts: Vec<(&str, &str)> = query
         .split('&')
         .filter(|part| !part.is_empty())
-        .map(|part| if part.contains('=') { part.to_owned() } else { format!("{part}=") })
+        .map(|part| part.split_once('=').unwrap_or((part, "")))
         .collect();
     parts.sort_unstable();
-    parts.join("&")
+    parts.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
 /// From pairs of hexadecimal digits.

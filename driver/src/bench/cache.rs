@@ -1,9 +1,9 @@
 //! What prefix caching did: cold, concurrent and warm requests apart; the same prefix against different ones.
 
-use super::figures;
+use super::figures::{self, Mean};
 use super::metrics::Delta;
 use super::rows::{Prefix, Row};
-use super::summary::{hit_rate, mean_ms};
+use super::summary::hit_rate;
 use serde_json::{Map, Value, json};
 
 /// Phases of the workload `cold-warm`, in their order.
@@ -56,7 +56,7 @@ fn group(rows: &[&Row<'_>]) -> Value {
     group.insert("completed".to_owned(), json!(done.len()));
     let ttft = figures::distribution(done.iter().filter_map(|row| row.ttft()));
     figures::push(&mut group, "ttft", &ttft);
-    let interval = mean_ms(done.iter().filter_map(|row| row.ttft())).and_then(|mean| mean.interval());
+    let interval = mean_ttft(&done).and_then(|mean| mean.interval());
     group.insert("mean_ttft_ms_ci95".to_owned(), json!(interval));
     figures::push(&mut group, "tpot", &figures::distribution(done.iter().filter_map(|row| row.tpot())));
     group.insert("hit_rate".to_owned(), json!(hit_rate(&done)));
@@ -84,10 +84,37 @@ fn busy_seconds(done: &[&Row<'_>]) -> Option<f64> {
     (busy > 0).then(|| busy as f64 / 1e9)
 }
 
+/// Batches of an interval: with fewer it says nothing.
+const FEWEST_BATCHES: usize = 4;
+
+/// The mean TTFT, ms. Requests that were in flight together waited for each other: as many as that are one batch.
+fn mean_ttft(rows: &[&Row<'_>]) -> Option<Mean> {
+    let mut sent: Vec<&Row<'_>> = rows.iter().copied().filter(|row| row.ttft().is_some()).collect();
+    sent.sort_by_key(|row| row.observed.map(|observed| observed.dispatched));
+    let together = together(&sent);
+    let sample: Vec<f64> = sent.iter().filter_map(|row| row.ttft()).map(|nanos| nanos as f64 / 1e6).collect();
+    let size = if sample.len() / together.max(1) < FEWEST_BATCHES { sample.len() } else { together };
+    Mean::of_batches(&sample, size)
+}
+
+/// Most of them in flight at a time; `sent` is in the order of sending.
+fn together(sent: &[&Row<'_>]) -> usize {
+    let observed = || sent.iter().filter_map(|row| row.observed);
+    let mut ends: Vec<u64> = observed().map(|observed| observed.ended).collect();
+    ends.sort_unstable();
+    let (mut over, mut most) = (0, 0);
+    for (begun, observed) in observed().enumerate() {
+        while ends.get(over).is_some_and(|end| *end <= observed.dispatched) {
+            over += 1;
+        }
+        most = most.max(begun + 1 - over);
+    }
+    most
+}
+
 /// Mean TTFT of `these` against that of `those`: less is a gain.
 fn against(these: &[&Row<'_>], those: &[&Row<'_>]) -> Value {
-    let mean = |rows: &[&Row<'_>]| mean_ms(rows.iter().filter_map(|row| row.ttft()));
-    let (Some(these), Some(those)) = (mean(these), mean(those)) else { return Value::Null };
+    let (Some(these), Some(those)) = (mean_ttft(these), mean_ttft(those)) else { return Value::Null };
     let (difference, interval) = these.minus(&those);
     let told_apart = interval.map(|[low, high]| low > 0.0 || high < 0.0);
     json!({

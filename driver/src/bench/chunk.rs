@@ -113,7 +113,15 @@ struct WireUsage {
     completion_tokens: u64,
     prompt_tokens_details: Option<Details>,
     #[serde(default)]
-    podlab: Option<Detail>,
+    podlab: Option<Lenient>,
+}
+
+/// What others mean by that name is no error.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Lenient {
+    Detail(Detail),
+    Other(IgnoredAny),
 }
 
 #[derive(Deserialize)]
@@ -127,7 +135,10 @@ impl From<WireUsage> for Usage {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             cached_tokens: usage.prompt_tokens_details.and_then(|details| details.cached_tokens),
-            detail: usage.podlab.unwrap_or_default(),
+            detail: match usage.podlab {
+                Some(Lenient::Detail(detail)) => detail,
+                _ => Detail::default(),
+            },
         }
     }
 }

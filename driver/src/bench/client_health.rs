@@ -36,6 +36,8 @@ pub struct Health {
     pub lag_ms: Option<[f64; 3]>,
     /// How late the event loop was, P99, milliseconds.
     pub loop_lag_p99_ms: Option<f64>,
+    /// Requests of the shortest phase.
+    shortest_phase: usize,
     /// Connections opened.
     pub connections: usize,
     /// Why the figures are the client's and not the server's; empty: they are the server's.
@@ -48,6 +50,7 @@ impl Health {
     pub fn of(played: &[Played], rows: &[Row<'_>], asked: (Option<u32>, Option<f64>), running: (f64, f64)) -> Self {
         let mut health = Self { asked_concurrency: asked.0, asked_rate: asked.1, running, ..Self::default() };
         health.in_flight(played);
+        health.shortest_phase = played.iter().map(|played| played.phase.observed.len()).min().unwrap_or_default();
         // The opening burst is late by nature: so many connections are opened at once.
         let later = |row: &&Row<'_>| row.part != Part::Burst;
         let mut lags: Vec<u64> = rows.iter().filter(later).filter_map(Row::lag).collect();
@@ -98,7 +101,8 @@ impl Health {
             self.limits.push(format!("the client computed {:.0} % of the time", cpu / wall * 100.0));
         }
         let reached = self.asked_concurrency.zip(self.achieved_concurrency);
-        let possible = |asked: u32| f64::from(asked).min(rows.len() as f64);
+        // A phase of fewer requests than slots fills no more of them.
+        let possible = |asked: u32| f64::from(asked).min(self.shortest_phase as f64);
         if let Some((asked, achieved)) = reached.filter(|(asked, achieved)| *achieved < possible(*asked) * REACHED) {
             self.limits.push(format!("{achieved:.1} of {asked} requests were in flight on average"));
         }

@@ -51,6 +51,8 @@ pub struct Observed {
     pub streamed: bool,
     /// Who answered, as the response names it.
     pub worker: Option<String>,
+    /// Why it did, and why its router did not do what it is named for, as podlab's servers tell.
+    pub routed: [Option<String>; 2],
     /// What went wrong.
     pub result: Result<(), Problem>,
 }
@@ -58,6 +60,9 @@ pub struct Observed {
 /// Headers in which servers say who answered.
 const WORKER_HEADERS: [&str; 4] =
     ["x-podlab-worker", "x-worker-id", "x-served-by", "x-amzn-invoked-production-variant"];
+
+/// Headers in which podlab's servers tell how a request was routed.
+const ROUTED_HEADERS: [&str; 2] = ["x-podlab-reason", "x-podlab-fallback"];
 
 impl Client {
     /// Sends a request, once, and reads the response to its end.
@@ -72,12 +77,13 @@ impl Client {
             seen: Seen::default(),
             streamed: self.options.streamed,
             worker: None,
+            routed: [None, None],
             result: Ok(()),
         };
         let patience = self.options.timeout;
         let result = match timeout(patience, self.attempt(ask, &mut observed)).await {
             Ok(result) => result,
-            Err(_) => Err(Problem::new("timeout", format!("no complete response in {:.0} s", patience.as_secs_f64()))),
+            Err(_) => Err(Problem::new("timeout", format!("no complete response in {} s", patience.as_secs_f64()))),
         };
         observed.result = result;
         observed.ended = self.clock.now();
@@ -93,6 +99,7 @@ impl Client {
         let response = connection.send(request).await.map_err(|error| broken(&error))?;
         observed.head = Some(connection.last_read().max(observed.dispatched));
         observed.worker = worker(response.headers());
+        observed.routed = ROUTED_HEADERS.map(|name| response.headers().get(name)?.to_str().ok().map(str::to_owned));
         if !response.status().is_success() {
             return Err(self.refusal(pool, connection, response).await);
         }

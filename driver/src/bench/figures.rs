@@ -49,6 +49,17 @@ impl Mean {
         (!sample.is_empty()).then(|| Self { mean, variance: squares / (count - 1.0).max(1.0), count })
     }
 
+    /// Of a sample whose neighbours are alike, `size` of them at a time: the mean of all, with the variance that the means of such
+    /// batches have (batch means; Law and Kelton). `None` of nothing.
+    #[must_use]
+    pub fn of_batches(sample: &[f64], size: usize) -> Option<Self> {
+        let count = (sample.len() / size.max(1)).max(1);
+        let bounds: Vec<usize> = (0..=count).map(|batch| batch * sample.len() / count).collect();
+        let means = bounds.windows(2).map(|pair| &sample[pair[0]..pair[1]]);
+        let means: Vec<f64> = means.map(|batch| batch.iter().sum::<f64>() / batch.len() as f64).collect();
+        Some(Self { mean: Self::of(sample)?.mean, ..Self::of(&means)? })
+    }
+
     /// Its 95 % interval by Student's t; `None` of fewer than two.
     #[must_use]
     pub fn interval(&self) -> Option<[f64; 2]> {

@@ -81,7 +81,10 @@ pub(super) fn refusal(status: u16, kind: Option<&str>, body: &[u8]) -> Problem {
     let message = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let class = match name {
         "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => "expired_token",
-        "InvalidSignatureException" | "SignatureDoesNotMatch" | "IncompleteSignature" => "signature",
+        "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException" => "signature",
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "MissingAuthenticationToken"

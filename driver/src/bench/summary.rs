@@ -2,7 +2,7 @@
 
 use super::breakdown;
 use super::client_health::Health;
-use super::figures::{self, Mean};
+use super::figures;
 use super::metrics::{Delta, ServerTimes};
 use super::rows::{Part, Prefix, Row};
 use serde_json::{Map, Value, json};
@@ -34,6 +34,8 @@ pub struct Context {
     pub ceiling: Option<f64>,
     /// What is to be known beside the figures.
     pub notes: Vec<String>,
+    /// Why it did not run to its end; `None`: it did.
+    pub stopped: Option<String>,
 }
 
 /// The figures of `rows`.
@@ -46,7 +48,7 @@ pub fn summary(rows: &[Row<'_>], context: &Context) -> Value {
     let output: u64 = done(&measured).map(|row| row.output).sum();
     let prompt: u64 = done(&measured).map(|row| row.prompt).sum();
     let makespan = makespan(&measured);
-    throughput(&mut into, &measured, (prompt, output, makespan));
+    throughput(&mut into, &measured, (prompt, output, makespan), context.health.asked_concurrency.is_some());
     into.insert("cost_per_1k_tokens".to_owned(), cost(context.price.as_ref(), prompt, output, makespan));
     if let Some(price) = &context.price {
         let cost = json!({ "usd_per_hour": price.usd_per_hour, "source": price.source,
@@ -65,34 +67,74 @@ pub fn summary(rows: &[Row<'_>], context: &Context) -> Value {
     into.insert("errors".to_owned(), json!(errors(&measured)));
     into.insert("client".to_owned(), context.health.json());
     into.insert("cache".to_owned(), super::cache::json(&measured, &context.server));
-    into.insert("routing".to_owned(), routing(&measured, &workers, context.ceiling));
+    into.insert("routing".to_owned(), routing(rows, &measured, &workers, context.ceiling));
     into.insert(
         "percentiles".to_owned(),
         json!("linear interpolation between the two nearest ranks; itl within 0.8 %"),
     );
-    into.insert("notes".to_owned(), json!(context.notes));
+    let mut notes = context.notes.clone();
+    notes.extend(disagreement(rows, &context.server));
+    notes.extend(fallbacks(rows));
+    into.insert("notes".to_owned(), json!(notes));
+    into.insert("stopped".to_owned(), json!(context.stopped));
     Value::Object(into)
 }
 
-/// Where the server says that requests spent their time, if those are the run's: others that ask it too would be counted with
-/// them, and so would a server that others have asked.
+/// How many requests were routed in another way than the strategy's.
+fn fallbacks(rows: &[Row<'_>]) -> Option<String> {
+    let why = rows.iter().filter_map(|row| row.observed?.routed[1].as_deref());
+    let causes: BTreeSet<&str> = why.clone().collect();
+    let count = why.count();
+    (count > 0).then(|| {
+        let causes: Vec<&str> = causes.into_iter().collect();
+        format!("{count} of {} requests were not routed as the strategy is named: {}", rows.len(), causes.join(", "))
+    })
+}
+
+/// Hit rates that far apart contradict each other.
+const APART: f64 = 0.005;
+
+/// Whether the replies' `cached_tokens` and the counters under `/metrics` contradict each other over the whole run. Both count all
+/// tiers: podlab's counter, or the device's and the external ones together.
+fn disagreement(rows: &[Row<'_>], server: &[(&'static str, Vec<Delta>)]) -> Option<String> {
+    let all: Vec<&Row<'_>> = rows.iter().filter(|row| row.completed().is_some()).collect();
+    let said = hit_rate(&all)?;
+    let sum = |cache: &str, of: fn(&Delta) -> f64| -> f64 {
+        server.iter().flat_map(|(_, deltas)| deltas).filter(|delta| delta.cache == cache).map(of).sum()
+    };
+    let (queries, hits) = match sum("podlab", |delta| delta.queries) {
+        0.0 => (
+            sum("device", |delta| delta.queries),
+            sum("device", |delta| delta.hits) + sum("external", |delta| delta.hits),
+        ),
+        queries => (queries, sum("podlab", |delta| delta.hits)),
+    };
+    let counted = (queries > 0.0).then(|| hits / queries)?;
+    ((counted - said).abs() > APART).then(|| {
+        format!(
+            "hit rates disagree: {:.1} % by the replies' cached_tokens, {:.1} % by the server's /metrics (others may have asked it meanwhile)",
+            said * 100.0,
+            counted * 100.0
+        )
+    })
+}
+
+/// Where the server says that requests spent their time, if those are the run's and all of them are measured: others that ask it
+/// too would be counted with them, and so is a warm-up.
 fn server_times(rows: &[Row<'_>], told: Option<ServerTimes>) -> Option<ServerTimes> {
     let ours = rows.iter().filter(|row| row.completed().is_some()).count();
-    told.filter(|told| (told.requests - ours as f64).abs() < 0.5)
+    told.filter(|told| (told.requests - ours as f64).abs() < 0.5 && rows.iter().all(|row| row.measured()))
 }
 
 /// Shares of prompt tokens found in each tier, of the requests whose server told; `None`: it told of none.
 fn hit_rate_by_tier(rows: &[&Row<'_>]) -> [Option<f64>; 3] {
-    let (mut found, mut prompts) = ([0; 3], 0);
-    for row in done(rows) {
-        let detail = row.detail();
-        let tiers = [detail.cached_l0_tokens, detail.cached_l1_tokens, detail.cached_l2_tokens];
-        if let [Some(l0), Some(l1), Some(l2)] = tiers {
-            prompts += row.prompt;
-            found = [found[0] + l0, found[1] + l1, found[2] + l2];
-        }
-    }
-    found.map(|found| (prompts > 0).then(|| found as f64 / prompts as f64))
+    let tiers: [fn(&Row<'_>) -> Option<u64>; 3] =
+        [|row| row.detail().cached_l0_tokens, |row| row.detail().cached_l1_tokens, |row| row.detail().cached_l2_tokens];
+    tiers.map(|of| {
+        let told = || done(rows).filter_map(|row| Some((of(row)?, row.prompt)));
+        let prompts: u64 = told().map(|(_, prompt)| prompt).sum();
+        (prompts > 0).then(|| told().map(|(found, _)| found).sum::<u64>() as f64 / prompts as f64)
+    })
 }
 
 fn done<'a>(rows: &'a [&'a Row<'a>]) -> impl Iterator<Item = &'a Row<'a>> {
@@ -147,7 +189,7 @@ fn makespan(measured: &[&Row<'_>]) -> Option<f64> {
     Some(last.saturating_sub(first) as f64 / 1e9).filter(|seconds| *seconds > 0.0)
 }
 
-fn throughput(into: &mut Map<String, Value>, measured: &[&Row<'_>], totals: (u64, u64, Option<f64>)) {
+fn throughput(into: &mut Map<String, Value>, measured: &[&Row<'_>], totals: (u64, u64, Option<f64>), closed: bool) {
     let (prompt, output, makespan) = totals;
     let completed = done(measured).count() as u64;
     let per_second = |count: u64| makespan.map(|seconds| count as f64 / seconds);
@@ -165,7 +207,7 @@ fn throughput(into: &mut Map<String, Value>, measured: &[&Row<'_>], totals: (u64
         ("request_throughput", json!(per_second(completed))),
         ("output_throughput", json!(per_second(output))),
         ("total_token_throughput", json!(per_second(prompt + output))),
-        ("steady_state", steady(measured)),
+        ("steady_state", if closed { steady(measured) } else { Value::Null }),
     ] {
         into.insert(key.to_owned(), value);
     }
@@ -177,6 +219,9 @@ fn partial(measured: &[&Row<'_>]) -> u64 {
     failed.filter_map(|row| row.observed).map(|observed| observed.seen.events).sum()
 }
 
+/// The shortest window of which rates are told, ms.
+const LEAST_STEADY_MS: f64 = 500.0;
+
 /// Rates while all slots were full: from the last of the opening burst to the last request sent.
 fn steady(measured: &[&Row<'_>]) -> Value {
     let burst = measured.iter().filter(|row| row.part == Part::Burst);
@@ -184,7 +229,9 @@ fn steady(measured: &[&Row<'_>]) -> Value {
     let from = burst.filter_map(ended).max();
     let to = measured.iter().filter_map(|row| row.observed).map(|observed| observed.dispatched).max();
     let (Some(from), Some(to)) = (from, to) else { return Value::Null };
-    if to <= from {
+    // Rates of a moment, in which hardly anybody ended, say nothing.
+    let typical = figures::distribution(done(measured).filter_map(|row| row.e2el())).p50.unwrap_or_default();
+    if to <= from || (to - from) as f64 / 1e6 < typical.max(LEAST_STEADY_MS) {
         return Value::Null;
     }
     let seconds = (to - from) as f64 / 1e9;
@@ -234,7 +281,7 @@ fn errors(measured: &[&Row<'_>]) -> BTreeMap<String, u64> {
 }
 
 /// Whether routing can matter at all to this workload on this endpoint, and why.
-fn routing(measured: &[&Row<'_>], workers: &BTreeMap<String, u64>, ceiling: Option<f64>) -> Value {
+fn routing(rows: &[Row<'_>], measured: &[&Row<'_>], workers: &BTreeMap<String, u64>, ceiling: Option<f64>) -> Value {
     let shared = measured.iter().filter(|row| row.prefix != Prefix::Cold).count();
     let (verdict, why) = if shared == 0 {
         ("no", "no request had a prefix that an earlier one had sent".to_owned())
@@ -243,7 +290,7 @@ fn routing(measured: &[&Row<'_>], workers: &BTreeMap<String, u64>, ceiling: Opti
     } else if workers.is_empty() {
         ("unknown", "responses do not say which worker answered".to_owned())
     } else {
-        let scattered = scattered(measured);
+        let scattered = scattered(rows);
         let ceiling = ceiling.map(|ceiling| format!(", up to {:.1} % of prompt tokens", ceiling * 100.0));
         let why = format!(
             "{} workers answered; {shared} of {} requests had a prefix sent before{}; {scattered} of them went where nobody had sent it",
@@ -258,18 +305,14 @@ fn routing(measured: &[&Row<'_>], workers: &BTreeMap<String, u64>, ceiling: Opti
 
 /// Requests with a known prefix that a worker answered to which none with the same first segment had been sent. The name of the
 /// first segment stands for the prefix.
-fn scattered(measured: &[&Row<'_>]) -> usize {
+fn scattered(rows: &[Row<'_>]) -> usize {
     let mut seen: BTreeSet<(u64, &str)> = BTreeSet::new();
     let mut scattered = 0;
-    for row in measured {
+    // What a warm-up sent is there too.
+    for row in rows {
         let Some(worker) = row.completed().and_then(|observed| observed.worker.as_deref()) else { continue };
         let new = seen.insert((row.head, worker));
-        scattered += usize::from(new && row.prefix != Prefix::Cold);
+        scattered += usize::from(new && row.measured() && row.prefix != Prefix::Cold);
     }
     scattered
-}
-
-/// A sample of milliseconds and its mean.
-pub(super) fn mean_ms(nanos: impl Iterator<Item = u64>) -> Option<Mean> {
-    Mean::of(&nanos.map(|nanos| nanos as f64 / 1e6).collect::<Vec<_>>())
 }

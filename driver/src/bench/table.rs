@@ -100,10 +100,13 @@ fn rates(text: &mut String, summary: &Value) {
         |rate| format!("{:.1} % of prompt tokens, by the server's cached_tokens", rate * 100.0),
     );
     line(text, "Hit rate", &said);
-    let tiers = ["l0", "l1", "l2"].map(|tier| summary["hit_rate"][tier].as_f64());
-    if let [Some(l0), Some(l1), Some(l2)] = tiers {
-        let [l0, l1, l2] = [l0, l1, l2].map(|rate| rate * 100.0);
-        line(text, "  by tier", &format!("{l0:.1} % in L0, {l1:.1} % in L1, {l2:.1} % in L2, by the server"));
+    let tiers = [("l0", "L0"), ("l1", "L1"), ("l2", "L2")];
+    let told = tiers.iter().filter_map(|(key, name)| {
+        summary["hit_rate"][key].as_f64().map(|rate| format!("{:.1} % in {name}", rate * 100.0))
+    });
+    let told: Vec<String> = told.collect();
+    if !told.is_empty() {
+        line(text, "  by tier", &format!("{}, by the server", told.join(", ")));
     }
     for (phase, deltas) in summary["cache"]["server_metrics"].as_object().into_iter().flatten() {
         for delta in deltas.as_array().into_iter().flatten() {
@@ -160,7 +163,11 @@ fn cache(text: &mut String, cache: &Value) {
     for (name, key) in gains {
         let gain = &cache[key];
         if let Some(difference) = gain["mean_ttft_ms"].as_f64() {
-            let apart = if gain["told_apart"] == true { "" } else { ": not told apart" };
+            let apart = match gain["told_apart"].as_bool() {
+                Some(true) => "",
+                Some(false) => ": not told apart",
+                None => ": too few to say",
+            };
             let relative = gain["relative"].as_f64().unwrap_or_default() * 100.0;
             let said = format!(
                 "{difference:+.1} ms mean TTFT ({relative:+.0} %), 95 % interval {}{apart}",

@@ -66,6 +66,13 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         server_times: run.server_times,
         ceiling: plan.ceiling(),
         notes: run.notes.clone(),
+        stopped: run.played.iter().find_map(|played| played.phase.stopped).map(|stopped| {
+            let why = match stopped {
+                Stopped::Interrupted => "interrupted",
+                Stopped::Errors => "too many requests failed",
+            };
+            format!("{why} after {} of {} requests", rows.len(), plan.requests())
+        }),
     };
     let figures = summary(&rows, &context);
     if let Some(folder) = &out {
@@ -95,7 +102,9 @@ fn verdict(args: &BenchArgs, run: &Run, figures: &Value, health: &Health) -> Res
         }
         _ if figures["completed"] == 0 => Err(Failure::Remote(format!("no request was answered ({worst}{example})"))),
         Some(Stopped::Errors) => Err(Failure::Failed(format!(
-            "stopped: more than {:.0} % of requests failed ({worst}{example}); --max-error-rate 1 goes on",
+            "stopped: {} of the {} requests that were over by then failed, more than {:.0} % ({worst}{example}); --max-error-rate 1 goes on",
+            figures["failed"],
+            figures["requests"],
             args.max_error_rate * 100.0
         ))),
         None if args.strict && health.verdict() != "client_ok" => {
@@ -177,6 +186,11 @@ impl Plan {
         Ok(())
     }
 
+    /// Requests of all phases.
+    fn requests(&self) -> usize {
+        self.phases.iter().map(|(_, workload)| workload.requests().len()).sum()
+    }
+
     /// What could be found again at most, of all prompt tokens of an only phase.
     fn ceiling(&self) -> Option<f64> {
         let [(_, workload)] = self.phases.as_slice() else { return None };
@@ -199,6 +213,8 @@ impl Plan {
             ("concurrency", json!(self.load.concurrency())),
             ("users", json!(self.load.users())),
             ("speedup", json!(self.load.speedup())),
+            ("prompt_tokens_asked", json!(args.prompt_tokens)),
+            ("max_tokens", json!(args.target.max_tokens)),
             ("seed", json!(args.seed)),
             ("salt", json!(run.words.salt)),
             ("words_per_token", json!(run.words.per_token)),

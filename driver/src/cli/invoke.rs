@@ -22,6 +22,9 @@ pub(super) fn run(args: &InvokeArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
+    if args.format == Format::Csv {
+        return Err(Failure::Usage("-o csv: one prompt is no table; use -o json".to_owned()));
+    }
     let prompt = match args.prompt.as_str() {
         "-" => {
             let mut text = String::new();

@@ -105,9 +105,9 @@ pub(crate) enum Format {
     /// For people
     #[default]
     Table,
-    /// One object: {"runs": [..], "process": {..}}
+    /// One object, for programs
     Json,
-    /// One line per run
+    /// One line per run, its columns named in the first
     Csv,
 }
 

@@ -80,10 +80,9 @@ impl ServerMeans {
             Part::Queue => Some(self.queue),
             Part::Prefill => Some(self.prefill),
             Part::Network => Some(self.ttft - self.queue - self.prefill),
-            // A TTFT counts from the first byte sent.
-            Part::Client => Some(0.0),
-            // vLLM counts loads from other tiers as waiting; decoding is what is left in any case.
-            Part::CacheLoad | Part::Decode => None,
+            // vLLM counts loads from other tiers as waiting; decoding is what is left in any case; how late the client read is on
+            // the way.
+            Part::CacheLoad | Part::Decode | Part::Client => None,
         }
     }
 }

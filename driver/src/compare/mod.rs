@@ -134,6 +134,9 @@ pub fn compare(sources: &[Source], judge: Judge, curves: bool) -> Result<Compari
             }
         }
     }
+    for (named, source) in named.iter().zip(sources) {
+        unmatched.extend(source.runs.iter().filter_map(|run| doubt(&named.letter, run)));
+    }
     unmatched.dedup();
     let pass = pairs.iter().flat_map(|pair| &pair.figures).all(|figure| figure.pass != Some(false));
     let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -145,6 +148,19 @@ pub fn compare(sources: &[Source], judge: Judge, curves: bool) -> Result<Compari
         pass,
         pairs,
         unmatched,
+    })
+}
+
+/// Why a run's figures are not what they seem to be.
+fn doubt(letter: &str, run: &Told) -> Option<String> {
+    let client = &run.figures["client"];
+    let name = if run.name.is_empty() { letter.to_owned() } else { format!("{letter}, {}", run.name) };
+    if let Some(why) = run.figures["stopped"].as_str() {
+        return Some(format!("{name} did not run to its end: {why}"));
+    }
+    (client["verdict"] == "client_limited").then(|| {
+        let why: Vec<&str> = client["why"].as_array().into_iter().flatten().filter_map(|why| why.as_str()).collect();
+        format!("{name} was limited by its client, whose lateness is in its latencies: {}", why.join("; "))
     })
 }
 

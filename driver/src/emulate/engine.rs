@@ -106,6 +106,8 @@ pub struct Engine {
     stats: Stats,
     growth: Option<Watch>, // until it has been told
     executor: Option<Box<dyn Executor>>,
+    /// Whether workers have L1, and L2.
+    lower: [bool; 2],
 }
 
 impl Engine {
@@ -114,7 +116,9 @@ impl Engine {
     #[must_use]
     pub fn new(cluster: Cluster, clock: Clock, latency: Span, record: bool) -> (Entrance, Self) {
         let (commands, line) = mpsc::unbounded_channel();
-        let meters = Arc::new(Meters::default());
+        let tiers = cluster.replicas().next().and_then(|replica| replica.config().tiers);
+        let lower = tiers.map_or([false; 2], |tiers| [tiers.host.is_some(), tiers.pool]);
+        let meters = Arc::new(Meters::new(lower));
         let engine = Self {
             cluster,
             clock,
@@ -126,6 +130,7 @@ impl Engine {
             stats: Stats { recording: record.then(Recording::default), ..Stats::default() },
             growth: None,
             executor: None,
+            lower,
         };
         (Entrance::new(commands, meters), engine)
     }
@@ -300,7 +305,8 @@ impl Engine {
                     live.tell(|progress| {
                         first = progress.cached.is_none();
                         if first {
-                            (progress.cached, progress.found) = (Some(cached), [cached, Tokens::ZERO, Tokens::ZERO]);
+                            let [l1, l2] = self.lower.map(|there| there.then_some(Tokens::ZERO));
+                            (progress.cached, progress.found) = (Some(cached), [Some(cached), l1, l2]);
                         }
                     });
                     if first {
@@ -314,7 +320,8 @@ impl Engine {
                         // The same for loads: those of a first admission come before any token.
                         if let (Tokens::ZERO, Some(cached)) = (progress.tokens, progress.cached) {
                             progress.cached = Some(cached + host + pool);
-                            (progress.found[1], progress.found[2]) = (host, pool);
+                            let [l1, l2] = self.lower;
+                            (progress.found[1], progress.found[2]) = (l1.then_some(host), l2.then_some(pool));
                             self.meters.loaded(host, pool);
                         }
                     });

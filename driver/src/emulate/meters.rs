@@ -17,6 +17,8 @@ pub(super) struct Meters {
     /// Requests that completed, were refused, were stopped.
     ended: [AtomicU64; 3],
     live: AtomicU64,
+    /// Whether there is an L1, and an L2.
+    lower: [bool; 2],
 }
 
 /// How a request ended, as its counter is labelled.
@@ -32,6 +34,11 @@ fn add(counter: &AtomicU64, tokens: Tokens) {
 }
 
 impl Meters {
+    /// All zero; `lower`: whether there is an L1, and an L2.
+    pub(super) fn new(lower: [bool; 2]) -> Self {
+        Self { lower, ..Self::default() }
+    }
+
     /// A prompt was admitted for the first time, so much of it on the device.
     pub(super) fn admitted(&self, prompt: Tokens, device: Tokens) {
         add(&self.prompt, prompt);
@@ -79,7 +86,11 @@ impl Meters {
         };
         let tokens = "Tokens of prompts, counted when these are first admitted.";
         family("podlab:prompt_tokens_total", "counter", tokens, &[("", prompt)]);
-        let tiers = [("tier=\"l0\"", device), ("tier=\"l1\"", host), ("tier=\"l2\"", pool)];
+        // Tiers that are not there found nothing, and were not asked.
+        let [l1, l2] = self.lower;
+        let tiers = [("tier=\"l0\"", device, true), ("tier=\"l1\"", host, l1), ("tier=\"l2\"", pool, l2)];
+        let tiers: Vec<(&str, u64)> =
+            tiers.into_iter().filter(|(.., there)| *there).map(|(label, count, _)| (label, count)).collect();
         family("podlab:cached_tokens_total", "counter", "Those of them that a tier held.", &tiers);
         family("podlab:output_tokens_total", "counter", "Tokens emitted.", &[("", output)]);
         let ended = [("end=\"completed\"", completed), ("end=\"refused\"", refused), ("end=\"stopped\"", stopped)];
@@ -87,11 +98,13 @@ impl Meters {
         family("podlab:requests_in_flight", "gauge", "Requests that have not ended.", &[("", live)]);
         family("vllm:prefix_cache_queries_total", "counter", "Tokens looked for on the device.", &[("", prompt)]);
         family("vllm:prefix_cache_hits_total", "counter", "Tokens found on the device.", &[("", device)]);
-        let outside = prompt.saturating_sub(device);
-        let asked = "Tokens looked for in the other tiers.";
-        family("vllm:external_prefix_cache_queries_total", "counter", asked, &[("", outside)]);
-        let found = "Tokens found in the other tiers.";
-        family("vllm:external_prefix_cache_hits_total", "counter", found, &[("", host + pool)]);
+        if l1 || l2 {
+            let outside = prompt.saturating_sub(device);
+            let asked = "Tokens looked for in the other tiers.";
+            family("vllm:external_prefix_cache_queries_total", "counter", asked, &[("", outside)]);
+            let found = "Tokens found in the other tiers.";
+            family("vllm:external_prefix_cache_hits_total", "counter", found, &[("", host + pool)]);
+        }
         family("vllm:prompt_tokens_total", "counter", tokens, &[("", prompt)]);
         family("vllm:generation_tokens_total", "counter", "Tokens emitted.", &[("", output)]);
         text

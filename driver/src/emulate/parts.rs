@@ -49,10 +49,10 @@ pub struct Detail {
 }
 
 impl Detail {
-    /// Of a request that found so much in each tier, and whose time went there.
+    /// Of a request that found so much in each tier that there is, and whose time went there.
     #[must_use]
-    pub fn new(found: [Tokens; 3], parts: Parts) -> Self {
-        let [l0, l1, l2] = found.map(|tokens| Some(u64::from(tokens.0)));
+    pub fn new(found: [Option<Tokens>; 3], parts: Parts) -> Self {
+        let [l0, l1, l2] = found.map(|tokens| tokens.map(|tokens| u64::from(tokens.0)));
         let ms = |span: Duration| Some(span.as_nanos() as f64 / 1e6);
         Self {
             cached_l0_tokens: l0,

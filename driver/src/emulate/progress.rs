@@ -53,8 +53,8 @@ pub struct Progress {
     pub decision: Option<Decision>,
     /// Prompt tokens found in its worker's cache. `None`: it was not admitted yet.
     pub cached: Option<Tokens>,
-    /// ... on the device, in the host's memory, in the pool.
-    pub found: [Tokens; 3],
+    /// ... on the device, in the host's memory, in the pool. `None`: there is no such tier.
+    pub found: [Option<Tokens>; 3],
     /// Where the time to its first token went. `None`: that has not come out.
     pub parts: Option<Parts>,
     /// Tokens emitted.

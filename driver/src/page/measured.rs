@@ -5,6 +5,15 @@ use crate::report::seeds::shown;
 use maud::{Markup, html};
 use serde_json::Value;
 
+/// Why it did not run to its end; nothing where it did.
+pub(super) fn stopped(figures: &Value) -> Markup {
+    html! {
+        @if let Some(why) = figures["stopped"].as_str() {
+            p class="verdict fail" { b { "This run did not run to its end: " } (why) "." }
+        }
+    }
+}
+
 /// Whether the client kept up. Nothing where there was none.
 pub(super) fn client(figures: &Value) -> Markup {
     let client = &figures["client"];
@@ -53,8 +62,12 @@ pub(super) fn prefixes(figures: &Value) -> Markup {
         ("cold", &cache["cold"]),
         ("concurrent", &cache["concurrent"]),
         ("warm", &cache["warm"]),
-        ("different prefix", &cache["different_prefix"]),
+        ("different prefixes", &cache["different_prefix"]),
+        ("... first", &cache["different_prefix"]["first"]),
+        ("... again", &cache["different_prefix"]["again"]),
         ("same prefix", &cache["same_prefix"]),
+        ("... first", &cache["same_prefix"]["first"]),
+        ("... again", &cache["same_prefix"]["again"]),
     ];
     let cell = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), shown);
     let interval = |value: &Value| match (value[0].as_f64(), value[1].as_f64()) {
@@ -66,7 +79,7 @@ pub(super) fn prefixes(figures: &Value) -> Markup {
         @for (name, group) in groups { @if !group.is_null() {
             tr {
                 th scope="row" { (name) }
-                td { (group["requests"]) }
+                td { (group["completed"]) }
                 td { (cell(&group["mean_ttft_ms"])) }
                 td { (interval(&group["mean_ttft_ms_ci95"])) }
                 @for part in ["p50", "p90", "p99"] { td { (cell(&group[format!("{part}_ttft_ms")])) } }
@@ -75,16 +88,62 @@ pub(super) fn prefixes(figures: &Value) -> Markup {
             }
         } }
     };
-    let heads =
-        ["", "requests", "TTFT mean, ms", "95 % of the mean", "P50", "P90", "P99", "hit rate, %", "output tok/s"];
+    let heads = [
+        "",
+        "completed",
+        "TTFT mean, ms",
+        "95 % of the mean",
+        "P50",
+        "P90",
+        "P99",
+        "hit rate, %",
+        "output tok/s while any ran",
+    ];
     let heads: Vec<(&str, bool)> = heads.iter().map(|head| (*head, head.is_empty())).collect();
     let matters = figures["routing"]["can_matter"].as_str();
     let why = figures["routing"]["why"].as_str().unwrap_or_default();
     html! {
         h2 { "What prefix caching did" }
         (table("By whether a prompt's prefix had been sent before: cold, not; warm, and its first token had come; concurrent, between", &heads, &rows))
+        (differences(cache))
         (counted(&cache["server_metrics"], share))
         @if let Some(matters) = matters { p { "Can routing matter? " b { (matters) } @if !why.is_empty() { ": " (why) } "." } }
+    }
+}
+
+/// What the difference is, and whether it is more than chance.
+fn differences(cache: &Value) -> Markup {
+    let pairs = [
+        ("warm against cold", &cache["warm_against_cold"]),
+        ("same prefix against different ones", &cache["same_against_different"]),
+        ("again: same prefix against different ones", &cache["same_again_against_different_again"]),
+    ];
+    let told: Vec<(&str, &Value)> = pairs.into_iter().filter(|(_, pair)| pair.is_object()).collect();
+    let sign = |value: &Value| {
+        let Some(ms) = value.as_f64() else { return "-".to_owned() };
+        format!("{}{}", if ms > 0.0 { "+" } else { "" }, shown(ms))
+    };
+    let apart = |pair: &Value| match pair["told_apart"].as_bool() {
+        Some(true) => "more than chance",
+        Some(false) => "not told apart",
+        None => "too few to say",
+    };
+    let rows = html! {
+        @for (name, pair) in &told {
+            tr {
+                th scope="row" { (name) }
+                td { (sign(&pair["mean_ttft_ms"])) }
+                td { (sign(&pair["ci95"][0])) " to " (sign(&pair["ci95"][1])) }
+                td.t { (apart(pair)) }
+            }
+        }
+    };
+    let heads = [("", true), ("difference of mean TTFT, ms", false), ("95 % interval", false), ("", true)];
+    html! {
+        @if !told.is_empty() {
+            p {}
+            (table("Differences; requests that were in flight together count as one batch", &heads, &rows))
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn page(run: &Told, digest: &Digest) -> String {
         (promise(&run.figures["slo"]))
         (cards(run))
         (failures(digest))
+        (measured::stopped(&run.figures))
         (measured::client(&run.figures))
         (provenance::warnings(&warnings))
         h2 { "Latency" }

@@ -2,7 +2,8 @@
 //!
 //! By the service model that boto3 carries and what its clients do (`facts/clients.md`, section 2): what the container answers is
 //! passed on byte for byte, in frames of Amazon's event stream where that was asked for; where it refuses, the client gets a
-//! `ModelError` with the container's words.
+//! `ModelError` with the container's words. Of a request's headers the container sees only those that the service model names; of
+//! its answer's the client sees podlab's own (`x-podlab-worker` and so on) too, which the real service would take away.
 
 use super::{Endpoint, body, invocations};
 use crate::aws::eventstream;
@@ -11,7 +12,7 @@ use crate::emulate::settings::Callers;
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
@@ -65,7 +66,7 @@ async fn answer(endpoint: Arc<Endpoint>, name: &str, request: Request, wanted: W
 /// The request as the container gets it, from somebody who may ask.
 async fn admit(endpoint: &Endpoint, name: &str, request: Request) -> Result<Request, Box<Response>> {
     let refuse = |status, kind, message: String| Box::new(refusal(status, kind, &message));
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let read = timeout(endpoint.settings.body_timeout, body::read(&parts.headers, body, BODY_LIMIT)).await;
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
@@ -110,7 +111,21 @@ async fn admit(endpoint: &Endpoint, name: &str, request: Request) -> Result<Requ
         let message = "The service is shutting down.".to_owned();
         return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
     }
+    strip(&mut parts.headers);
     Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// What a container gets to see of a request's headers: what the service model names. The rest is stripped, as SageMaker does, so
+/// a session's name has to stand in the body.
+fn strip(headers: &mut HeaderMap) {
+    let accept = headers.get("x-amzn-sagemaker-accept").cloned();
+    let passes =
+        |name: &HeaderName| [CONTENT_TYPE, ACCEPT].contains(name) || name.as_str().starts_with("x-amzn-sagemaker-");
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| !passes(name)).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+    headers.extend(accept.map(|accept| (ACCEPT, accept)));
 }
 
 /// The container's answer on SageMaker's wire.
@@ -143,9 +158,14 @@ async fn model_error(answer: Response) -> Response {
     let (parts, body) = answer.into_parts();
     let said = to_bytes(body, WORDS_LIMIT).await.unwrap_or_default();
     let (status, said) = (parts.status.as_u16(), String::from_utf8_lossy(&said).into_owned());
-    let message = format!("Received client error ({status}) from primary with message \"{said}\".");
+    let (whose, code) = if parts.status.is_server_error() {
+        ("server", "SERVER_ERROR_FROM_MODEL")
+    } else {
+        ("client", "CLIENT_ERROR_FROM_MODEL")
+    };
+    let message = format!("Received {whose} error ({status}) from primary with message \"{said}\".");
     let body = json!({
-        "ErrorCode": "CLIENT_ERROR_FROM_MODEL",
+        "ErrorCode": code,
         "Message": message,
         "OriginalStatusCode": status,
         "OriginalMessage": said,
