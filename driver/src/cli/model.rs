@@ -33,7 +33,8 @@ pub(super) fn run(command: &ModelCommand) -> Result<(), Failure> {
                 let path = known.path()?;
                 let place = if path.exists() { path.display().to_string() } else { "not here".to_owned() };
                 // Writing to a text cannot fail.
-                let _ = writeln!(text, "{:<14} {:>4} MB  {}  ({place})", known.name, known.bytes / 1_000_000, known.about);
+                let _ =
+                    writeln!(text, "{:<14} {:>4} MB  {}  ({place})", known.name, known.bytes / 1_000_000, known.about);
             }
             text.push_str("tiny              1 MB  random weights, made from the seed\n");
             print(&text)

@@ -1,8 +1,8 @@
 //! `podlab serve`: an endpoint over HTTP, emulated or computed.
 
+use super::serve_args::{Engine, ServeArgs};
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::simulate::{default_strategy, default_tiers, read_endpoint, replicas};
-use super::serve_args::{Engine, ServeArgs};
 use super::{Named, print, warn};
 use crate::emulate;
 use crate::endpoint::Endpoint;

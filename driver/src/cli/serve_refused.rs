@@ -13,7 +13,8 @@ pub(super) enum Computed {}
 
 pub(super) fn load(_: &ServeArgs) -> Result<Computed, Failure> {
     Err(Failure::Usage(
-        "--engine candle: this podlab was built without it; build with `cargo build --release --features candle`".to_owned(),
+        "--engine candle: this podlab was built without it; build with `cargo build --release --features candle`"
+            .to_owned(),
     ))
 }
 

@@ -48,7 +48,9 @@ impl Loaded {
             let stations = (0..count).map(|number| {
                 let worker = Worker::new(Arc::clone(&model), memory, Level::detect(), threads)?;
                 let (reports, id) = (reports.clone(), WorkerId(number));
-                Station::spawn(format!("worker-{number}"), worker, language.clone(), move |ran| report(&reports, id, ran))
+                Station::spawn(format!("worker-{number}"), worker, language.clone(), move |ran| {
+                    report(&reports, id, ran)
+                })
             });
             let stations = stations.collect::<std::io::Result<_>>()?;
             Ok(Box::new(Stations(stations)) as Box<dyn Executor>)
@@ -108,10 +110,8 @@ impl executor::Language for Loaded {
     }
 
     fn chat(&self, messages: &[Message]) -> Result<Vec<u32>, String> {
-        let message = |message: &Message| language::Message {
-            role: message.role.clone(),
-            content: message.content.clone(),
-        };
+        let message =
+            |message: &Message| language::Message { role: message.role.clone(), content: message.content.clone() };
         let messages: Vec<_> = messages.iter().map(message).collect();
         let text = self.language.chat(&messages).map_err(|error| error.to_string())?;
         Ok(self.language.encode(&text, false))

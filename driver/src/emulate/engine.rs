@@ -192,7 +192,13 @@ impl Engine {
         self.cluster.advance(now);
     }
 
-    fn take(&mut self, first: u64, arrivals: Vec<(Input, Option<Prompt>)>, teller: &watch::Sender<Vec<Progress>>, now: Time) {
+    fn take(
+        &mut self,
+        first: u64,
+        arrivals: Vec<(Input, Option<Prompt>)>,
+        teller: &watch::Sender<Vec<Progress>>,
+        now: Time,
+    ) {
         for ((choice, (arrive, asked)), number) in arrivals.into_iter().enumerate().zip(first..) {
             let request = RequestId(number);
             self.stats.requests += 1;

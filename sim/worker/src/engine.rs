@@ -161,7 +161,12 @@ impl Worker {
             .map(|(request, from, upto)| {
                 let (tokens, upto) = (&requests[request].tokens, upto.0 as usize);
                 let want = if upto == tokens.len() { Want::Last } else { Want::Nothing };
-                Part { tokens: &tokens[from.0 as usize..upto], start: from.0 as usize, pages: tables.pages(*request), want }
+                Part {
+                    tokens: &tokens[from.0 as usize..upto],
+                    start: from.0 as usize,
+                    pages: tables.pages(*request),
+                    want,
+                }
             })
             .collect();
         let mut scores: Vec<Option<Vec<f32>>> = vec![None; parts.len()];

@@ -67,7 +67,7 @@ impl Tables {
     /// The cache changed.
     ///
     /// # Panics
-    /// Where it stores what nobody has computed, or evicts what is not resident: a bug.
+    /// Where it stores what nobody has computed: a bug.
     pub fn hear(&mut self, event: &CacheEvent) {
         match &event.change {
             Change::Stored { start, upto, pieces, .. } => {
@@ -77,9 +77,11 @@ impl Tables {
             }
             Change::Evicted { left, pieces } => {
                 let upto = pieces.last().map_or(*left, |piece| piece.end);
+                // The last piece may go on behind what was resident of it.
                 for key in keys(pieces, self.block, *left, upto) {
-                    let page = self.resident.remove(&key).expect("what is evicted is resident");
-                    self.give_back(page);
+                    if let Some(page) = self.resident.remove(&key) {
+                        self.give_back(page);
+                    }
                 }
             }
             Change::Cleared => {
@@ -181,12 +183,20 @@ impl Tables {
     /// # Panics
     /// Where not: a bug.
     pub fn check(&self, usage: kvcache::Usage) {
-        let count = |wanted: fn(&Place) -> bool| Blocks(self.places.iter().filter(|place| wanted(place)).count() as u32);
+        let count =
+            |wanted: fn(&Place) -> bool| Blocks(self.places.iter().filter(|place| wanted(place)).count() as u32);
         assert_eq!(self.free.len(), count(|place| *place == Place::Free).0 as usize, "free pages are listed");
         assert_eq!(self.resident.len(), count(|place| *place == Place::Resident).0 as usize, "resident ones are known");
-        assert_eq!(count(|place| *place == Place::Resident), usage.held + usage.idle, "as many resident as the core says");
+        assert_eq!(
+            count(|place| *place == Place::Resident),
+            usage.held + usage.idle,
+            "as many resident as the core says"
+        );
         // Between a plan and its pass the core has reserved what is not handed out here yet.
-        assert!(count(|place| matches!(place, Place::Private(_))) <= usage.private, "no more private than the core says");
+        assert!(
+            count(|place| matches!(place, Place::Private(_))) <= usage.private,
+            "no more private than the core says"
+        );
     }
 }
 

@@ -54,8 +54,11 @@ async fn emulated(world: &World, workload: &Workload, path: Path, scale: f64) ->
             workload.chain(request, &mut chain);
             let prompt = &chain.pieces()[..chain.pieces().len() - 1];
             let (pieces, output, session) = (prompt.to_vec(), request.output, request.session);
-            tickets
-                .push(entrance.submit(vec![Submission { pieces, output, session, api: path.api, asked: None }]).expect("it runs"));
+            tickets.push(
+                entrance
+                    .submit(vec![Submission { pieces, output, session, api: path.api, asked: None }])
+                    .expect("it runs"),
+            );
         }
         for (ticket, request) in tickets.iter_mut().zip(workload.requests()) {
             let all = ticket.until(|one| one.end.is_some()).await.expect("it runs");

@@ -86,7 +86,8 @@ fn streamed(response: &Response) -> (String, Value) {
     (all, finish)
 }
 
-const PROMPT: &str = "Keys and values of this text are computed once, rounded once, and found again by whoever begins alike.";
+const PROMPT: &str =
+    "Keys and values of this text are computed once, rounded once, and found again by whoever begins alike.";
 
 #[tokio::test]
 async fn replies_are_computed_and_prefixes_are_found_again() {

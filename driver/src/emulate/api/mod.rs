@@ -156,7 +156,9 @@ impl Endpoint {
         let mut submissions = Vec::with_capacity(ask.prompts.len() * ask.n as usize);
         for prompt in &ask.prompts {
             let submission = Submission { pieces: self.cutter.cut(prompt), output, session, api: ask.api, asked: None };
-            submissions.extend((0..ask.n).map(|choice| Submission { asked: self.asked(ask, prompt, choice), ..submission.clone() }));
+            submissions.extend(
+                (0..ask.n).map(|choice| Submission { asked: self.asked(ask, prompt, choice), ..submission.clone() }),
+            );
         }
         Ok(submissions)
     }

@@ -46,16 +46,15 @@ impl HttpBody for Frames {
 /// How much of a reply was told.
 struct Told {
     reply: Reply,
-    tokens: Vec<u32>, // of each choice
-    said: Vec<usize>, // bytes of each choice's text, where workers compute
+    tokens: Vec<u32>,  // of each choice
+    said: Vec<usize>,  // bytes of each choice's text, where workers compute
     closed: Vec<bool>, // whether it was said why each ended, where workers compute
     word: String,
 }
 
 async fn tell(reply: Reply, mut phase: watch::Receiver<Phase>, frames: mpsc::Sender<Bytes>) {
     let n = reply.choices();
-    let mut told =
-        Told { tokens: vec![0; n], said: vec![0; n], closed: vec![false; n], reply, word: String::new() };
+    let mut told = Told { tokens: vec![0; n], said: vec![0; n], closed: vec![false; n], reply, word: String::new() };
     tokio::select! {
         () = told.tell_all(&frames) => {}
         () = frames.closed() => {}

@@ -142,7 +142,11 @@ impl Head {
         match self.api {
             Api::Chat => {
                 let delta = Delta { role: None, content: text };
-                event(&self.body(object, &[ChatChunk { index, delta, logprobs: None, finish_reason, stop_reason }], None))
+                event(&self.body(
+                    object,
+                    &[ChatChunk { index, delta, logprobs: None, finish_reason, stop_reason }],
+                    None,
+                ))
             }
             Api::Completions => {
                 let choice = TextChoice { index, text, logprobs: None, finish_reason, stop_reason };
