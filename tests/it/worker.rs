@@ -4,6 +4,7 @@ mod bench; // sequences on pages, computed in parts
 mod law; // a token's scores depend on the tokens before it alone
 mod oracle; // the same weights in candle's own models
 mod reading; // models from files
+mod language; // text to tokens and back
 mod moved; // blocks that leave a worker and come to another
 mod script; // the passes that the batcher plans
 mod served; // real tokens over HTTP

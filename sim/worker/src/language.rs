@@ -162,7 +162,7 @@ impl Language {
         let rendered = environment.render_str(
             template,
             context! {
-                messages => Serde(messages), add_generation_prompt => true, bos_token => self.bos, eos_token => self.eos,
+                messages => Serde(messages), add_generation_prompt => true, bos_token => self.bos.as_str(), eos_token => self.eos.as_str(),
             },
         );
         rendered.map_err(|error| Unrenderable(format!("the model's chat template: {error}")))

@@ -67,7 +67,7 @@ impl Tables {
     /// The cache changed.
     ///
     /// # Panics
-    /// Where it stores what nobody has computed, or evicts what is not resident: a bug.
+    /// Where it stores what nobody has computed: a bug.
     pub fn hear(&mut self, event: &CacheEvent) {
         match &event.change {
             Change::Stored { start, upto, pieces, .. } => {
@@ -77,9 +77,11 @@ impl Tables {
             }
             Change::Evicted { left, pieces } => {
                 let upto = pieces.last().map_or(*left, |piece| piece.end);
+                // The last piece may go on behind what was resident of it.
                 for key in keys(pieces, self.block, *left, upto) {
-                    let page = self.resident.remove(&key).expect("what is evicted is resident");
-                    self.give_back(page);
+                    if let Some(page) = self.resident.remove(&key) {
+                        self.give_back(page);
+                    }
                 }
             }
             Change::Cleared => {

@@ -8,6 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use worker::model::Model;
 
+/// How far scores with activations of 8 bits may be from those of floats, as [`apart`] measures it, in a model of random
+/// weights, whose scores are close to each other.
+pub(super) const APART: f32 = 0.09;
+
 /// Scores after each token.
 pub(super) fn candle(model: &Model, tokens: &[u32]) -> Vec<Vec<f32>> {
     let shape = &model.shape;
@@ -67,6 +71,6 @@ fn tiny_scores_as_in_candles_llama() {
     let (ours, theirs) = (ours(&model, &tokens), candle(&model, &tokens));
     for (at, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
         let apart = apart(ours, theirs);
-        assert!(apart < 0.05, "token {at}: {apart} apart");
+        assert!(apart < APART, "token {at}: {apart} apart");
     }
 }

@@ -1,7 +1,7 @@
 //! Models from files: what is read is what was written, and what cannot be computed is refused.
 
 use super::bench::{model, prompt};
-use super::oracle::{apart, candle, ours};
+use super::oracle::{APART, apart, candle, ours};
 use crate::support::Folder;
 use candle_core::quantized::gguf_file::{Value, write};
 use candle_core::quantized::{GgmlDType, QTensor};
@@ -116,7 +116,7 @@ fn every_type_of_a_gguf_file_is_read_as_candle_reads_it() {
         }
         let read = Arc::new(read);
         for (ours, theirs) in ours(&read, &tokens).iter().zip(candle(&read, &tokens)) {
-            assert!(apart(ours, &theirs) < 0.05, "{kind:?}: {} apart", apart(ours, &theirs));
+            assert!(apart(ours, &theirs) < APART, "{kind:?}: {} apart", apart(ours, &theirs));
         }
     }
 }
@@ -137,7 +137,7 @@ fn safetensors_beside_a_config_are_read() {
     assert_eq!(read.shape, model().shape);
     let tokens = prompt(40, 257, 5);
     for (ours, theirs) in ours(&read, &tokens).iter().zip(candle(&model(), &tokens)) {
-        assert!(apart(ours, &theirs) < 0.05, "{} apart", apart(ours, &theirs));
+        assert!(apart(ours, &theirs) < APART, "{} apart", apart(ours, &theirs));
     }
     for (key, value, word) in [
         ("model_type", serde_json::json!("gemma3"), "gemma3"),
