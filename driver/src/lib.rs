@@ -18,6 +18,7 @@ pub mod import; // a platform's own logs as a trace
 pub mod bench; // any endpoint, measured from outside
 pub mod emulate; // the same cluster in wall time, over HTTP
 pub mod growth; // an index that nothing is taken from
+pub mod tierd; // L2 as a daemon
 mod alarm; // waking up on time
 mod threads; // runs on all cores, told in order
 mod bounded; // files read up to a size

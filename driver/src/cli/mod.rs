@@ -20,6 +20,8 @@ use validate::{CheckFormat, ValidateCommand};
 
 mod demo; // the main job on an embedded default
 mod serve; // an emulated endpoint over HTTP
+mod tierd; // L2 as a daemon
+mod tierd_args; // ... its flags
 mod bench; // any endpoint, measured
 mod bench_args; // ... its flags
 mod place; // ... and where it is
@@ -44,7 +46,7 @@ mod whole; // whole numbers
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 4 remote unreachable or refused (`bench`, `invoke`), 99 nothing
 keeps the promise (--find), a check falls short (`validate`), a figure regresses (`compare`) or the client is limited (`bench
---strict`), 130 interrupted (`sweep`, `bench`), or stopped twice (`serve`)";
+--strict`), 130 interrupted (`sweep`, `bench`), or stopped twice (`serve`, `tierd`)";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -88,6 +90,8 @@ enum Command {
     Workload(WorkloadCommand),
     /// Serve an endpoint file over HTTP on this machine, OpenAI-compatible, each pass lasting its modelled time
     Serve(Box<ServeArgs>),
+    /// L2 `tieredstorage` as a daemon, by the wire of HyperPod's node daemon: LMCache stores and reads through it unchanged
+    Tierd(Box<tierd_args::TierdArgs>),
     /// Measure any OpenAI-compatible or SageMaker endpoint: latencies, throughput, cache hits, cost, and the client itself
     Bench(Box<bench_args::BenchArgs>),
     /// Send one prompt, stream the reply to the terminal, and say how long it took
@@ -478,6 +482,7 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => trace::run(&command),
         Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),
+        Command::Tierd(args) => tierd::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Invoke(args) => invoke::run(&args),
     };
