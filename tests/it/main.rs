@@ -23,6 +23,7 @@ mod simulation; // laws on a real trace, and against theory
 mod endpoint; // the endpoint file: refusals, warnings, what is read
 mod bench; // any endpoint, measured from outside
 mod emulate; // the same cluster in wall time, over HTTP
+mod tierd; // L2 as a daemon
 mod clients; // real clients against the served endpoint
 mod cli; // the command line as a stranger meets it
 mod lab; // settings: the lab file, --set, annotations
