@@ -2,7 +2,8 @@
 # Installs what the tests need, then runs all of them. Loopback only; everything started here is stopped here.
 #
 # Real traces and measurements are not part of the project: tests that use them look in ../shared/data, or in the
-# folder that PODLAB_DATA names, and say "skipped" without it.
+# folder that PODLAB_DATA names, and say "skipped" without it. So it is with the drivers of LMCache's client: ../shared/clients,
+# or the folder that PODLAB_CLIENTS names.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -22,15 +23,18 @@ export PODLAB_BIN=$CARGO_TARGET_DIR/release/podlab
 
 # Real clients judge the servers, and podlab's own client: openai, boto3, the AWS CLI.
 venv=$CARGO_TARGET_DIR/clients
-clients=(openai==3.54.0 boto3==1.44.5 awscli==1.46.3)
-if [ "$(cat "$venv/installed" 2>/dev/null)" != "${clients[*]}" ]; then
+clients=(openai==3.54.0 boto3==1.44.5 awscli==1.46.3 aiohttp==3.14.5 msgspec==0.22.0)
+lmcache=lmcache==0.5.6 # its Python files only: they need no torch, and what it depends on is a gigabyte
+if [ "$(cat "$venv/installed" 2>/dev/null)" != "${clients[*]} $lmcache" ]; then
     python3 -m venv --clear "$venv" || {
         echo "tests/run.sh: python3 needs its venv module (Debian: apt-get install python3-venv)" >&2
         exit 1
     }
     timeout 900 "$venv/bin/pip" install --quiet --disable-pip-version-check "${clients[@]}"
-    echo "${clients[*]}" >"$venv/installed"
+    timeout 900 "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.11 --dest "$venv/wheels" "$lmcache"
+    "$venv/bin/python" -m zipfile -e "$venv"/wheels/lmcache-*.whl "$venv/lmcache"
+    echo "${clients[*]} $lmcache" >"$venv/installed"
 fi
-export PODLAB_PYTHON=$venv/bin/python
+export PODLAB_PYTHON=$venv/bin/python PODLAB_LMCACHE=$venv/lmcache
 
 timeout 3000 cargo test --locked --workspace --tests -- --test-threads=2 "$@"

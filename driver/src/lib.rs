@@ -20,6 +20,7 @@ pub mod bench; // any endpoint, measured from outside
 pub mod emulate; // the same cluster in wall time, over HTTP
 pub mod models; // models that are known by name
 pub mod growth; // an index that nothing is taken from
+pub mod tierd; // L2 as a daemon
 mod alarm; // waking up on time
 mod threads; // runs on all cores, told in order
 mod bounded; // files read up to a size

@@ -19,6 +19,7 @@ mod shelf; // a flat store of objects, kept by strips
 mod host; // L1: host memory of a worker
 mod breaker; // when to stop calling the shared pool
 mod pool; // the pool that all workers share
+mod node; // a node's daemon: objects in a segment
 mod tiered; // a worker's cache over all tiers, and what moves between them
 
 pub use breaker::{Breaker, BreakerConfig, BreakerState};
@@ -27,6 +28,10 @@ pub use event::{CacheEvent, CacheSnapshot, Change, Epoch};
 pub use host::{HostCache, HostConfig, HostPin, HostUsage, HostWrite};
 pub use identity::{BlockHash, Identity, InvalidSalt, Salt};
 pub use keyed::{KeyMap, OwnHash};
+pub use node::{
+    Asked, Fragment, Grant, GrantId, Hold, NodeConfig, NodeCounts, NodeStore, NodeUsage, ObjectName, Owners,
+    PutRefusal, WaitId, Write, WriteId,
+};
 pub use pool::{Backend, Begun, LeaseId, Leased, Pool, PoolConfig, PoolCounts, PoolUsage, PutId, Unknown};
 pub use shelf::{Eviction, UnknownEviction};
 pub use tiered::{

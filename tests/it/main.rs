@@ -24,6 +24,7 @@ mod endpoint; // the endpoint file: refusals, warnings, what is read
 mod bench; // any endpoint, measured from outside
 mod emulate; // the same cluster in wall time, over HTTP
 mod worker; // real computation of passes
+mod tierd; // L2 as a daemon
 mod clients; // real clients against the served endpoint
 mod cli; // the command line as a stranger meets it
 mod lab; // settings: the lab file, --set, annotations

@@ -22,6 +22,8 @@ mod demo; // the main job on an embedded default
 mod serve; // an endpoint over HTTP
 mod serve_args; // ... its flags
 mod model; // what `--engine candle` computes
+mod tierd; // L2 as a daemon
+mod tierd_args; // ... its flags
 mod bench; // any endpoint, measured
 mod bench_args; // ... its flags
 mod place; // ... and where it is
@@ -46,7 +48,7 @@ mod whole; // whole numbers
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid config or input file, 4 remote unreachable or refused (`bench`, `invoke`), 99 nothing
 keeps the promise (--find), a check falls short (`validate`), a figure regresses (`compare`) or the client is limited (`bench
---strict`), 130 interrupted (`sweep`, `bench`), or stopped twice (`serve`)";
+--strict`), 130 interrupted (`sweep`, `bench`), or stopped twice (`serve`, `tierd`)";
 
 /// A laboratory for tiered KV caching and request routing in LLM serving, shaped after Amazon SageMaker HyperPod
 #[derive(Debug, Parser)]
@@ -93,6 +95,8 @@ enum Command {
     /// Models for `serve --engine candle`
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// L2 `tieredstorage` as a daemon, by the wire of HyperPod's node daemon: LMCache stores and reads through it unchanged
+    Tierd(Box<tierd_args::TierdArgs>),
     /// Measure any OpenAI-compatible or SageMaker endpoint: latencies, throughput, cache hits, cost, and the client itself
     Bench(Box<bench_args::BenchArgs>),
     /// Send one prompt, stream the reply to the terminal, and say how long it took
@@ -430,6 +434,7 @@ pub fn main() -> ExitCode {
         Command::Workload(command) => workload::run(&command),
         Command::Serve(args) => serve::run(&args),
         Command::Model(command) => model::run(&command),
+        Command::Tierd(args) => tierd::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Invoke(args) => invoke::run(&args),
     };

@@ -30,10 +30,10 @@ use crate::time::Time;
 use crate::units::{Blocks, Tokens};
 use alloc::vec::Vec;
 use fill::Wanted;
-use policy::Policy;
 pub use policy::{Eviction, UnknownEviction};
-pub(crate) use slices::{Shard, ShardUsage};
-use slices::{Shards, Slice, SliceId};
+pub(crate) use policy::{Moment, Order, Policy};
+pub(crate) use slices::{Shard, ShardUsage, SliceId};
+use slices::{Shards, Slice};
 use strips::{StripId, Strips};
 
 /// What a use of a range renews.

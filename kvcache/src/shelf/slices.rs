@@ -13,7 +13,7 @@ pub(crate) struct SliceId(u64); // the shard, and 32 bits for its place there: a
 impl SliceId {
     pub(super) const NONE: Self = Self(u64::MAX);
 
-    pub(super) const fn new(shard: u16, place: u32) -> Self {
+    pub(crate) const fn new(shard: u16, place: u32) -> Self {
         Self((shard as u64) << 32 | place as u64)
     }
 
@@ -23,7 +23,7 @@ impl SliceId {
     }
 
     /// Its place among those of its shard.
-    pub(super) const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self.0 as u32 as usize
     }
 }

@@ -13,4 +13,5 @@ mod theory; // hit rates that can be computed
 mod identity; // when are two blocks the same?
 mod breaker; // when to stop calling what cannot be reached
 mod pool; // the shared pool against a naive one, and against theory
+mod node; // a node's daemon: against a naive store with real bytes
 mod tiered; // all tiers against a naive model, and stories
