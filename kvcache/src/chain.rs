@@ -150,6 +150,16 @@ impl<'a> Chain<'a> {
         piece_at(self.pieces, Tokens::ZERO, last).1.key.block(block)
     }
 
+    /// The same of a block of a chain without a tail, where that ends in piece `piece` or in one soon behind.
+    #[inline]
+    pub(crate) fn key_near(self, block: Blocks, piece: usize) -> BlockKey {
+        let last = Tokens((block.0 + 1) * self.unit.0 - 1);
+        let found = self.pieces[piece..].iter().find(|piece| piece.end > last).expect("a block of the chain");
+        let key = found.key.block(block);
+        debug_assert!(!self.tail && key == self.key(block), "the piece is not behind the block");
+        key
+    }
+
     /// The pieces in which full blocks from `block` on end, first to last, and after each the end of its blocks: where
     /// keys of many blocks are asked for, one piece is searched for.
     pub(crate) fn pieces_from(self, block: Blocks) -> impl Iterator<Item = (PieceKey, Blocks)> + use<'a> {
@@ -163,10 +173,14 @@ impl<'a> Chain<'a> {
 /// evenly: the place is guessed, and searched for only where the guess is wrong.
 #[inline]
 pub(crate) fn piece_at(pieces: &[Piece], start: Tokens, token: Tokens) -> (usize, &Piece) {
-    let guess = ((token.0 - start.0) / (pieces[0].end.0 - start.0)) as usize;
+    let first = &pieces[0];
+    if token < first.end {
+        return (0, first);
+    }
+    let guess = ((token.0 - start.0) / (first.end.0 - start.0)) as usize;
     if let Some(piece) = pieces.get(guess)
         && token < piece.end
-        && (guess == 0 || pieces[guess - 1].end <= token)
+        && pieces[guess - 1].end <= token
     {
         return (guess, piece);
     }
@@ -207,16 +221,16 @@ impl ChainBuilder {
         self.pieces.push(Piece { key: before.then(start, id), end: start + tokens });
     }
 
-    /// Appends contents and their lengths, one after the other. Those of no length say nothing.
+    /// Appends contents and their lengths, one after the other. Each has a length.
     #[inline]
-    pub fn extend(&mut self, contents: impl Iterator<Item = (u64, Tokens)>) {
-        self.pieces.reserve(contents.size_hint().0);
+    pub fn extend(&mut self, contents: impl ExactSizeIterator<Item = (u64, Tokens)>) {
         let (mut key, mut end) = self.pieces.last().map_or((PieceKey::ROOT, Tokens::ZERO), |p| (p.key, p.end));
-        for (id, tokens) in contents.filter(|(_, tokens)| *tokens > Tokens::ZERO) {
+        self.pieces.extend(contents.map(|(id, tokens)| {
+            debug_assert!(tokens > Tokens::ZERO, "a piece is not empty");
             key = key.then(end, id);
             end += tokens;
-            self.pieces.push(Piece { key, end });
-        }
+            Piece { key, end }
+        }));
     }
 
     /// What was built.

@@ -109,42 +109,48 @@ impl Labels {
     /// How many blocks from `from` on, at most `most`, are the same in the label and in `chain`, given that all blocks
     /// before `from` are. O(log pieces): keys name their past, so agreement is a prefix.
     pub(crate) fn common(&self, id: LabelId, chain: Chain<'_>, from: Blocks, most: Blocks) -> Blocks {
+        self.agree(id, chain, from, most).0
+    }
+
+    /// The same, and where they end because label and chain differ from there on, the last piece that is the same.
+    pub(crate) fn agree(&self, id: LabelId, chain: Chain<'_>, from: Blocks, most: Blocks) -> (Blocks, Option<usize>) {
         let label = &self.labels[id.0 as usize];
-        let Some(last) = label.pieces.last() else { return Blocks::ZERO };
-        let both = Tokens(last.end.0.min(chain.tokens().0)).full_blocks(self.unit);
-        let limit = both.min(from + most);
-        if from >= limit {
-            return Blocks::ZERO;
+        let ours = label.pieces.as_slice();
+        let theirs = chain.pieces().get(label.skipped as usize..).unwrap_or_default();
+        let both = ours.len().min(theirs.len());
+        if both == 0 || ours[0].key != theirs[0].key {
+            return (Blocks::ZERO, None);
         }
-        let first = chain.piece_of(self.last_token(from));
-        let skipped = label.skipped as usize;
-        debug_assert!(first >= skipped, "a label starts at or before its run");
-        if first >= skipped + label.pieces.len() {
-            // The chain has left the label's last piece before that piece's end.
-            return Blocks::ZERO;
-        }
-        let end = (chain.piece_of(self.last_token(limit - Blocks(1))) + 1).min(skipped + label.pieces.len());
-        let same = |piece: usize| label.pieces[piece - skipped].key == chain.pieces()[piece].key;
-        if !same(first) {
-            return Blocks::ZERO;
-        }
-        let deepest = if same(end - 1) { end - 1 } else { last_same(first, end - 1, same) };
-        let agreed = label.pieces[deepest - skipped].end.min(chain.pieces()[deepest].end);
-        agreed.full_blocks(self.unit).min(limit).saturating_sub(from)
+        let same = |piece: usize| ours[piece].key == theirs[piece].key;
+        let deepest = if same(both - 1) { both - 1 } else { last_same(0, both - 1, same) };
+        let agreed = ours[deepest].end.min(theirs[deepest].end).full_blocks(self.unit).saturating_sub(from);
+        if agreed <= most { (agreed, Some(label.skipped as usize + deepest)) } else { (most, None) }
     }
 
     /// The pieces in which the first and the last block of `from..to`, which is not empty, end, and those between them.
     #[inline]
+    pub(crate) fn pieces(&self, id: LabelId, from: Blocks, to: Blocks) -> &[Piece] {
+        self.before_and_in(&self.labels[id.0 as usize], from, to).1
+    }
+
+    /// The same, and what is before them.
+    #[inline]
     pub(crate) fn touched(&self, id: LabelId, from: Blocks, to: Blocks) -> Touched<'_> {
         let label = &self.labels[id.0 as usize];
-        let first = label.piece_of(self.last_token(from));
-        let last = label.piece_of(self.last_token(to - Blocks(1)));
-        let (before, rest) = label.pieces.split_at(first);
+        let (before, pieces) = self.before_and_in(label, from, to);
         Touched {
             parent: last_with_a_block(before, label.start, self.unit).unwrap_or(label.before),
             start: before.last().map_or(label.start, |piece| piece.end),
-            pieces: &rest[..=last - first],
+            pieces,
         }
+    }
+
+    #[inline]
+    fn before_and_in<'a>(&self, label: &'a Label, from: Blocks, to: Blocks) -> (&'a [Piece], &'a [Piece]) {
+        let first = label.piece_of(self.last_token(from));
+        let last = label.piece_of(self.last_token(to - Blocks(1)));
+        let (before, rest) = label.pieces.split_at(first);
+        (before, &rest[..=last - first])
     }
 
     /// Labels that runs refer to, and references to them.

@@ -115,19 +115,21 @@ impl Runs {
         &mut self.runs[id.0 as usize]
     }
 
-    /// The child of `run` that begins with `key`, if it is one.
-    fn child(&self, run: RunId, key: BlockKey) -> Option<RunId> {
-        if self.at(run).children == 0 { None } else { self.first.get(&key.0).copied() }
+    /// The child of `run` that begins with the block whose key is asked for, if it is one.
+    fn child(&self, run: RunId, key: impl FnOnce() -> BlockKey) -> Option<RunId> {
+        if self.at(run).children == 0 { None } else { self.first.get(&key().0).copied() }
     }
 
     /// The longest resident prefix of `chain` within its first `limit` blocks. Changes nothing.
     pub(crate) fn find(&self, chain: Chain<'_>, limit: Blocks) -> Path {
         let limit = limit.min(chain.tokens().full_blocks(chain.unit()));
-        let mut path = Path::NOTHING;
+        let (mut path, mut piece) = (Path::NOTHING, Some(0));
         while path.blocks < limit {
-            let Some(id) = self.child(path.run, chain.key(path.blocks)) else { break };
+            let key = || piece.map_or_else(|| chain.key(path.blocks), |piece| chain.key_near(path.blocks, piece));
+            let Some(id) = self.child(path.run, key) else { break };
             let run = self.at(id);
-            let inside = self.labels.common(run.label, chain, path.blocks, run.len.min(limit - path.blocks));
+            let (inside, last) = self.labels.agree(run.label, chain, path.blocks, run.len.min(limit - path.blocks));
+            piece = last;
             path = Path {
                 blocks: path.blocks + inside,
                 idle: if run.refs == 0 { path.idle + inside } else { path.idle },
@@ -165,7 +167,7 @@ impl Runs {
     ) -> Committed {
         let mut done = from;
         while done < to {
-            let Some(id) = self.child(leaf, chain.key(done)) else { break };
+            let Some(id) = self.child(leaf, || chain.key(done)) else { break };
             let run = self.at(id);
             let same = self.labels.common(run.label, chain, done, run.len.min(to - done));
             assert!(same > Blocks::ZERO, "two blocks share a key");

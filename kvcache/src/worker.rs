@@ -334,6 +334,6 @@ fn stored(labels: &Labels, extent: Extent, block: Tokens) -> Change {
 }
 
 fn evicted(labels: &Labels, extent: Extent, block: Tokens) -> Change {
-    let pieces = labels.touched(extent.label, extent.from, extent.to).pieces.into();
+    let pieces = labels.pieces(extent.label, extent.from, extent.to).into();
     Change::Evicted { left: extent.from.tokens(block), pieces }
 }

@@ -90,6 +90,9 @@ impl Stretch {
     /// The fewest passes, at least 1 and at most all, whose end lies at or after `at`. O(1).
     #[must_use]
     pub fn passes_until(&self, at: Time) -> u64 {
+        if self.passes == 1 || at <= self.started + self.first {
+            return 1;
+        }
         if at >= self.ends() {
             return self.passes;
         }

@@ -2,7 +2,7 @@
 
 use super::Load;
 use kvcache::{Span, Time};
-use sim::ledger::{Ledger, Record, quantile};
+use sim::ledger::{Ledger, Record, quantile_of};
 use sim::workload::{Pacing, Workload};
 
 /// Of fewer requests nothing is said of how waiting grows.
@@ -87,7 +87,6 @@ fn growth(workload: &Workload, ledger: &Ledger) -> Option<String> {
 
 /// In seconds.
 fn median(spans: Vec<Span>) -> Option<f64> {
-    let mut sorted: Vec<u64> = spans.into_iter().map(|span| span.0).collect();
-    sorted.sort_unstable();
-    quantile(&sorted, 0.5).map(|picos| picos / 1e12)
+    let mut spans: Vec<u64> = spans.into_iter().map(|span| span.0).collect();
+    quantile_of(&mut spans, 0.5).map(|picos| picos / 1e12)
 }

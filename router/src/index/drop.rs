@@ -88,7 +88,7 @@ impl Index {
         let whole = run.pieces.partition_point(|piece| piece.upto <= left);
         let start = run.start_of(whole);
         let kept = (whole + usize::from(start < left)).min(run.pieces.len());
-        core::hint::black_box(run.pieces[kept..].iter().fold(0, |sum, piece| sum ^ places.glance(piece.key)));
+        places.glance(run.pieces[kept..].iter().map(|piece| piece.key));
         for gone in &run.pieces[kept..] {
             places.remove(gone.key);
             self.continuations -= usize::from(gone.continues);
@@ -182,11 +182,15 @@ impl Index {
 
     fn remove(&mut self, id: RunId) {
         self.unlink(id);
-        let run = &mut self.runs[id.0 as usize];
-        self.heap -= run.heap();
-        (run.pieces, run.part, run.turns, run.branches) = Default::default();
-        self.heap += run.heap();
-        run.parent = RunId::NONE;
+        let limited = self.config.limit < u64::MAX;
+        self.change(id, |run| {
+            run.parent = RunId::NONE;
+            run.empty();
+            if limited {
+                // What counts is used.
+                (run.pieces, run.part, run.turns, run.branches) = Default::default();
+            }
+        });
         self.vacant.push(id);
     }
 

@@ -212,6 +212,29 @@ impl Run {
         self.pieces.last().map_or(self.start, |piece| piece.upto)
     }
 
+    /// Makes room for so many more pieces. Lists of all sizes would leave holes of all sizes behind: a tenth of an index's
+    /// limit, where it is pressed.
+    pub(super) fn make_room(&mut self, pieces: usize) {
+        let room = (self.pieces.len() + pieces).next_power_of_two();
+        self.pieces.reserve_exact(room - self.pieces.len());
+    }
+
+    /// Nothing is in its lists any more.
+    pub(super) fn empty(&mut self) {
+        self.pieces.clear();
+        self.part.clear();
+        self.turns.clear();
+        self.branches.clear();
+    }
+
+    /// Takes the memory of the lists of `other`, in which nothing is, in place of its own.
+    pub(super) fn take_lists_of(&mut self, other: &mut Self) {
+        self.pieces = core::mem::take(&mut other.pieces);
+        self.part = core::mem::take(&mut other.part);
+        self.turns = core::mem::take(&mut other.turns);
+        self.branches = core::mem::take(&mut other.branches);
+    }
+
     /// Where piece `index` begins: at the end of the last block before it.
     #[inline]
     pub(super) fn start_of(&self, index: usize) -> Tokens {

@@ -51,10 +51,11 @@ impl Index {
         // Those that somebody holds come first: a key names its past, so what is behind an unknown piece is unknown, too.
         while let [piece, rest @ ..] = new {
             // In some no block ends.
-            if end(piece) > at {
+            let upto = end(piece);
+            if upto > at {
                 let Some(place) = self.place(piece.key) else { break };
-                self.hold_piece(worker, piece.key, place, end(piece));
-                (parent, at) = (piece.key, end(piece));
+                self.hold_piece(worker, piece.key, place, upto);
+                (parent, at) = (piece.key, upto);
             }
             new = rest;
         }
@@ -66,10 +67,12 @@ impl Index {
             self.counts.orphans += new.len() as u64;
             return;
         };
+        self.places.glance(new.iter().map(|piece| piece.key));
         let mut before = at;
         let stretches = new.iter().filter_map(move |piece| {
-            let longer = end(piece) > before;
-            before = before.max(end(piece));
+            let upto = end(piece);
+            let longer = upto > before;
+            before = before.max(upto);
             longer.then(|| Stretch::new(piece.key, before))
         });
         self.add_all(worker, above, at, stretches, new.len());
@@ -151,6 +154,7 @@ impl Index {
             Some(Stretch::new(next.key, before))
         });
         if self.config.by_piece {
+            self.places.glance(chain.pieces()[first..].iter().map(|piece| piece.key));
             let most = (chain.piece_of(Tokens(upto.0 - 1)) + 1).saturating_sub(first);
             self.add_all(worker, above, start, new, most);
         } else {
@@ -226,29 +230,22 @@ impl Index {
     }
 
     /// [`Index::add`] for pieces that are no rests of any, at most `most` of them.
-    fn add_all(
-        &mut self,
-        worker: WorkerId,
-        above: RunId,
-        at: Tokens,
-        new: impl Iterator<Item = Stretch> + Clone,
-        most: usize,
-    ) {
+    fn add_all(&mut self, worker: WorkerId, above: RunId, at: Tokens, new: impl Iterator<Item = Stretch>, most: usize) {
         if !self.has_room_for(most, above) {
             self.add(worker, above, at, new);
             return;
         }
-        // A few instructions each, and all come into the core's cache together.
-        core::hint::black_box(new.clone().fold(0, |sum, piece| sum ^ self.places.glance(piece.key)));
-        let id = self.grown_by(worker, above, at).unwrap_or_else(|| self.open(above, at));
-        // Lists of all sizes would leave holes of all sizes behind: a tenth of the limit, where it is pressed.
-        self.change(id, |run| {
-            let room = (run.pieces.len() + most).next_power_of_two();
-            run.pieces.reserve_exact(room - run.pieces.len());
-        });
+        let id = match self.grown_by(worker, above, at) {
+            Some(id) => {
+                self.change(id, |run| run.make_room(most));
+                id
+            }
+            None => self.open(above, at, most),
+        };
+        let limited = self.config.limit < u64::MAX;
         let mut upto = at;
         for stretch in new {
-            if self.places.growth(stretch.key) > 0 && !self.make_room(stretch.key, above, id) {
+            if limited && self.places.growth(stretch.key) > 0 && !self.make_room(stretch.key, above, id) {
                 self.counts.refused += 1;
                 break;
             }
@@ -290,7 +287,7 @@ impl Index {
                 break;
             }
             if id == RunId::NONE {
-                id = self.open(above, at);
+                id = self.open(above, at, FIRST_PIECES);
             }
             let run = &mut self.runs[id.0 as usize];
             let ordinal = run.ordinal + run.pieces.len() as u32;
@@ -322,8 +319,8 @@ impl Index {
         self.latest = id;
     }
 
-    /// A new run that begins in `above`, `at` tokens from the prompt's start.
-    fn open(&mut self, above: RunId, at: Tokens) -> RunId {
+    /// A new run that begins in `above`, `at` tokens from the prompt's start, with room for `pieces`.
+    fn open(&mut self, above: RunId, at: Tokens, pieces: usize) -> RunId {
         let parent = self.at(above);
         // Its first piece is the one behind the parent's piece that ends where it begins, or holds that place.
         let before = parent.pieces.partition_point(|piece| piece.upto < at) as u32;
@@ -333,10 +330,14 @@ impl Index {
             self.change(above, |parent| parent.add_branch(at));
         }
         let mut run = Run::new(self.config.workers, above, at, ordinal);
-        run.pieces.reserve_exact(FIRST_PIECES);
-        self.heap += run.heap();
-        let id = if let Some(id) = self.vacant.pop() {
+        let vacant = self.vacant.pop();
+        if let Some(id) = vacant {
             self.heap -= self.at(id).heap();
+            run.take_lists_of(self.at_mut(id));
+        }
+        run.make_room(pieces.max(FIRST_PIECES));
+        self.heap += run.heap();
+        let id = if let Some(id) = vacant {
             self.runs[id.0 as usize] = run;
             id
         } else {

@@ -1,7 +1,7 @@
 //! Where TTFT goes: its parts, hits and misses apart, and what the slowest requests are made of. Of completed requests.
 
-use super::quantile::interpolated;
-use super::{Distribution, Ledger, Record, Status};
+use super::quantile::Ascending;
+use super::{Distribution, Record};
 use alloc::vec::Vec;
 use kvcache::Span;
 use serde::{Deserialize, Serialize};
@@ -193,24 +193,25 @@ impl Record {
 }
 
 /// A request that is told of.
-struct Told {
+pub(super) struct Told {
     ttft: u64,
     parts: ByPart<u64>,
     class: Class,
 }
 
-impl Ledger {
-    pub(super) fn breakdown(&self) -> Breakdown {
-        let told = |record: &Record| {
-            let (ttft, parts) = (record.ttft()?.0, record.parts()?.map(|part| part.0));
-            (record.status == Status::Completed).then_some(Told { ttft, parts, class: record.class()? })
-        };
-        // Nearly all have something to tell, and a list that grows is copied.
-        let mut all = Vec::with_capacity(self.measured().len());
-        all.extend(self.measured().iter().filter_map(told));
-        let parts = parts(&all);
-        let classes = ByClass::made(|class| of_class(&all, class));
-        Breakdown { parts, classes, slowest: slowest(&all) }
+impl Told {
+    /// `None`: it has no token, and nothing to tell.
+    pub(super) fn of(record: &Record) -> Option<Self> {
+        let parts = record.parts()?.map(|part| part.0);
+        Some(Self { ttft: record.ttft()?.0, parts, class: record.class()? })
+    }
+}
+
+impl Breakdown {
+    /// Of completed requests.
+    pub(super) fn of(told: &[Told]) -> Self {
+        let classes = ByClass::made(|class| of_class(told, class));
+        Self { parts: parts(told), classes, slowest: slowest(told) }
     }
 }
 
@@ -225,7 +226,9 @@ fn parts(told: &[Told]) -> ByPart<PartFigures> {
         let sum: u128 = spans.iter().map(|span| u128::from(*span)).sum();
         let mean = (!spans.is_empty()).then(|| sum as f64 / spans.len() as f64 / NANOS);
         let share = (all > 0).then(|| sum as f64 / all as f64);
-        PartFigures { mean_ms: mean, share, p50_ms: selected(&mut spans, 0.5), p90_ms: selected(&mut spans, 0.9) }
+        let mut ascending = Ascending::new(&mut spans);
+        let mut at = |q| ascending.quantile(q).map(|at| at / NANOS);
+        PartFigures { mean_ms: mean, share, p50_ms: at(0.5), p90_ms: at(0.9) }
     };
     ByPart {
         api: figures(|parts| parts.api),
@@ -235,11 +238,6 @@ fn parts(told: &[Told]) -> ByPart<PartFigures> {
         tiers: figures(|parts| parts.tiers),
         compute: figures(|parts| parts.compute),
     }
-}
-
-/// The quantile `q` of spans in any order, ms, by the estimator of [`quantile`](super::quantile()). O(n): nothing is sorted.
-fn selected(spans: &mut [u64], q: f64) -> Option<f64> {
-    interpolated(spans.len() as u64, q, |rank| *spans.select_nth_unstable(rank as usize).1 as f64).map(|at| at / NANOS)
 }
 
 fn of_class(told: &[Told], class: Class) -> OfClass {

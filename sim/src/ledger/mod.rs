@@ -16,6 +16,7 @@ mod histogram; // gaps between tokens, in buckets
 mod quantile; // percentiles of raw samples
 mod fleet; // who came and went
 mod summary; // the figures of a run
+mod totals; // what they need of its requests
 mod window; // which part of it they are of
 mod breakdown; // where TTFT goes
 mod in_flight; // KV tokens against the pool
@@ -28,7 +29,7 @@ use window::{Tally, Window};
 pub use breakdown::{Breakdown, ByClass, ByPart, Class, OfClass, OfSlowest, PartFigures, SlowestTenth};
 pub use histogram::Histogram;
 pub use in_flight::{Held, KvInFlight};
-pub use quantile::{Distribution, quantile};
+pub use quantile::{Distribution, quantile, quantile_of};
 pub use summary::{BytesMoved, CostPer1k, HitRate, Price, StallTimes, Summary, Throughput, TokensByTier};
 pub use window::Warmup;
 
@@ -122,6 +123,22 @@ impl Record {
     #[must_use]
     pub fn e2el(&self) -> Option<Span> {
         Some(self.last_token?.since(self.sent))
+    }
+
+    /// Asserts what is true of each.
+    fn check(&self) {
+        if self.first_token.is_some() {
+            let parts = self.spent.map(|spent| self.api() + self.outside + spent.total());
+            assert_eq!(parts, self.ttft(), "the parts of a TTFT are all of it: {self:?}");
+        }
+        if self.status == Status::Completed {
+            let order = [Some(self.sent), Some(self.arrived), self.admitted, self.first_token, self.last_token];
+            assert!(order.iter().all(Option::is_some) && order.is_sorted(), "a request's moments are in order");
+            assert!(self.found() < Some(self.prompt), "the last prompt token is always computed");
+            let had = self.found().zip(self.computed).map(|(found, computed)| found + computed);
+            let once = had.is_none_or(|had| had == self.prompt);
+            assert!(once, "each prompt token is found, loaded or computed, once: {self:?}");
+        }
     }
 
     /// Time per output token after the first, rounded down to a picosecond; needs two tokens.
@@ -450,47 +467,33 @@ impl Ledger {
     /// # Panics
     /// Where one is broken: a bug.
     pub fn check(&self) {
-        let unfinished = self.records.iter().filter(|record| record.status == Status::Unfinished).count();
-        assert_eq!(self.in_system, unfinished as u64, "every request completes, is refused or is unfinished");
-        let stayed: u128 = self
-            .records
-            .iter()
-            .map(|record| match record.status {
-                Status::Completed => record.last_token.map_or(0, |last| u128::from(last.since(record.arrived).0)),
-                Status::Unfinished => u128::from(self.as_of.since(record.arrived).0),
-                Status::Refused | Status::Cancelled | Status::Errored => 0,
-            })
-            .sum();
+        let (mut unfinished, mut left_early, mut gaps) = (0, false, 0);
+        let (mut stayed, mut spans) = (0_u128, 0_u128);
+        for record in &self.records {
+            record.check();
+            match record.status {
+                Status::Completed => {
+                    stayed += record.last_token.map_or(0, |last| u128::from(last.since(record.arrived).0));
+                    gaps += u64::from(record.output.0) - 1;
+                    let between = record.last_token.zip(record.first_token).map(|(last, first)| last.since(first));
+                    spans += between.map_or(0, |span| u128::from(span.0));
+                }
+                Status::Unfinished => {
+                    unfinished += 1;
+                    stayed += u128::from(self.as_of.since(record.arrived).0);
+                }
+                Status::Refused => {}
+                Status::Cancelled | Status::Errored => left_early = true,
+            }
+        }
+        assert_eq!(self.in_system, unfinished, "every request completes, is refused or is unfinished");
         let all = stayed + self.stayed_in_vain;
         assert_eq!(self.residence, all, "Little's law: the integral of N equals the sum of W");
-        let early = |record: &Record| matches!(record.status, Status::Cancelled | Status::Errored);
-        let nobody_left_early = !self.records.iter().any(early);
-        let completed = || self.records.iter().filter(|record| record.status == Status::Completed);
-        if unfinished == 0 && nobody_left_early {
-            let gaps: u64 = completed().map(|record| u64::from(record.output.0) - 1).sum();
+        if unfinished == 0 && !left_early {
             let counted = self.earlier.gaps.count() + self.tally.gaps.count();
             assert_eq!(counted, gaps, "every token after the first follows a gap");
-            let between =
-                |record: &Record| record.last_token.zip(record.first_token).map(|(last, first)| last.since(first));
-            let spans: u128 = completed().filter_map(between).map(|span| u128::from(span.0)).sum();
-            assert_eq!(
-                self.earlier.gaps.sum() + self.tally.gaps.sum(),
-                spans,
-                "gaps fill the time from the first token to the last"
-            );
-        }
-        for record in self.records.iter().filter(|record| record.first_token.is_some()) {
-            let parts = record.spent.map(|spent| record.api() + record.outside + spent.total());
-            assert_eq!(parts, record.ttft(), "the parts of a TTFT are all of it: {record:?}");
-        }
-        for record in completed() {
-            let order =
-                [Some(record.sent), Some(record.arrived), record.admitted, record.first_token, record.last_token];
-            assert!(order.iter().all(Option::is_some) && order.is_sorted(), "a request's moments are in order");
-            assert!(record.found() < Some(record.prompt), "the last prompt token is always computed");
-            let had = record.found().zip(record.computed).map(|(found, computed)| found + computed);
-            let once = had.is_none_or(|had| had == record.prompt);
-            assert!(once, "each prompt token is found, loaded or computed, once: {record:?}");
+            let counted = self.earlier.gaps.sum() + self.tally.gaps.sum();
+            assert_eq!(counted, spans, "gaps fill the time from the first token to the last");
         }
     }
 }

@@ -25,6 +25,40 @@ pub fn quantile(sorted: &[u64], q: f64) -> Option<f64> {
     interpolated(sorted.len() as u64, q, |rank| sorted[rank as usize] as f64)
 }
 
+/// The same of samples in any order, which are in another one afterwards. O(n): nothing is sorted.
+#[must_use]
+pub fn quantile_of(samples: &mut [u64], q: f64) -> Option<f64> {
+    Ascending::new(samples).quantile(q)
+}
+
+/// Samples of which quantiles are asked for, from the lower ones to the higher ones: whatever lies below one that is known
+/// is never looked at again.
+pub(super) struct Ascending<'a> {
+    samples: &'a mut [u64],
+    /// So many are where they would be if all were sorted, as far as anybody asks.
+    placed: usize,
+}
+
+impl<'a> Ascending<'a> {
+    pub(super) const fn new(samples: &'a mut [u64]) -> Self {
+        Self { samples, placed: 0 }
+    }
+
+    /// The quantile `q`, by the estimator of [`quantile`]; not below one that was asked for before.
+    pub(super) fn quantile(&mut self, q: f64) -> Option<f64> {
+        interpolated(self.samples.len() as u64, q, |rank| self.at(rank as usize) as f64)
+    }
+
+    /// The sample of a rank, which is at least that of the one before.
+    fn at(&mut self, rank: usize) -> u64 {
+        if rank >= self.placed {
+            self.samples[self.placed..].select_nth_unstable(rank - self.placed);
+            self.placed = rank + 1;
+        }
+        self.samples[rank]
+    }
+}
+
 /// The estimator: of `count` samples, of which `at` tells the one of a rank.
 pub(super) fn interpolated(count: u64, q: f64, mut at: impl FnMut(u64) -> f64) -> Option<f64> {
     let last = count.checked_sub(1)?;
@@ -40,8 +74,9 @@ impl Distribution {
     pub fn of(mut spans: Vec<u64>) -> Self {
         let sum: u128 = spans.iter().map(|span| u128::from(*span)).sum();
         let millis = |picos: f64| picos / 1e9;
-        let count = spans.len() as u64;
-        let mut at = |q| interpolated(count, q, |rank| *spans.select_nth_unstable(rank as usize).1 as f64).map(millis);
+        let count = spans.len();
+        let mut ascending = Ascending::new(&mut spans);
+        let mut at = |q| ascending.quantile(q).map(millis);
         let (p50, p90, p95, p99) = (at(0.50), at(0.90), at(0.95), at(0.99));
         let mean = (count > 0).then(|| millis(sum as f64 / count as f64));
         Self { mean, p50, p90, p95, p99 }

@@ -1,11 +1,11 @@
 //! The figures of a run, by the definitions of the field. Unknown is `None`, never 0.
 
+use super::totals::Totals;
 use super::window::Tally;
-use super::{Breakdown, Distribution, FleetCounts, KvInFlight, Ledger, Status, TierEvents, Workers};
+use super::{Breakdown, Distribution, FleetCounts, KvInFlight, Ledger, TierEvents, Workers};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use kvcache::{Span, Time};
-use router::Reason;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// What the endpoint's instances cost.
@@ -185,38 +185,32 @@ impl Ledger {
     /// The figures. O(n log n).
     #[must_use]
     pub fn summary(&self, price: Option<Price>) -> Summary {
-        let measured = self.measured();
-        let done = || measured.iter().filter(|record| record.status == Status::Completed);
-        let spans =
-            |of: fn(&super::Record) -> Option<Span>| Distribution::of(done().filter_map(of).map(|s| s.0).collect());
-        let tokens = |of: fn(&super::Record) -> u32| done().map(|record| u64::from(of(record))).sum::<u64>();
-        let (prompt_tokens, output_tokens) = (tokens(|r| r.prompt.0), tokens(|r| r.output.0));
-        let tokens = self.tokens();
+        let requests = self.measured().len() as u64;
+        let totals = Totals::of(self.measured());
+        let Totals { completed, refused, errored, prompt_tokens, output_tokens, tokens, .. } = totals;
         let cached_tokens = tokens.l0 + tokens.l1 + tokens.l2;
         let lower = self.tiers.l1 || self.tiers.l2;
-        let completed = done().count() as u64;
-        let of = |status: Status| measured.iter().filter(|record| record.status == status).count() as u64;
-        let (refused, errored) = (of(Status::Refused), of(Status::Errored));
-        let makespan = self.makespan();
+        let time = totals.measured_time();
+        let makespan = time.map(|(first, last)| last.since(first));
         Summary {
             left_out: self.left_out() as u64,
-            requests: measured.len() as u64,
+            requests,
             completed,
-            failed: measured.len() as u64 - completed,
+            failed: requests - completed,
             refused,
             errored,
-            unfinished: measured.len() as u64 - completed - refused - errored,
-            ttft: spans(super::Record::ttft),
-            tpot: spans(super::Record::tpot),
+            unfinished: requests - completed - refused - errored,
+            overlap_regret: totals.overlap_regret(),
+            ttft: Distribution::of(totals.ttft),
+            tpot: Distribution::of(totals.tpot),
             itl: Distribution::of_histogram(self.gaps()),
-            e2el: spans(super::Record::e2el),
+            e2el: Distribution::of(totals.e2el),
             throughput: throughput(completed, prompt_tokens, output_tokens, makespan),
-            cost: self.cost(price, prompt_tokens, output_tokens),
+            cost: self.cost(price.zip(time), prompt_tokens, output_tokens),
             hit_rate: self.hit_rate(&tokens),
             imbalance: self.imbalance(),
-            overlap_regret: self.overlap_regret(),
-            routing: self.count_reasons(|reason| Some(reason.as_str())),
-            fallbacks: self.count_reasons(Reason::fallback),
+            routing: totals.routing,
+            fallbacks: totals.fallbacks,
             makespan_s: makespan.map(Span::as_secs_f64),
             prompt_tokens,
             output_tokens,
@@ -229,22 +223,9 @@ impl Ledger {
             passes: self.passes(),
             passes_beyond: self.passes_beyond().map(|(axis, passes)| (axis.as_str(), passes)).collect(),
             preemptions: self.preemptions(),
-            breakdown: self.breakdown(),
+            breakdown: Breakdown::of(&totals.told),
             kv_in_flight: self.kv_in_flight(),
         }
-    }
-
-    fn tokens(&self) -> TokensByTier {
-        let mut tokens = TokensByTier::default();
-        let served = |record: &&super::Record| !matches!(record.status, Status::Refused | Status::Errored);
-        for record in self.measured().iter().filter(served) {
-            let (Some(l0), Some(l1), Some(l2)) = (record.cached, record.from_l1, record.from_l2) else { continue };
-            tokens.l0 += u64::from(l0.0);
-            tokens.l1 += u64::from(l1.0);
-            tokens.l2 += u64::from(l2.0);
-            tokens.computed += u64::from(record.computed.unwrap_or(record.prompt - l0 - l1 - l2).0);
-        }
-        tokens
     }
 
     fn hit_rate(&self, tokens: &TokensByTier) -> HitRate {
@@ -272,17 +253,6 @@ impl Ledger {
     fn stall(&self) -> StallTimes {
         let [lookup, load_l1, load_l2, store] = self.tally.stalls.map(|span| span as f64 / 1e12);
         StallTimes { lookup, load_l1, load_l2, store }
-    }
-
-    /// From the first request sent to the last token.
-    fn measured_time(&self) -> Option<(Time, Time)> {
-        let first = self.measured().iter().map(|record| record.sent).min()?;
-        let last: Time = self.measured().iter().filter_map(|record| record.last_token).max()?;
-        Some((first, last))
-    }
-
-    fn makespan(&self) -> Option<Span> {
-        self.measured_time().map(|(first, last)| last.since(first))
     }
 
     fn imbalance(&self) -> Option<f64> {
@@ -323,25 +293,8 @@ impl Ledger {
         })
     }
 
-    fn overlap_regret(&self) -> Option<f64> {
-        let (mut regret, mut prompts) = (0, 0);
-        for record in self.measured() {
-            regret += u64::from(record.regret?.0);
-            prompts += u64::from(record.prompt.0);
-        }
-        (prompts > 0).then(|| regret as f64 / prompts as f64)
-    }
-
-    fn count_reasons(&self, name: impl Fn(&Reason) -> Option<&'static str>) -> BTreeMap<&'static str, u64> {
-        let mut counts = BTreeMap::new();
-        for name in self.measured().iter().filter_map(|record| name(record.reason.as_ref()?)) {
-            *counts.entry(name).or_default() += 1;
-        }
-        counts
-    }
-
-    fn cost(&self, price: Option<Price>, prompts: u64, outputs: u64) -> CostPer1k {
-        let (Some(price), Some((first, last))) = (price, self.measured_time()) else { return CostPer1k::default() };
+    fn cost(&self, paid: Option<(Price, (Time, Time))>, prompts: u64, outputs: u64) -> CostPer1k {
+        let Some((price, (first, last))) = paid else { return CostPer1k::default() };
         let instances =
             |workers: &Workers| u64::from(u32::from(workers.provisioned).div_ceil(price.workers_per_instance));
         let instance_hours = self.fleet.integral(first, last, instances) as f64 / 1e12 / 3600.0;

@@ -28,6 +28,40 @@ pub struct Begun {
     pub pairs: u64,
 }
 
+impl core::ops::Add for Begun {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { blocks: self.blocks + other.blocks, passes: self.passes + other.passes, pairs: self.pairs + other.pairs }
+    }
+}
+
+/// Decoders that begin a block in some pass: how many, and the numbers of these passes and their squares, summed.
+#[derive(Default)]
+struct Beginners {
+    decoders: u64,
+    passes: u64,
+    squares: u64,
+}
+
+impl Beginners {
+    fn add(&mut self, pass: u64, decoders: u64) {
+        self.decoders += decoders;
+        self.passes += decoders * pass;
+        self.squares += decoders * pass * pass;
+    }
+
+    /// Each of them begins `count` blocks, in passes that are `block` apart.
+    fn each(&self, count: u64, block: u64) -> Begun {
+        let Self { decoders, passes, squares } = *self;
+        let pairs = count * count.saturating_sub(1) / 2;
+        let sum = count * passes + block * pairs * decoders;
+        let squares_before = pairs * (2 * count).saturating_sub(1) / 3;
+        let sum_of_squares = count * squares + 2 * block * pairs * passes + block * block * squares_before * decoders;
+        Begun { blocks: count * decoders, passes: sum, pairs: (sum_of_squares - sum) / 2 }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Decoders {
     /// How many there are.
@@ -112,36 +146,37 @@ impl Decoders {
     /// Blocks that the decoders begin in the next `passes` passes.
     pub(super) fn blocks_begun(&self, passes: u64) -> u64 {
         let block = self.residues.len() as u64;
-        let rest: u64 = (0..passes % block)
-            .map(|j| u64::from(self.residues[((block - (self.passes + j) % block) % block) as usize]))
-            .sum();
-        self.count * (passes / block) + rest
+        let (whole, rest) = (passes / block, passes % block);
+        let mut blocks = self.count * whole;
+        self.each_beginning(rest, |_, decoders| blocks += decoders);
+        blocks
+    }
+
+    /// How many decoders begin a block in each of the next passes, which are counted from 0 to `passes`, at most as many as a
+    /// block has tokens.
+    #[inline]
+    fn each_beginning(&self, passes: u64, mut visit: impl FnMut(u64, u64)) {
+        // Who begins a block in a pass is one residue below who does in the one before; below 0 is the highest.
+        let below = self.residues.len() - (self.passes % self.residues.len() as u64) as usize;
+        let (lower, upper) = self.residues.split_at(if below == self.residues.len() { 1 } else { below + 1 });
+        for (pass, decoders) in (0..passes).zip(lower.iter().rev().chain(upper.iter().rev())) {
+            if *decoders > 0 {
+                visit(pass, u64::from(*decoders));
+            }
+        }
     }
 
     /// The same, and in which of them. O(min(passes, block size)).
     pub(super) fn begun(&self, passes: u64) -> Begun {
         let block = self.residues.len() as u64;
         let (whole, rest) = (passes / block, passes % block);
-        let mut begun = Begun::default();
-        // Who begins a block in a pass is one residue below who does in the one before.
-        let mut residue = ((block - self.passes % block) % block) as usize;
-        for place in 0..passes.min(block) {
-            let blocks = u64::from(self.residues[residue]);
-            residue = if residue == 0 { self.residues.len() - 1 } else { residue - 1 };
-            if blocks == 0 {
-                continue;
-            }
-            // In passes place, place + block, ...: so many of them.
-            let count = whole + u64::from(place < rest);
-            let pairs = count * count.saturating_sub(1) / 2;
-            let sum = count * place + block * pairs;
-            let sum_of_squares =
-                place * (sum + block * pairs) + block * block * (pairs * (2 * count).saturating_sub(1) / 3);
-            begun.blocks += blocks * count;
-            begun.passes += blocks * sum;
-            begun.pairs += blocks * ((sum_of_squares - sum) / 2);
-        }
-        begun
+        // Of those who begin one before the rest is over, who do so once more, and of the others.
+        let (mut more, mut others) = (Beginners::default(), Beginners::default());
+        self.each_beginning(passes.min(block), |pass, decoders| {
+            let those = if pass < rest { &mut more } else { &mut others };
+            those.add(pass, decoders);
+        });
+        more.each(whole + 1, block) + others.each(whole, block)
     }
 
     /// The most passes, up to `most`, whose new blocks fit into `available`.

@@ -107,7 +107,7 @@ impl Replica {
         let sequence = &mut self.sequences[id];
         sequence.hold = None;
         sequence.load = None;
-        sequence.cancelled = false;
+        self.cancelled -= u32::from(core::mem::take(&mut sequence.cancelled));
         sequence.phase = Phase::Gone;
         self.sequences.remove(id);
     }
@@ -127,14 +127,14 @@ impl Replica {
         let Some(id) = self.running.iter().copied().find(|id| self.sequences[*id].request == request) else {
             return false;
         };
-        self.sequences[id].cancelled = true;
+        let before = core::mem::replace(&mut self.sequences[id].cancelled, true);
+        self.cancelled += u32::from(!before);
         true
     }
 
     /// Whoever was cancelled while the pass ran lets go. A pass planned already loses its share of it.
     fn drop_cancelled(&mut self, now: Time) {
-        let Self { running, sequences, .. } = self;
-        if !running.iter().any(|id| sequences[*id].cancelled) {
+        if self.cancelled == 0 {
             return;
         }
         let mut place = 0;

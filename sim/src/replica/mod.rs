@@ -164,6 +164,8 @@ pub struct Replica {
     running: Vec<SeqId>,    // in order of admission
     prefilling: Vec<SeqId>, // those of `running` that still compute what they were admitted with
     decoders: Decoders,
+    /// How many were cancelled and have not let go yet.
+    cancelled: u32,
     /// The head of `waiting` cannot start before something is released or becomes visible.
     blocked: bool,
     flight: Option<Box<Batch>>,
@@ -215,6 +217,7 @@ impl Replica {
             running: Vec::new(),
             prefilling: Vec::new(),
             decoders: Decoders::new(config.cache.block),
+            cancelled: 0,
             blocked: false,
             flight: None,
             next: None,

@@ -133,9 +133,9 @@ impl Workload {
         assert!(self.requests.last().is_none_or(|last| last.at <= at), "requests are in order of sending");
         let segments = SharedSegments::make_mut(&mut self.segments);
         let from = segments.len() as u32;
-        segments.extend(prompt.iter().filter(|segment| segment.tokens > Tokens::ZERO));
+        append(segments, prompt);
         let to = u32::try_from(segments.len()).expect("segments are counted in 32 bits");
-        segments.extend(replied.iter().filter(|segment| segment.tokens > Tokens::ZERO));
+        append(segments, replied);
         let all = u32::try_from(segments.len()).expect("segments are counted in 32 bits");
         self.requests.push(Request {
             at,
@@ -220,5 +220,14 @@ impl Workload {
         into.extend(segments.iter().map(|segment| (segment.id, segment.tokens)));
         let named = into.pieces().last().map_or(Tokens::ZERO, |piece| piece.end);
         into.push(request.reply ^ own, Tokens((request.prompt.0 + request.output.0).saturating_sub(named.0)));
+    }
+}
+
+/// Adds those that have a length: mostly all.
+fn append(segments: &mut Vec<Segment>, more: &[Segment]) {
+    if more.iter().all(|segment| segment.tokens > Tokens::ZERO) {
+        segments.extend_from_slice(more);
+    } else {
+        segments.extend(more.iter().filter(|segment| segment.tokens > Tokens::ZERO));
     }
 }
