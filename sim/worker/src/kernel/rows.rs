@@ -15,7 +15,7 @@ pub(super) fn exp<L: Lanes>(l: L, x: L::F) -> L::F {
     let rest = l.fma(power, l.splat(-0.693_359_4), bounded);
     let rest = l.fma(power, l.splat(2.121_944_4e-4), rest);
     let mut sum = l.splat(1.987_569_1e-4);
-    for next in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for next in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         sum = l.fma(sum, rest, l.splat(next));
     }
     let sum = l.fma(sum, l.mul(rest, rest), rest);

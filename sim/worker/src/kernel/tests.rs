@@ -132,11 +132,11 @@ fn a_row_of_a_linear_layer_depends_on_itself_alone() {
             if rows < 20 {
                 assert_eq!(bits(&apply(Level::Portable, 2, &w, &x), cols), together, "dialects");
             }
-            for row in 0..rows.min(12) {
+            for (row, together) in together.iter().enumerate().take(12) {
                 let mut one = Matrix::default();
                 one.reshape(1, depth);
                 one.row_mut(0).copy_from_slice(x.row(row));
-                assert_eq!(bits(&apply(Level::detect(), 1, &w, &one), cols)[0], together[row], "row {row} of {rows}");
+                assert_eq!(bits(&apply(Level::detect(), 1, &w, &one), cols)[0], *together, "row {row} of {rows}");
             }
         }
     }
@@ -168,12 +168,12 @@ fn outputs_are_biased_or_added() {
     let mut y = draw.matrix(2, 64);
     let before = bits(&y, 64);
     linear(Level::detect(), &team, &w, &acts, &mut y, 8, Into::Biased(&bias));
-    for row in 0..2 {
-        for col in 0..16 {
-            assert_eq!(y.row(row)[8 + col].to_bits(), (plain.row(row)[col] + bias[col]).to_bits());
+    for (row, before) in before.iter().enumerate() {
+        for (col, bias) in bias.iter().enumerate() {
+            assert_eq!(y.row(row)[8 + col].to_bits(), (plain.row(row)[col] + bias).to_bits());
         }
-        assert_eq!(y.row(row)[7].to_bits(), before[row][7], "columns before stay");
-        assert_eq!(y.row(row)[24].to_bits(), before[row][24], "columns behind stay");
+        assert_eq!(y.row(row)[7].to_bits(), before[7], "columns before stay");
+        assert_eq!(y.row(row)[24].to_bits(), before[24], "columns behind stay");
     }
     let before = y.row(1)[9];
     linear(Level::detect(), &team, &w, &acts, &mut y, 8, Into::Add);
@@ -372,6 +372,6 @@ fn a_team_runs_every_part_once_and_tells_of_panics() {
 fn halves_saturate() {
     let mut halves = [0; 8];
     halve(Level::detect(), &[1e9, -1e9, 1.0, 65504.0, 65520.0, 0.0, -0.0, 1e-9], &mut halves);
-    let wide = halves.map(|x| f16::from_bits(x).to_f32());
-    assert_eq!(wide, [65504.0, -65504.0, 1.0, 65504.0, 65504.0, 0.0, 0.0, 0.0]);
+    let expected = [65504.0, -65504.0, 1.0, 65504.0, 65504.0, 0.0, -0.0, 0.0].map(|x| f16::from_f32(x).to_bits());
+    assert_eq!(halves, expected);
 }
