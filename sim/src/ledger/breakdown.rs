@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use kvcache::Span;
 use serde::{Deserialize, Serialize};
 
-/// One value for each part of a TTFT. The parts of a request add up to its TTFT exactly ([`Ledger::check`]); what they are
+/// One value for each part of a TTFT. The parts of a request add up to its TTFT exactly ([`Ledger::check`](super::Ledger::check)); what they are
 /// is told by [`Spent`](crate::replica::Spent).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByPart<T> {

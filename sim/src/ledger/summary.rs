@@ -147,9 +147,9 @@ pub struct Summary {
     /// Of prompt tokens, those that lay on another worker's device and not on that of the one chosen, at the moment of
     /// the decision. `None`: nobody looked.
     pub overlap_regret: Option<f64>,
-    /// How many requests each rule of the router sent, by [`Reason::as_str`].
+    /// How many requests each rule of the router sent, by [`router::Reason::as_str`].
     pub routing: BTreeMap<&'static str, u64>,
-    /// How many the strategy did not send by what it is named for, by cause ([`Reason::fallback`]).
+    /// How many the strategy did not send by what it is named for, by cause ([`router::Reason::fallback`]).
     pub fallbacks: BTreeMap<&'static str, u64>,
     /// From the first request's first byte to the last token, seconds.
     pub makespan_s: Option<f64>,

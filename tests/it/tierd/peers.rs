@@ -185,10 +185,13 @@ fn spoiling(listener: TcpListener, to: String, passed: &'static AtomicU32, spoil
     });
 }
 
+/// What becomes of bytes on their way.
+type Spoil = fn(&mut Vec<u8>, usize);
+
 #[test]
 fn what_is_spoiled_between_daemons_is_a_miss() {
     static PASSED: AtomicU32 = AtomicU32::new(0);
-    let spoils: [(&str, fn(&mut Vec<u8>, usize)); 5] = [
+    let spoils: [(&str, Spoil); 5] = [
         ("the first bit", |all, head| all[head] ^= 1),
         ("the last bit", |all, _| *all.last_mut().expect("it has bytes") ^= 0x80),
         ("two bytes swapped", |all, head| all.swap(head + 10, head + 2000)),
