@@ -48,12 +48,13 @@ fn main() {
     }
 }
 
-/// The best of some sweeps over memory that no cache holds, by so many threads.
+/// The best of some sweeps over memory that no cache holds, by so many threads: of the wall clock, so it means something on
+/// an idle machine only.
 fn bandwidth(threads: usize) -> f64 {
     let block = vec![1u64; 32 << 20];
     let mut best = f64::INFINITY;
     for _ in 0..5 {
-        let start = Instant::now();
+        let start = std::time::Instant::now();
         let sum: u64 = std::thread::scope(|scope| {
             let parts: Vec<_> = block
                 .chunks(block.len() / threads)
