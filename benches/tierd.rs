@@ -128,6 +128,17 @@ fn memory_copy(source: &[u8], into: &mut [u8]) -> f64 {
     rate(OBJECT * OBJECTS, begun.elapsed())
 }
 
+/// Reads as many bytes of the segment, without asking anybody.
+fn segment_copy(segment: &File, into: &mut [u8]) -> f64 {
+    let begun = Instant::now();
+    for number in 0..OBJECTS {
+        let (from, to) = ((number * OBJECT) as u64, number % (into.len() / OBJECT) * OBJECT);
+        segment.read_exact_at(&mut into[to..to + OBJECT], from).expect("it lies in the segment");
+        black_box(&into);
+    }
+    rate(OBJECT * OBJECTS, begun.elapsed())
+}
+
 /// Leases and copies the objects of a turn, sixteen requests in flight; somebody else releases.
 fn gets(address: SocketAddr, turn: usize, segment: &File, into: &mut [u8], release: &Sender<String>) -> f64 {
     let mut clients: Vec<Client> = (0..IN_FLIGHT).map(|_| Client::new(address)).collect();
@@ -216,7 +227,7 @@ fn main() {
     let object: Vec<u8> = (0..OBJECT).map(|at| (at * 31 >> 3) as u8).collect();
     let source = vec![7; OBJECT * OBJECTS];
     let mut into = vec![0; 64 << 20];
-    let mut rates: [Vec<f64>; 4] = Default::default();
+    let mut rates: [Vec<f64>; 5] = Default::default();
     thread::scope(|scope| {
         scope.spawn(|| releases(address, &ids.lock().expect("nobody else")));
         for turn in 0..TURNS {
@@ -224,6 +235,7 @@ fn main() {
                 socket_copy(&object),
                 puts(address, turn, &object),
                 memory_copy(&source, &mut into),
+                segment_copy(&file, &mut into),
                 gets(address, turn, &file, &mut into, &release),
             ];
             figures.into_iter().zip(&mut rates).for_each(|(figure, all)| all.push(figure));
@@ -231,16 +243,18 @@ fn main() {
         drop(release);
     });
     let ratio = |a: &[f64], b: &[f64]| median(a.iter().zip(b).map(|(a, b)| a / b).collect());
-    let [socket, put, memory, get] = &rates;
+    let [socket, put, memory, read, get] = &rates;
     println!("{OBJECTS} objects of {} MiB a turn, medians of {TURNS} turns; GB/s", OBJECT >> 20);
     println!("socket copy, 64-KiB writes   {:.2}", median(socket.clone()));
     println!("put, one after the other     {:.2}   {:.2} of the socket copy", median(put.clone()), ratio(put, socket));
     println!("memory copy, cache-cold      {:.2}", median(memory.clone()));
     println!(
-        "get, {IN_FLIGHT} in flight            {:.2}   {:.2} of the memory copy",
-        median(get.clone()),
-        ratio(get, memory)
+        "segment read, cache-cold     {:.2}   {:.2} of the memory copy",
+        median(read.clone()),
+        ratio(read, memory)
     );
+    println!("get, {IN_FLIGHT} in flight            {:.2}", median(get.clone()));
+    println!("  {:.2} of the memory copy, {:.2} of the segment read", ratio(get, memory), ratio(get, read));
     for (what, (p50, p99)) in ["lease", "release", "put of 4 KiB"].into_iter().zip(serial(address)) {
         println!("{what}, alone: P50 {p50:.0} us, P99 {p99:.0} us");
     }

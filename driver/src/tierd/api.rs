@@ -191,7 +191,7 @@ impl Api {
             Wish::TooMany => return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many leases are under way"),
             Wish::Absent => None,
             Wish::Waiting(waiting) => match owner {
-                Some(owner) => self.from_owner(owner, &object, until, waiting).await,
+                Some(owner) => self.wait_for_owner(owner, &object, until, waiting).await,
                 None => self.wait(waiting).await,
             },
         };
@@ -239,7 +239,7 @@ impl Api {
     }
 
     /// Waits for an object that is another daemon's, and has it brought.
-    async fn from_owner(
+    async fn wait_for_owner(
         &self,
         owner: &Arc<Peer>,
         object: &Object,

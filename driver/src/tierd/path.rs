@@ -139,7 +139,7 @@ impl Terms {
 /// Where it is no number from 0.
 pub(super) fn patience(query: Option<&str>, field: &str) -> Result<Duration, String> {
     let timeout = number(query, field)?.unwrap_or(0.0);
-    if !(timeout >= 0.0) {
+    if timeout < 0.0 {
         return Err(format!("{field} is a number of milliseconds from 0"));
     }
     Ok(Duration::from_secs_f64((timeout / 1e3).min(86_400.0)))
