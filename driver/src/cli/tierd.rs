@@ -9,6 +9,7 @@ use kvcache::{Eviction, Hold, NodeConfig, Span};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where POSIX shared memory lies on Linux.
 const SHARED_MEMORY: &str = "/dev/shm";
@@ -66,6 +67,7 @@ fn settings(args: &TierdArgs) -> Result<Settings, Failure> {
         node,
         members,
         own,
+        idle: Duration::from_secs_f64(args.idle.as_secs_f64()),
         access_log: args.access_log,
         test_hook: args.test_hook.clone(),
         ..Settings::new(args.bytes)

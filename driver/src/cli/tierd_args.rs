@@ -2,10 +2,10 @@
 
 use super::tierd::{HoldArg, block, eviction, mode, peer};
 use super::whole;
-use crate::lab::units::bytes;
+use crate::lab::units::{bytes, span};
 use crate::tierd::PeerAddress;
 use clap::Args;
-use kvcache::Eviction;
+use kvcache::{Eviction, Span};
 use std::net::SocketAddr;
 
 const EXAMPLES: &str = "\
@@ -56,6 +56,9 @@ pub(super) struct TierdArgs {
     /// Threads that serve [default: as many as there are cores, at most 4]
     #[arg(long, value_parser = whole::up_to::<u16>(256), value_name = "N")]
     pub(super) threads: Option<u16>,
+    /// For tests: how long a connection may stay open with nothing on it
+    #[arg(long, hide = true, default_value = "75s", value_parser = span, value_name = "TIME")]
+    pub(super) idle: Span,
     /// For tests: a POST to this path puts a new segment in place of the old one, with the same bytes
     #[arg(long, hide = true, value_name = "PATH")]
     pub(super) test_hook: Option<String>,

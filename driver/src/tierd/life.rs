@@ -20,6 +20,7 @@ pub(super) struct Life {
     moved: AtomicU64, // bytes, in either direction
     head: AtomicU64,  // bytes that came while no request was under way
     busy: AtomicBool,
+    begun: AtomicU64, // requests
 }
 
 /// A request is under way, until this is gone.
@@ -30,6 +31,7 @@ impl Life {
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
         self.head.store(0, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())
     }
 
@@ -37,15 +39,17 @@ impl Life {
     pub(super) async fn silent(&self, head: Duration, idle: Duration, held: Duration) {
         let mut look = interval(LOOK);
         let mut since = Instant::now();
-        let mut last = (false, false, 0);
+        let mut last = (false, false, 0, 0);
         loop {
             look.tick().await;
             let busy = self.busy.load(Ordering::Relaxed);
             let in_head = !busy && self.head.load(Ordering::Relaxed) > 0;
             // A head that comes byte by byte is no quicker for it.
-            let moved = if busy { self.moved.load(Ordering::Relaxed) } else { 0 };
-            if (busy, in_head, moved) != last {
-                (last, since) = ((busy, in_head, moved), Instant::now());
+            let moved = if in_head { 0 } else { self.moved.load(Ordering::Relaxed) };
+            // Between two looks there may have been whole requests.
+            let seen = (busy, in_head, moved, self.begun.load(Ordering::Relaxed));
+            if seen != last {
+                (last, since) = (seen, Instant::now());
             }
             let most = if busy {
                 held

@@ -197,6 +197,21 @@ fn slow_heads_and_bodies_are_closed_and_others_go_on() {
 }
 
 #[test]
+fn only_who_is_idle_is_closed() {
+    let Some(daemon) = Daemon::start(&["--bytes", "1MiB", "--idle", "1s"]) else { return };
+    let mut wire = daemon.wire();
+    assert_eq!(wire.put("k", b"bytes"), 200);
+    for _ in 0..40 {
+        std::thread::sleep(Duration::from_millis(100));
+        let lease = wire.lease("k").expect("it is there");
+        assert_eq!(wire.release(&lease), 200, "a connection in use stays open");
+    }
+    let begun = Instant::now();
+    assert_eq!(wire.rest().expect("it is closed"), b"");
+    assert!(begun.elapsed() > Duration::from_millis(400), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn many_clients_at_once_read_only_what_was_put() {
     let Some(daemon) = Daemon::start(&["--bytes", "4MiB"]) else { return };
     std::thread::scope(|scope| {
