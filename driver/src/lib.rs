@@ -17,7 +17,9 @@ pub mod page; // a run, a grid or a comparison as one HTML file
 pub mod import; // a platform's own logs as a trace
 pub mod aws; // what AWS's services speak
 pub mod bench; // any endpoint, measured from outside
+pub mod http; // what every HTTP server of podlab has in common
 pub mod emulate; // the same cluster in wall time, over HTTP
+pub mod gateway; // the router before real workers
 pub mod models; // models that are known by name
 pub mod growth; // an index that nothing is taken from
 pub mod tierd; // L2 as a daemon

@@ -23,6 +23,7 @@ mod simulation; // laws on a real trace, and against theory
 mod endpoint; // the endpoint file: refusals, warnings, what is read
 mod bench; // any endpoint, measured from outside
 mod emulate; // the same cluster in wall time, over HTTP
+mod gateway; // the router before real workers
 mod worker; // real computation of passes
 mod tierd; // L2 as a daemon
 mod clients; // real clients against the served endpoint

@@ -10,7 +10,7 @@ pub mod problem; // why a request failed
 pub mod clock; // one clock for all stamps
 pub mod target; // where requests go
 mod net; // connections
-mod tls; // ... that nobody else reads
+pub(crate) mod tls; // ... that nobody else reads
 mod fetch; // what is asked for once
 pub mod credentials; // ... with which keys
 pub mod sagemaker; // what SageMaker adds

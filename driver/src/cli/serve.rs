@@ -1,4 +1,4 @@
-//! `podlab serve`: an endpoint over HTTP, emulated or computed.
+//! `podlab serve`: an endpoint over HTTP, emulated, computed, or routed to.
 
 use super::serve_args::{Engine, ServeArgs};
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
@@ -9,14 +9,19 @@ use crate::emulate;
 use crate::endpoint::Endpoint;
 use crate::experiment::{Assembled, Experiment, Load, Matrix, Source};
 use crate::failure::Failure;
+use crate::gateway;
 use crate::growth::NOTABLE;
+use crate::http::{ApiKey, acceptor};
 use kvcache::Span;
 use sim::simulate::HORIZON;
+use std::path::Path;
 use std::time::Duration;
 
 #[cfg_attr(feature = "candle", path = "serve_computed.rs")]
 #[cfg_attr(not(feature = "candle"), path = "serve_refused.rs")]
 mod computed; // workers that compute, where the build has them
+#[path = "serve_gateway.rs"]
+mod before; // workers that are already there
 
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
@@ -30,7 +35,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
         Engine::Candle => Some(computed::load(args)?),
     };
     let file = endpoint_file(args.endpoint.as_deref())?;
-    let (endpoint, _) = read_endpoint(file, args.replicas.is_some())?;
+    let there = u16::try_from(before::workers(args)?.len())
+        .map_err(|_| Failure::Usage("--worker: at most 65535 are routed to".to_owned()))?;
+    let fixed = args.replicas.or(Some(there).filter(|count| *count > 0));
+    let (endpoint, _) = read_endpoint(file, fixed.is_some())?;
     let axes = axes(&args.lab, &endpoint, file, lab_text(&args.lab)?.as_deref())?;
     if let Some(axis) = axes.iter().find(|axis| axis.values.len() > 1) {
         return Err(Failure::Usage(format!(
@@ -42,7 +50,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let matrix = Matrix {
         strategies: args.strategy.map_or_else(|| vec![default_strategy(&endpoint)], Named::strategies),
         caches: vec![default_tiers(&endpoint)],
-        replicas: vec![match args.replicas {
+        replicas: vec![match fixed {
             Some(replicas) => replicas,
             None => replicas(&endpoint)?,
         }],
@@ -84,8 +92,6 @@ fn listen(
             ))
         })?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
-        let (teller, mut grown) = tokio::sync::mpsc::unbounded_channel();
-        let growth = Some(emulate::Watch { beyond: NOTABLE, teller });
         let callers = callers(address.ip().is_loopback());
         match &callers {
             emulate::Callers::Anybody => {
@@ -96,7 +102,25 @@ fn listen(
             ),
             emulate::Callers::Signed(_) => {}
         }
-        let settings = emulate::Settings { growth, callers, ..settings((args.seed, args.time_scale), endpoint, assembled)? };
+        if !args.gateway.workers.is_empty() {
+            let settings = before::prepare(args, endpoint, assembled, address.ip().is_loopback())?;
+            let scheme = if settings.tls.is_some() { "https" } else { "http" };
+            let (count, strategy) = (settings.workers.len(), assembled.router.strategy);
+            let noun = if count == 1 { "worker" } else { "workers" };
+            warn(&format!("routing to {count} {noun} on {scheme}://{address}/v1 by {strategy}; Ctrl-C stops"));
+            return gateway::serve(settings, listener, stopped(std::future::pending())).await;
+        }
+        let (teller, mut grown) = tokio::sync::mpsc::unbounded_channel();
+        let growth = Some(emulate::Watch { beyond: NOTABLE, teller });
+        let (api_key, tls) = access(args, address.ip().is_loopback())?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let settings = emulate::Settings {
+            growth,
+            callers,
+            api_key,
+            tls,
+            ..settings((args.seed, args.time_scale), endpoint, assembled)?
+        };
         let settings = match &computed {
             Some(computed) => computed.settings(settings),
             None => settings,
@@ -105,7 +129,7 @@ fn listen(
             Some(computed) => computed.to_string(),
             None => emulated(args, assembled),
         };
-        warn(&format!("serving {what} on http://{address}/v1, behind {}", assembled.router.strategy));
+        warn(&format!("serving {what} on {scheme}://{address}/v1, behind {}", assembled.router.strategy));
         if !assembled.fleet.is_static() {
             warn("warning: the workers stay as they are: fleet.events and autoscaling are followed by `simulate` only");
         }
@@ -119,34 +143,63 @@ fn listen(
                 warn(&format!("warning: {growth}"));
             }
         });
-        let stop = async {
-            let signal = async {
-                // Without signals there is still the second way to stop a process.
-                if emulate::stop_signal().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            tokio::select! {
-                () = signal => {}
-                () = tokio::time::sleep(life) => warn("the modelled 100 days are over: serve again, or use a lower --time-scale"),
-            }
-            warn("stopping: no new requests; those in flight may take 30 s more; Ctrl-C again stops at once");
-            tokio::spawn(async {
-                if emulate::stop_signal().await.is_ok() {
-                    warn("stopped with requests in flight");
-                    std::process::exit(130);
-                }
-            });
-        };
-        let stopped = match &computed {
+        let stop = stopped(async {
+            tokio::time::sleep(life).await;
+            warn("the modelled 100 days are over: serve again, or use a lower --time-scale");
+        });
+        let served = match &computed {
             Some(computed) => {
                 let (cluster, workers) = (assembled.cluster(), computed.workers(assembled));
                 emulate::serve_computed(cluster, workers, settings, listener, stop).await
             }
             None => emulate::serve(assembled.cluster(), settings, listener, stop).await,
         };
-        stopped.map(|_| ()).map_err(|error| Failure::Failed(error.to_string()))
+        served.map(|_| ()).map_err(|error| Failure::Failed(error.to_string()))
     })
+}
+
+/// Resolves at a signal, or when it is over by itself. A second signal ends the process.
+async fn stopped(over: impl Future<Output = ()>) {
+    let signal = async {
+        // Without signals there is still the second way to stop a process.
+        if emulate::stop_signal().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = signal => {}
+        () = over => {}
+    }
+    warn("stopping: no new requests; those in flight may take 30 s more; Ctrl-C again stops at once");
+    tokio::spawn(async {
+        if emulate::stop_signal().await.is_ok() {
+            warn("stopped with requests in flight");
+            std::process::exit(130);
+        }
+    });
+}
+
+/// What clients must show, and how they are spoken to. Who can be reached from elsewhere without a key is told.
+fn access(args: &ServeArgs, is_loopback: bool) -> Result<(Option<ApiKey>, Option<emulate::Tls>), Failure> {
+    let api_key = key(args.access.api_key_file.as_deref(), "--api-key-file")?;
+    let tls = match (&args.access.tls_cert, &args.access.tls_key) {
+        (Some(certificates), Some(key)) => Some(emulate::Tls(acceptor(certificates, key)?)),
+        _ => None,
+    };
+    if !is_loopback && api_key.is_none() {
+        warn("warning: whoever reaches this address may ask: --api-key-file FILE asks for a key");
+    } else if !is_loopback && tls.is_none() {
+        warn("warning: keys and prompts travel in the clear: --tls-cert and --tls-key encrypt them");
+    }
+    Ok((api_key, tls))
+}
+
+/// The key in a file that a flag names.
+fn key(file: Option<&Path>, flag: &str) -> Result<Option<ApiKey>, Failure> {
+    let read = |file: &Path| {
+        ApiKey::read(file).map_err(|error| Failure::Invalid(format!("{flag} {}: {error}", file.display())))
+    };
+    file.map(read).transpose()
 }
 
 /// Who may ask for the SageMaker endpoint: whoever signs with the keys of the environment; without keys anybody on this machine.

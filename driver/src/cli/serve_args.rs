@@ -21,9 +21,43 @@ Examples:
   curl -N http://127.0.0.1:8000/v1/completions -H 'content-type: application/json' \\
        -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 16, \"stream\": true}'
 
+  podlab serve driver/examples/aws-blog-70b.yaml --worker http://10.0.0.11:8000 --worker http://10.0.0.12:8000
+
   podlab serve driver/examples/aws-blog-70b.yaml --engine candle --replicas 2    # needs `--features candle`
 
 Without `--engine candle` the reply is made of random words: only its timing and its cache hits mean something.";
+
+/// Workers that are already there.
+#[derive(Debug, Args)]
+pub(super) struct GatewayArgs {
+    /// Route to a server that is already there, vLLM or another with OpenAI's API, instead of emulating: http(s)://HOST[:PORT]; once for
+    /// each
+    #[arg(long = "worker", value_name = "URL", conflicts_with_all = ["engine", "model", "compute_threads", "time_scale", "replicas"])]
+    pub(super) workers: Vec<String>,
+    /// A file with the API key that workers are shown [default: what the client shows is passed on, unless --api-key-file is given]
+    #[arg(long, requires = "workers", value_name = "FILE")]
+    pub(super) worker_key_file: Option<PathBuf>,
+    /// A PEM file of certificates to trust beside the system's, for workers behind https
+    #[arg(long, requires = "workers", value_name = "FILE")]
+    pub(super) cacert: Option<PathBuf>,
+    /// Requests in flight beyond which further ones get 429
+    #[arg(long, requires = "workers", default_value_t = 4096, value_parser = whole::up_to::<u32>(1_000_000), value_name = "N")]
+    pub(super) max_in_flight: u32,
+}
+
+/// Who may ask, and how.
+#[derive(Debug, Args)]
+pub(super) struct AccessArgs {
+    /// A file with the API key that clients must show, as `Authorization: Bearer KEY` [default: none is asked for]
+    #[arg(long, value_name = "FILE")]
+    pub(super) api_key_file: Option<PathBuf>,
+    /// A PEM file with the server's certificates, its own first: serve over TLS
+    #[arg(long, requires = "tls_key", value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// A PEM file with the certificate's key
+    #[arg(long, requires = "tls_cert", value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
+}
 
 #[derive(Debug, Args)]
 #[command(
@@ -46,6 +80,10 @@ pub(super) struct ServeArgs {
     /// Threads that compute, of each worker, with `--engine candle`
     #[arg(long, default_value_t = 1, value_parser = whole::up_to::<u16>(256), value_name = "N")]
     pub(super) compute_threads: u16,
+    #[command(flatten)]
+    pub(super) gateway: GatewayArgs,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDR:PORT")]
     pub(super) listen: std::net::SocketAddr,

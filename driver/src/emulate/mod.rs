@@ -20,7 +20,9 @@ mod api; // the OpenAI-compatible wire
 mod server; // sockets, and stopping gracefully
 mod emulator; // a server in a thread of its own
 
+pub use crate::http::Callers;
+pub use crate::http::door::stop_signal;
 pub use emulator::Emulator;
 pub use engine::Stats;
-pub use server::{ServeError, serve, serve_computed, stop_signal};
-pub use settings::{Callers, Settings, Watch};
+pub use server::{ServeError, serve, serve_computed};
+pub use settings::{Settings, Tls, Watch};

@@ -3,13 +3,15 @@
 use super::clock::TimeScale;
 use super::executor::Language;
 use super::tokens::CharsPerToken;
-use crate::aws::sigv4::Credentials;
 use crate::growth::Growth;
+use crate::http::{ApiKey, Callers};
 use kvcache::{Span, Tokens};
 use router::Strategy;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
 /// Settings of an emulated endpoint.
 #[derive(Clone, Debug)]
@@ -34,6 +36,10 @@ pub struct Settings {
     pub endpoints: Vec<String>,
     /// Who may ask for them.
     pub callers: Callers,
+    /// What everybody else has to show; `None`: nothing.
+    pub api_key: Option<ApiKey>,
+    /// `None`: in the clear.
+    pub tls: Option<Tls>,
     /// Most bytes of a request's body.
     pub body_limit: usize,
     /// How long a client may take to send a request's head. Idle connections are closed after it, too.
@@ -52,15 +58,14 @@ pub struct Settings {
     pub language: Option<Arc<dyn Language>>,
 }
 
-/// Who may ask for a SageMaker endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Callers {
-    /// Any signature is taken, and none too.
-    Anybody,
-    /// None is: the server can be reached from elsewhere, and has no keys to check them with.
-    Nobody,
-    /// Whoever signs with these.
-    Signed(Credentials),
+/// How TLS is spoken.
+#[derive(Clone)]
+pub struct Tls(pub TlsAcceptor);
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls(..)")
+    }
 }
 
 /// Somebody who wants to know how an index grows that nothing is taken from.
@@ -86,6 +91,8 @@ impl Settings {
             session_key: None,
             endpoints: Vec::new(),
             callers: Callers::Anybody,
+            api_key: None,
+            tls: None,
             body_limit: 4 << 20,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

@@ -79,23 +79,34 @@ impl Cutter {
     /// The pieces of `content`: one per full block, and the rest. Hashes every character once.
     #[must_use]
     pub fn cut(&self, content: &Content) -> Vec<Piece> {
+        // Whoever emulates is the only tenant.
+        self.cut_for(content, &Salt::for_tenant("", None).expect("no client chose a salt"))
+    }
+
+    /// The same for somebody who shares only with those of the same salt.
+    #[must_use]
+    pub fn cut_for(&self, content: &Content, salt: &Salt) -> Vec<Piece> {
         let tokens = self.count(content);
         match content {
             Content::Text(text) => {
                 let chars: Vec<u32> = text.chars().map(u32::from).collect();
                 // Token i begins at character floor(i x characters per token).
-                self.pieces("characters", &chars, tokens, |token| token * self.chars.thousandths / 1000)
+                self.pieces(("characters", salt), &chars, tokens, |token| token * self.chars.thousandths / 1000)
             }
-            Content::Ids(ids) => self.pieces("token ids", ids, tokens, |token| token),
+            Content::Ids(ids) => self.pieces(("token ids", salt), ids, tokens, |token| token),
         }
     }
 
     /// `start_of` says at which symbol a token starts.
-    fn pieces(&self, kind: &str, symbols: &[u32], tokens: Tokens, start_of: impl Fn(u64) -> u64) -> Vec<Piece> {
+    fn pieces(
+        &self,
+        (kind, salt): (&str, &Salt),
+        symbols: &[u32],
+        tokens: Tokens,
+        start_of: impl Fn(u64) -> u64,
+    ) -> Vec<Piece> {
         // One model's text and its token ids are different languages: nothing of the one is found by the other.
-        // Whoever emulates is the only tenant.
-        let salt = Salt::for_tenant("", None).expect("no client chose a salt");
-        let identity = Identity { model: &self.model, dtype: kind, block: self.block, salt: &salt, adapter: "" };
+        let identity = Identity { model: &self.model, dtype: kind, block: self.block, salt, adapter: "" };
         let mut hash = identity.root();
         let (mut pieces, mut from, mut end) = (Vec::new(), 0, Tokens::ZERO);
         while end < tokens {

@@ -1,12 +1,12 @@
 //! What a body asks for. Unknown fields are ignored, as vLLM ignores them; a known field that asks for something which
 //! an emulated model cannot give is refused, since silence would be a wrong answer.
 
-use super::error::ApiError;
-use super::fields::{Fields, must_be};
-use super::prompt;
 use crate::emulate::executor::{Language, Sampling};
 use crate::emulate::reply;
 use crate::emulate::tokens::Content;
+use crate::http::error::ApiError;
+use crate::http::fields::{Fields, must_be};
+use crate::http::{prompt, session};
 use kvcache::Tokens;
 use router::Api;
 use serde_json::Value;
@@ -73,19 +73,10 @@ impl Ask {
             max_tokens: max_tokens(api, &fields)?,
             stream,
             include_usage: include_usage(&fields, stream)?,
-            session: session_key.and_then(|key| fields.get(key)).and_then(session),
+            session: session_key.and_then(|key| fields.get(key)).and_then(session::in_body),
             sampling,
             stops,
         })
-    }
-}
-
-/// A session may be called by a text or a number; anything else names none.
-fn session(value: &Value) -> Option<String> {
-    match value {
-        Value::String(name) => Some(name.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
     }
 }
 

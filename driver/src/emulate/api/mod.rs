@@ -2,38 +2,34 @@
 
 use super::executor::{Prompt, Sampling};
 use super::progress::{Entrance, Submission};
-use super::server::{Phase, over};
 use super::settings::Settings;
 use super::tokens::{Content, Cutter};
+use crate::http::door::{Phase, over};
+use crate::http::error::ApiError;
+use crate::http::fields::Fields;
+use crate::http::sagemaker::unix_seconds;
+use crate::http::{body, decision, sagemaker, session};
 use ask::Ask;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use error::ApiError;
-use fields::Fields;
 use kvcache::{SessionId, Tokens};
 use reply::Reply;
 use router::Api;
 use sim::replica::EngineConfig;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::Head;
 
-mod sagemaker; // the same behind SageMaker's runtime
-mod body; // the bytes of a body, within bounds
 mod ask; // what a body asks for
-mod prompt; // the prompt in it
-mod fields; // its fields, one by one
 mod reply; // what it gets
 mod stream; // token by token
 mod wire; // in which words
-mod error; // or why not
 
 /// Tokens of a completion that does not say how many, as in vLLM.
 const COMPLETION_TOKENS: Tokens = Tokens(16);
@@ -74,12 +70,17 @@ impl Endpoint {
 
 /// The paths that are served; everything else is an error in the same words.
 pub(super) fn routes(endpoint: Arc<Endpoint>) -> Router {
+    let front = sagemaker::Front {
+        callers: endpoint.settings.callers.clone(),
+        endpoints: endpoint.settings.endpoints.clone(),
+        body_timeout: endpoint.settings.body_timeout,
+        phase: endpoint.phase.clone(),
+    };
+    let container = Router::new().route("/invocations", post(invocations)).with_state(endpoint.clone());
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/invocations", post(invocations))
-        .route("/endpoints/{name}/invocations", post(sagemaker::invoke))
-        .route("/endpoints/{name}/invocations-response-stream", post(sagemaker::invoke_streaming))
         .route("/v1/models", get(models))
         .route("/metrics", get(metrics))
         .route("/health", get(health))
@@ -89,6 +90,7 @@ pub(super) fn routes(endpoint: Arc<Endpoint>) -> Router {
             ApiError::wrong_method(method.as_str(), uri.path())
         })
         .with_state(endpoint)
+        .merge(sagemaker::routes(front, container))
 }
 
 async fn health(State(endpoint): State<Arc<Endpoint>>) -> Response {
@@ -142,7 +144,8 @@ impl Endpoint {
         let fields = Fields::parse(&body.map_err(|_| ApiError::too_slow())??)?;
         let language = self.settings.language.as_deref();
         let ask = Ask::parse(api(&fields)?, fields, self.settings.session_key.as_deref(), language)?;
-        let session = self.session_in(&parts.headers).or(ask.session.as_deref()).map(session_id);
+        let key = self.settings.session_key.as_deref();
+        let session = session::in_headers(key, &parts.headers).or(ask.session.as_deref()).map(session::id);
         let submissions = self.submissions(&ask, session)?;
         let (stream, reply) = (ask.stream, self.submit(ask, submissions)?);
         let mut phase = self.phase.clone();
@@ -150,12 +153,6 @@ impl Endpoint {
             response = self.respond(reply, stream) => response,
             () = over(&mut phase) => Err(ApiError::stopping()),
         }
-    }
-
-    /// Upstream looks for the session in the headers first, then in the body.
-    fn session_in<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let names = self.settings.session_key.as_deref().into_iter().chain(["x-session-id", "x-user-id"]);
-        names.filter_map(|name| headers.get(name)).find_map(|value| value.to_str().ok())
     }
 
     /// The engine's requests: `n` for each prompt.
@@ -229,21 +226,12 @@ impl Endpoint {
         let mut response = if stream { stream::respond(reply, self.phase.clone()) } else { reply.whole().await? };
         let headers = response.headers_mut();
         headers.extend(id.map(|id| (HeaderName::from_static("x-request-id"), id)));
-        reply::add_decision(headers, self.settings.strategy, self.tiers_known, &all);
+        // Of several replies it tells about the first.
+        let first = all.first().and_then(|first| first.decision.as_ref());
+        decision::add(headers, self.settings.strategy, self.tiers_known, first);
         if stream {
             reply::add_cached(headers, &all);
         }
         Ok(response)
     }
-}
-
-/// FNV-1a (Fowler, Noll, Vo): the same session for the same name in every run and on every machine.
-fn session_id(name: &str) -> SessionId {
-    SessionId(
-        name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)),
-    )
-}
-
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

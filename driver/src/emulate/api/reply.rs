@@ -1,16 +1,15 @@
 //! The replies to one HTTP request: which requests of the engine they are, and what is said of them.
 
-use super::error::ApiError;
 use super::wire::{Finish, Head, Usage};
 use crate::emulate::executor::Ending;
 use crate::emulate::parts::Detail;
 use crate::emulate::progress::{End, Progress, Ticket};
 use crate::emulate::reply;
+use crate::http::error::ApiError;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use kvcache::Tokens;
-use router::Strategy;
 use sim::cluster::Refusal;
 use sim::replica::Refused;
 
@@ -102,32 +101,6 @@ pub(super) fn too_long(max_model_len: u64, tokens: u64) -> ApiError {
     ApiError::bad(format!(
         "This model's maximum context length is {max_model_len} tokens. However, you requested {tokens} tokens (prompt and completion together). Please reduce the length of the prompt or completion."
     ))
-}
-
-/// Says in the response's head where the request went, and why. Of several replies it tells about the first; what the
-/// router did not look for is left out.
-pub(super) fn add_decision(headers: &mut HeaderMap, strategy: Strategy, tiers_known: [bool; 3], all: &[Progress]) {
-    headers.insert(HeaderName::from_static("x-podlab-strategy"), HeaderValue::from_static(strategy.as_str()));
-    let Some(decision) = all.first().and_then(|first| first.decision.as_ref()) else { return };
-    headers.insert(HeaderName::from_static("x-podlab-worker"), HeaderValue::from(decision.worker.0));
-    headers.insert(HeaderName::from_static("x-podlab-reason"), HeaderValue::from_static(decision.reason.as_str()));
-    let fallback = decision.reason.fallback().map(HeaderValue::from_static);
-    headers.extend(fallback.map(|cause| (HeaderName::from_static("x-podlab-fallback"), cause)));
-    let [l0, l1, l2] = tiers_known;
-    let by_tier = decision.scores.get(decision.worker.index()).and_then(|score| score.matched);
-    let counts = [
-        ("x-podlab-matched-tokens", decision.matched),
-        ("x-podlab-matched-l0-tokens", by_tier.map(|tiers| tiers.l0).filter(|_| l0)),
-        ("x-podlab-matched-l1-tokens", by_tier.map(|tiers| tiers.l1).filter(|_| l1)),
-        ("x-podlab-matched-l2-tokens", by_tier.map(|tiers| tiers.l2).filter(|_| l2)),
-        ("x-podlab-best-tokens", decision.best),
-    ];
-    for (name, tokens) in counts {
-        headers.extend(tokens.map(|tokens| (HeaderName::from_static(name), HeaderValue::from(tokens.0))));
-    }
-    let age = decision.age.map(|age| format!("{:.3}", age.as_millis_f64()));
-    let age = age.and_then(|age| HeaderValue::try_from(age).ok());
-    headers.extend(age.map(|age| (HeaderName::from_static("x-podlab-age-ms"), age)));
 }
 
 /// Says what the first reply found in the cache, where that is known.

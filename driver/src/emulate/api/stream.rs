@@ -4,11 +4,11 @@
 //! at once, and hands frames to the connection one at a time. So a slow reader holds up this task and nothing else, and
 //! a reader who goes away ends it, which takes the request back.
 
-use super::error::ApiError;
 use super::reply::{Reply, finish};
 use super::wire::Finish;
 use crate::emulate::progress::{End, Progress, Speech};
-use crate::emulate::server::{Phase, over};
+use crate::http::door::{Phase, over};
+use crate::http::error::ApiError;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;

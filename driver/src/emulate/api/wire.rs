@@ -1,16 +1,11 @@
 //! The bodies and events of the wire, field by field as vLLM's are.
 
 use crate::emulate::parts::Detail;
+use crate::http::error::event;
 use axum::body::Bytes;
 use kvcache::Tokens;
 use router::Api;
 use serde::Serialize;
-
-/// An event that carries `value`.
-pub(super) fn event(value: &impl Serialize) -> String {
-    // Plain structs of texts and numbers always serialise; an event without data would be ignored by its reader.
-    format!("data: {}\n\n", serde_json::to_string(value).unwrap_or_default())
-}
 
 /// The event that ends a stream which told all.
 pub(super) const DONE: &str = "data: [DONE]\n\n";

@@ -5,25 +5,61 @@
 //! `ModelError` with the container's words. Of a request's headers the container sees only those that the service model names; of
 //! its answer's the client sees podlab's own (`x-podlab-worker` and so on) too, which the real service would take away.
 
-use super::{Endpoint, body, invocations};
+use super::body;
+use super::door::Phase;
 use crate::aws::eventstream;
+use crate::aws::sigv4::Credentials;
 use crate::aws::verify::{Asked, verify};
-use crate::emulate::settings::Callers;
-use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
 use http_body_util::BodyExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// The service model's limit of a body, in bytes.
 const BODY_LIMIT: usize = 6_291_456;
 /// What a container says of an error is passed on up to so many bytes.
 const WORDS_LIMIT: usize = 64 << 10;
+
+/// Who may ask for a SageMaker endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// Any signature is taken, and none too.
+    Anybody,
+    /// None is: the server can be reached from elsewhere, and has no keys to check them with.
+    Nobody,
+    /// Whoever signs with these.
+    Signed(Credentials),
+}
+
+/// The service before a container.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    /// Who may ask.
+    pub(crate) callers: Callers,
+    /// The endpoints that it is.
+    pub(crate) endpoints: Vec<String>,
+    /// How long a client may take to send a request's body.
+    pub(crate) body_timeout: Duration,
+    /// Whether it takes new work.
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+#[derive(Debug)]
+struct Served {
+    front: Front,
+    container: Router,
+}
 
 /// How the answer is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,28 +68,28 @@ enum Wanted {
     Stream,
 }
 
+/// The service's paths before `container`, which answers `/invocations`.
+pub(crate) fn routes(front: Front, container: Router) -> Router {
+    Router::new()
+        .route("/endpoints/{name}/invocations", post(invoke))
+        .route("/endpoints/{name}/invocations-response-stream", post(invoke_streaming))
+        .with_state(Arc::new(Served { front, container }))
+}
+
 /// `InvokeEndpoint`.
-pub(super) async fn invoke(
-    State(endpoint): State<Arc<Endpoint>>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Response {
-    answer(endpoint, &name, request, Wanted::Whole).await
+async fn invoke(State(served): State<Arc<Served>>, Path(name): Path<String>, request: Request) -> Response {
+    answer(&served, &name, request, Wanted::Whole).await
 }
 
 /// `InvokeEndpointWithResponseStream`.
-pub(super) async fn invoke_streaming(
-    State(endpoint): State<Arc<Endpoint>>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Response {
-    answer(endpoint, &name, request, Wanted::Stream).await
+async fn invoke_streaming(State(served): State<Arc<Served>>, Path(name): Path<String>, request: Request) -> Response {
+    answer(&served, &name, request, Wanted::Stream).await
 }
 
-async fn answer(endpoint: Arc<Endpoint>, name: &str, request: Request, wanted: Wanted) -> Response {
-    let mut response = match admit(&endpoint, name, request).await {
+async fn answer(served: &Served, name: &str, request: Request, wanted: Wanted) -> Response {
+    let mut response = match admit(&served.front, name, request).await {
         Ok(request) => {
-            let answer = invocations(State(endpoint), request).await.into_response();
+            let Ok(answer) = TowerToHyperService::new(served.container.clone()).call(request).await;
             if answer.status().is_success() { passed_on(answer, wanted) } else { model_error(answer).await }
         }
         Err(refused) => *refused,
@@ -64,10 +100,10 @@ async fn answer(endpoint: Arc<Endpoint>, name: &str, request: Request, wanted: W
 }
 
 /// The request as the container gets it, from somebody who may ask.
-async fn admit(endpoint: &Endpoint, name: &str, request: Request) -> Result<Request, Box<Response>> {
+async fn admit(front: &Front, name: &str, request: Request) -> Result<Request, Box<Response>> {
     let refuse = |status, kind, message: String| Box::new(refusal(status, kind, &message));
     let (mut parts, body) = request.into_parts();
-    let read = timeout(endpoint.settings.body_timeout, body::read(&parts.headers, body, BODY_LIMIT)).await;
+    let read = timeout(front.body_timeout, body::read(&parts.headers, body, BODY_LIMIT)).await;
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
         // Whatever was wrong with it is said by the status.
@@ -81,11 +117,11 @@ async fn admit(endpoint: &Endpoint, name: &str, request: Request) -> Result<Requ
             return Err(refuse(StatusCode::REQUEST_TIMEOUT, "ValidationError", message));
         }
     };
-    if endpoint.settings.callers == Callers::Nobody {
+    if front.callers == Callers::Nobody {
         let message = "This server has no keys to check signatures with: start it with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or listen on loopback.";
         return Err(refuse(StatusCode::FORBIDDEN, "AccessDeniedException", message.to_owned()));
     }
-    if let Callers::Signed(keys) = &endpoint.settings.callers {
+    if let Callers::Signed(keys) = &front.callers {
         let headers: Vec<(&str, &str)> =
             parts.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
         let asked = Asked {
@@ -95,23 +131,24 @@ async fn admit(endpoint: &Endpoint, name: &str, request: Request) -> Result<Requ
             headers: &headers,
             body: &bytes,
         };
-        let now = i64::try_from(super::unix_seconds()).unwrap_or(i64::MAX);
+        let now = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
         verify(keys, "sagemaker", &asked, now).map_err(|refused| {
             let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::FORBIDDEN);
             refuse(status, refused.name(), refused.to_string())
         })?;
     }
-    let known = &endpoint.settings.endpoints;
+    let known = &front.endpoints;
     if !known.iter().any(|known| known == name) {
         let known = if known.is_empty() { "none: the endpoint file names none".to_owned() } else { known.join(", ") };
         let message = format!("Endpoint {name} not found; here is {known}.");
         return Err(refuse(StatusCode::BAD_REQUEST, "ValidationError", message));
     }
-    if !endpoint.is_ready() {
+    if *front.phase.borrow() != Phase::Serving {
         let message = "The service is shutting down.".to_owned();
         return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
     }
     strip(&mut parts.headers);
+    parts.uri = Uri::from_static("/invocations");
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
@@ -201,4 +238,9 @@ fn request_id() -> String {
         low >> 48,
         low & 0xffff_ffff_ffff
     )
+}
+
+/// A response has the moment of its making, in seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 /// Renders the messages of a chat with one fixed template: each begins with its role, and the reply's role ends the
 /// prompt. Chats that begin with the same messages begin with the same text.
-pub(super) fn render(messages: &[Message]) -> String {
+pub(crate) fn render(messages: &[Message]) -> String {
     let mut text: String =
         messages.iter().map(|message| format!("<|{}|>\n{}\n", message.role, message.content)).collect();
     text.push_str("<|assistant|>\n");
@@ -16,7 +16,7 @@ pub(super) fn render(messages: &[Message]) -> String {
 }
 
 /// The messages of a chat.
-pub(super) fn chat(messages: Option<Value>) -> Result<Vec<Message>, ApiError> {
+pub(crate) fn chat(messages: Option<Value>) -> Result<Vec<Message>, ApiError> {
     let messages = match messages {
         Some(Value::Array(messages)) if !messages.is_empty() => messages,
         Some(Value::Array(_)) => return Err(ApiError::field("messages", "`messages` must not be empty.")),
@@ -57,7 +57,7 @@ fn push_content(text: &mut String, name: &str, message: &Map<String, Value>) -> 
 }
 
 /// The prompts of a completion: a text, a list of texts, ids of tokens, or a list of such.
-pub(super) fn completions(prompt: Option<Value>) -> Result<Vec<Content>, ApiError> {
+pub(crate) fn completions(prompt: Option<Value>) -> Result<Vec<Content>, ApiError> {
     let prompts = match prompt {
         None => return Err(ApiError::field("prompt", "`prompt` is required.")),
         Some(Value::String(text)) => vec![Content::Text(text)],

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// What a client is told instead of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     message: String,
     param: Option<String>,
@@ -32,48 +32,65 @@ impl ApiError {
     }
 
     /// The request as a whole makes no sense.
-    pub(super) fn bad(message: impl Into<String>) -> Self {
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
     /// One of its fields makes no sense, or asks for what is not supported.
-    pub(super) fn field(param: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn field(param: &str, message: impl Into<String>) -> Self {
         Self { param: Some(param.to_owned()), ..Self::bad(message) }
     }
 
     /// Nobody serves this model.
-    pub(super) fn no_model(name: &str) -> Self {
+    pub(crate) fn no_model(name: &str) -> Self {
         let message = format!("The model `{name}` does not exist.");
         Self { param: Some("model".to_owned()), ..Self::new(StatusCode::NOT_FOUND, message) }
     }
 
-    pub(super) fn no_path(path: &str) -> Self {
+    pub(crate) fn no_path(path: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("There is no path {path} here."))
     }
 
-    pub(super) fn wrong_method(method: &str, path: &str) -> Self {
+    pub(crate) fn wrong_method(method: &str, path: &str) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not take {method}."))
     }
 
-    pub(super) fn too_large(limit: usize) -> Self {
+    pub(crate) fn too_large(limit: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The request body is larger than {limit} bytes."))
     }
 
-    pub(super) fn too_slow() -> Self {
+    pub(crate) fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "The request body took too long to arrive.")
     }
 
     /// The server is about to go.
-    pub(super) fn stopping() -> Self {
+    pub(crate) fn stopping() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down.")
     }
 
-    pub(super) fn no_worker() -> Self {
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "The API key is missing or wrong.")
+    }
+
+    /// Whoever was asked behind this server did not answer.
+    pub(crate) fn bad_gateway(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, message)
+    }
+
+    /// There is more work than this server takes on.
+    pub(crate) fn busy() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "There are as many requests in flight as there may be. Please try again later.",
+        )
+    }
+
+    pub(crate) fn no_worker() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "No worker is available.")
     }
 
     /// The proxy before a worker turns a request away.
-    pub(super) fn overflow(status: u16) -> Self {
+    pub(crate) fn overflow(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
         Self::new(status, "The worker has as many requests as it may have. Please try again later.")
     }
@@ -84,6 +101,9 @@ impl ApiError {
             StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowedError",
             StatusCode::REQUEST_TIMEOUT => "RequestTimeoutError",
             StatusCode::PAYLOAD_TOO_LARGE => "PayloadTooLargeError",
+            StatusCode::UNAUTHORIZED => "AuthenticationError",
+            StatusCode::TOO_MANY_REQUESTS => "RateLimitError",
+            StatusCode::BAD_GATEWAY => "BadGatewayError",
             StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailableError",
             _ => "BadRequestError",
         }
@@ -95,9 +115,15 @@ impl ApiError {
     }
 
     /// As an event that ends a stream which has begun; no `[DONE]` follows it.
-    pub(super) fn event(&self) -> String {
-        super::wire::event(&self.body())
+    pub(crate) fn event(&self) -> String {
+        event(&self.body())
     }
+}
+
+/// An event of a stream.
+pub(crate) fn event(data: &impl Serialize) -> String {
+    // Plain structs of texts and numbers always serialise; an event without data would be ignored by its reader.
+    format!("data: {}\n\n", serde_json::to_string(data).unwrap_or_default())
 }
 
 impl IntoResponse for ApiError {
@@ -108,7 +134,7 @@ impl IntoResponse for ApiError {
         if gone.contains(&self.status) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&self.status) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -1,0 +1,92 @@
+//! What a body tells of where it should go. Whether it makes sense is the worker's to say.
+
+use crate::emulate::tokens::{Content, Cutter};
+use crate::http::error::ApiError;
+use crate::http::fields::Fields;
+use crate::http::{prompt, session};
+use axum::http::HeaderMap;
+use kvcache::{Piece, Salt, SessionId};
+use router::{Api, Strategy};
+
+/// What the router is told of a request.
+#[derive(Debug)]
+pub(super) struct Glance {
+    pub(super) api: Api,
+    pub(super) session: Option<SessionId>,
+    /// Its prompt; nothing where the strategy reads none, or there is none that can be read.
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// How bodies are looked at.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) cutter: Cutter,
+    pub(super) session_key: Option<String>,
+    pub(super) strategy: Strategy,
+}
+
+impl Reader {
+    /// Looks at a body that came to `api`; `None`: the body tells.
+    ///
+    /// # Errors
+    /// It is no JSON object, has no prompt to tell the API by, or a salt that is none.
+    pub(super) fn look(&self, api: Option<Api>, headers: &HeaderMap, body: &[u8]) -> Result<Glance, ApiError> {
+        let mut fields = Fields::parse(body)?;
+        let api = match api {
+            Some(api) => api,
+            None => by_shape(&fields)?,
+        };
+        let key = self.session_key.as_deref();
+        let named = key.and_then(|key| fields.get(key)).and_then(session::in_body);
+        let session = session::in_headers(key, headers).or(named.as_deref()).map(session::id);
+        let salt = salt(&fields)?;
+        let pieces = if self.reads_prompts() {
+            first(api, &mut fields).map(|content| self.cutter.cut_for(&content, &salt)).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        Ok(Glance { api, session, pieces })
+    }
+
+    const fn reads_prompts(&self) -> bool {
+        match self.strategy {
+            Strategy::RoundRobin
+            | Strategy::Session
+            | Strategy::SessionPlus
+            | Strategy::Random
+            | Strategy::LeastLoaded
+            | Strategy::TwoChoices => false,
+            Strategy::PrefixAware
+            | Strategy::PrefixAwarePlus
+            | Strategy::KvAware
+            | Strategy::KvAwarePlus
+            | Strategy::PredictedTtft => true,
+        }
+    }
+}
+
+/// SageMaker has one path for everything: the body tells which API it is meant for.
+pub(crate) fn by_shape(fields: &Fields) -> Result<Api, ApiError> {
+    match (fields.get("messages"), fields.get("prompt")) {
+        (Some(_), None) => Ok(Api::Chat),
+        (None, Some(_)) => Ok(Api::Completions),
+        _ => Err(ApiError::bad("The request body must have either `messages` or `prompt`.")),
+    }
+}
+
+/// Who shares with whom: the tenant's own space, or the part of it that `cache_salt` names.
+pub(crate) fn salt(fields: &Fields) -> Result<Salt, ApiError> {
+    let name = "cache_salt";
+    Salt::for_tenant("", fields.text(name)?).map_err(|error| ApiError::field(name, format!("`{name}`: {error}.")))
+}
+
+/// The first prompt: where there are several, all go the same way.
+fn first(api: Api, fields: &mut Fields) -> Option<Content> {
+    match api {
+        Api::Chat => {
+            let messages = prompt::chat(fields.take("messages")).ok()?;
+            Some(Content::Text(prompt::render(&messages)))
+        }
+        Api::Completions => prompt::completions(fields.take("prompt")).ok()?.into_iter().next(),
+    }
+}

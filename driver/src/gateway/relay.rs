@@ -1,0 +1,152 @@
+//! An answer's way back: a stream passed on event by event, which always ends in `[DONE]` or in an error.
+//!
+//! There is no task and no channel: the client's connection polls the worker's. So a slow reader holds up its own worker's
+//! connection and nothing else, at most one piece is held for it, and one who goes away closes that connection.
+
+use super::dispatch::{Attempt, Dispatch};
+use super::events::Events;
+use crate::http::door::{Phase, over};
+use crate::http::error::ApiError;
+use axum::body::{Bytes, HttpBody};
+use hyper::body::{Frame, Incoming};
+use router::Outcome;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A request's place among those in flight; it is free again when this is gone.
+#[derive(Debug)]
+pub(super) struct Stay(Arc<Dispatch>);
+
+impl Stay {
+    /// `None`: there are `most` already.
+    pub(super) fn enter(dispatch: &Arc<Dispatch>, most: usize) -> Option<Self> {
+        dispatch.meters.enter(most).then(|| Self(dispatch.clone()))
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.meters.leave();
+    }
+}
+
+/// A stream of events on its way.
+pub(super) struct Relay {
+    worker: Incoming,
+    first: Option<Bytes>,
+    events: Events,
+    attempt: Attempt,
+    _stay: Stay,
+    /// Resolves when requests in flight are given up.
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    silence: Duration,
+    heard: Instant,
+    quiet: Pin<Box<Sleep>>,
+    is_over: bool,
+}
+
+impl Relay {
+    pub(super) fn new(
+        worker: Incoming,
+        first: Bytes,
+        attempt: Attempt,
+        stay: Stay,
+        mut phase: watch::Receiver<Phase>,
+        silence: Duration,
+    ) -> Self {
+        let heard = Instant::now();
+        Self {
+            worker,
+            first: Some(first),
+            events: Events::default(),
+            attempt,
+            _stay: stay,
+            over: Box::pin(async move { over(&mut phase).await }),
+            silence,
+            heard,
+            quiet: Box::pin(sleep_until(heard + silence)),
+            is_over: false,
+        }
+    }
+
+    /// The last words of a stream that has not told all.
+    fn fail(&mut self, outcome: Outcome, error: &ApiError) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.is_over = true;
+        self.attempt.finish(outcome);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from(error.event())))))
+    }
+
+    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let rest = self.events.rest();
+        if !self.events.is_done() {
+            return self.fail(Outcome::Failed, &cut());
+        }
+        self.is_over = true;
+        self.attempt.finish(Outcome::Answered);
+        if rest.is_empty() { Poll::Ready(None) } else { Poll::Ready(Some(Ok(Frame::data(rest)))) }
+    }
+
+    /// Whether nothing was heard for too long. The alarm is set anew only when it rings: pieces come often.
+    fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.quiet.as_mut().poll(cx).is_ready() {
+            let until = self.heard + self.silence;
+            if until <= Instant::now() {
+                return true;
+            }
+            self.quiet.as_mut().reset(until);
+        }
+        false
+    }
+}
+
+fn cut() -> ApiError {
+    ApiError::bad_gateway("The worker broke off before the end of its answer.")
+}
+
+impl HttpBody for Relay {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        loop {
+            let piece = match this.first.take() {
+                Some(first) => first,
+                None => match Pin::new(&mut this.worker).poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(piece) => piece,
+                        Err(_) => continue, // trailers
+                    },
+                    Poll::Ready(Some(Err(_))) => return this.fail(Outcome::Failed, &cut()),
+                    Poll::Ready(None) => return this.end(),
+                    Poll::Pending => break,
+                },
+            };
+            this.heard = Instant::now();
+            let whole = this.events.push(piece);
+            if this.events.is_done() {
+                // The client may be gone as soon as it has read this.
+                this.attempt.finish(Outcome::Answered);
+            }
+            if !whole.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(whole))));
+            }
+        }
+        if this.over.as_mut().poll(cx).is_ready() {
+            return this.fail(Outcome::Cancelled, &ApiError::stopping());
+        }
+        if this.is_silent(cx) {
+            return this.fail(Outcome::Failed, &ApiError::bad_gateway("The worker said nothing for too long."));
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,10 @@
+//! The router before real workers: servers that answer, refuse, break off, fall silent, are killed.
+
+mod world; // gateways, and workers that do as they are told
+mod way; // what passes, and how
+mod falls; // workers that fail, and who is asked instead
+mod kills; // real processes, killed
+mod leaves; // clients that leave, gateways that stop
+mod bounds; // slow, huge and many clients
+mod places; // where a worker may be
+mod secrets; // keys and prompts that nobody else sees
