@@ -33,14 +33,22 @@ impl TokenHasher {
     /// The pieces of a prompt: one for each full block. A key names its block and all before it. O(tokens): some 3 ns
     /// for a block of 16.
     pub fn pieces(&mut self, tokens: &[u32]) -> &[Piece] {
+        self.pieces_after(None, tokens)
+    }
+
+    /// The same of tokens that come behind a block that is known already; `None`: at the beginning. O(tokens).
+    ///
+    /// # Panics
+    /// Where positions would pass 32 bits.
+    pub fn pieces_after(&mut self, before: Option<Piece>, tokens: &[u32]) -> &[Piece] {
         let unit = self.unit.0 as usize;
         self.pieces.clear();
         self.pieces.reserve(tokens.len() / unit);
-        let (mut key, mut end) = (self.root, 0_u32);
+        let (mut key, mut end) = before.map_or((self.root, 0_u32), |piece| (piece.key.0, piece.end.0));
+        assert!(u32::try_from(tokens.len()).is_ok_and(|more| end.checked_add(more).is_some()), "positions are 32-bit");
         // Sixteen is what vLLM takes where nobody says otherwise; known lengths need no loop.
         if unit == 16 {
             let (blocks, _) = tokens.as_chunks::<16>();
-            assert!(blocks.len() <= (u32::MAX / 16) as usize, "positions are 32-bit");
             self.pieces.extend(blocks.iter().map(|block| {
                 end = end.wrapping_add(16);
                 key = next(key, of_16(block));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 mod serve; // a connection
+mod proxy; // a bare proxy before another server
 mod truth; // what was really done
 mod sigv4; // who may ask
 mod frames; // Amazon's event stream, by another hand than the client's
@@ -40,13 +41,15 @@ fn main() {
         write: usize::MAX,
         keys: None,
     };
-    let mut listen = "127.0.0.1:0".to_owned();
+    let (mut listen, mut proxied) = ("127.0.0.1:0".to_owned(), None);
     let mut arguments = std::env::args().skip(1);
     while let (Some(flag), Some(value)) = (arguments.next(), arguments.next()) {
         let number = || value.parse::<f64>().expect("a number");
         let millis = || Duration::from_secs_f64(number() / 1000.0);
         match flag.as_str() {
             "--listen" => listen = value,
+            // No server: copies to another one.
+            "--proxy" => proxied = Some(value),
             "--ttft-ms" => settings.ttft = millis(),
             "--itl-ms" => settings.itl = millis(),
             "--tokens" => settings.tokens = number() as u32,
@@ -71,6 +74,9 @@ fn main() {
     runtime.block_on(async {
         let listener = TcpListener::bind(listen).await.expect("a port");
         println!("{}", listener.local_addr().expect("an address"));
-        serve::serve(listener, settings).await;
+        match proxied {
+            Some(to) => proxy::copy(listener, to).await,
+            None => serve::serve(listener, settings).await,
+        }
     });
 }

@@ -22,6 +22,7 @@ Examples:
        -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 16, \"stream\": true}'
 
   podlab serve driver/examples/aws-blog-70b.yaml --worker http://10.0.0.11:8000 --worker http://10.0.0.12:8000
+  podlab serve driver/examples/aws-blog-70b.yaml --strategy kvaware --worker http://10.0.0.11:8000 --kv-events 5557,5558
 
   podlab serve driver/examples/aws-blog-70b.yaml --engine candle --replicas 2    # needs `--features candle`
 
@@ -34,6 +35,10 @@ pub(super) struct GatewayArgs {
     /// each
     #[arg(long = "worker", value_name = "URL", conflicts_with_all = ["engine", "model", "compute_threads", "time_scale", "replicas"])]
     pub(super) workers: Vec<String>,
+    /// Where workers publish their KV events (vLLM: --kv-events-config): the port, or ports of events and replay, on all their hosts, or
+    /// tcp://HOST:PORT[,tcp://HOST:REPLAY-PORT] once for each worker
+    #[arg(long, requires = "workers", value_name = "PORT[,REPLAY]")]
+    pub(super) kv_events: Vec<String>,
     /// A file with the API key that workers are shown [default: what the client shows is passed on, unless --api-key-file is given]
     #[arg(long, requires = "workers", value_name = "FILE")]
     pub(super) worker_key_file: Option<PathBuf>,

@@ -6,7 +6,7 @@ use crate::growth::Growth;
 use crate::hardware::{Hardware, Watch};
 use crate::lab::Lab;
 use kvcache::{Span, Tokens};
-use router::{Api, Router};
+use router::{Api, Forecast, Router};
 use sim::cluster::{Cluster, Event, Refusal, RequestLimits};
 use sim::cost::CostModel;
 use sim::cost::deployment::Deployment;
@@ -158,12 +158,7 @@ impl Assembled {
     /// Never: the engine's settings were checked when this was assembled.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
-        let (host, overlapped) = (self.host, self.engine.async_scheduling);
-        let model: Box<dyn CostModel> = match &self.kernels {
-            Some(kernels) => kernels.cost(host, overlapped),
-            None => Box::new(self.deployment.roofline(host, overlapped)),
-        };
-        let forecast = forecast(&*model, &self.engine, self.transport.as_ref());
+        let (model, forecast) = (self.model(), self.forecast());
         let model = if let Some(watch) = &self.watch { watch.around(model) } else { model };
         let router = Router::new(self.router);
         let cluster = Cluster::new(self.router.workers, self.engine, router, model, self.transport)
@@ -174,6 +169,21 @@ impl Assembled {
             .with_signal_lag(self.lab.router.signal_lag);
         let audit = self.lab.router.audit.unwrap_or(self.router.workers <= MOST_AUDITED);
         if audit { cluster.with_audit() } else { cluster }
+    }
+
+    /// What passes last.
+    fn model(&self) -> Box<dyn CostModel> {
+        let (host, overlapped) = (self.host, self.engine.async_scheduling);
+        match &self.kernels {
+            Some(kernels) => kernels.cost(host, overlapped),
+            None => Box::new(self.deployment.roofline(host, overlapped)),
+        }
+    }
+
+    /// What a router is told of a worker's work.
+    #[must_use]
+    pub fn forecast(&self) -> Forecast {
+        forecast(&*self.model(), &self.engine, self.transport.as_ref())
     }
 }
 

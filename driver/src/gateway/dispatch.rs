@@ -1,9 +1,10 @@
 //! Router, breakers and retries behind one lock, which is held for microseconds and never across a wait.
 
+use super::feed::FeedCounts;
 use super::glance::Glance;
 use super::meters::Meters;
 use crate::emulate::clock::{Clock, TimeScale};
-use kvcache::{Chain, RequestId, Time, Tokens, WorkerId};
+use kvcache::{CacheEvent, Chain, Epoch, RequestId, Time, Tokens, WorkerId};
 use router::{Decision, Health, NoWorker, Outcome, Retries, RetryBudget, RouteRequest, Router, Sent, Signal, Stop};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -92,6 +93,17 @@ impl Dispatch {
         let mut guard = self.state();
         let state = &mut *guard;
         retries.again(worker, outcome, &state.health, &mut state.budget, now)
+    }
+
+    /// What a worker's cache did in the life `epoch` of it, by its own account.
+    pub(super) fn cached(&self, worker: WorkerId, epoch: Epoch, events: &[CacheEvent], counts: FeedCounts) {
+        let now = self.clock.now();
+        self.meters.fed(worker, counts);
+        let mut state = self.state();
+        state.router.observe(worker, Signal::Restarted(epoch), now, now);
+        if !events.is_empty() {
+            state.router.observe(worker, Signal::Cache(events), now, now);
+        }
     }
 
     /// How workers fare.

@@ -70,7 +70,10 @@ impl Gateway {
         let (parts, body) = request.into_parts();
         let read = body::read(&parts.headers, body, self.settings.body_limit);
         let body = timeout(self.settings.body_timeout, read).await.map_err(|_| ApiError::too_slow())??;
-        let glance = self.reader.look(api, &parts.headers, &body)?;
+        let mut glance = self.reader.look(api, &parts.headers, &body)?;
+        if let Some(fields) = glance.wanted.take() {
+            glance.pieces = self.pieces(glance.api, &fields, self.settings.router.block).await;
+        }
         let path = match glance.api {
             Api::Chat => "/v1/chat/completions",
             Api::Completions => "/v1/completions",

@@ -15,6 +15,8 @@ pub(super) struct Glance {
     pub(super) session: Option<SessionId>,
     /// Its prompt; nothing where the strategy reads none, or there is none that can be read.
     pub(super) pieces: Vec<Piece>,
+    /// The body, where its tokens are wanted.
+    pub(super) wanted: Option<Fields>,
 }
 
 /// How bodies are looked at.
@@ -23,6 +25,8 @@ pub(super) struct Reader {
     pub(super) cutter: Cutter,
     pub(super) session_key: Option<String>,
     pub(super) strategy: Strategy,
+    /// Whether prompts are cut by their tokens, which somebody else must be asked for.
+    pub(super) by_tokens: bool,
 }
 
 impl Reader {
@@ -40,12 +44,17 @@ impl Reader {
         let named = key.and_then(|key| fields.get(key)).and_then(session::in_body);
         let session = session::in_headers(key, headers).or(named.as_deref()).map(session::id);
         let salt = salt(&fields)?;
-        let pieces = if self.reads_prompts() {
+        // HyperPod's `kvaware` tokenises the prompt of a completion alone.
+        let sees = api == Api::Completions || self.strategy != Strategy::KvAware;
+        if self.by_tokens && self.reads_prompts() && sees {
+            return Ok(Glance { api, session, pieces: Vec::new(), wanted: Some(fields) });
+        }
+        let pieces = if self.reads_prompts() && !self.by_tokens {
             first(api, &mut fields).map(|content| self.cutter.cut_for(&content, &salt)).unwrap_or_default()
         } else {
             Vec::new()
         };
-        Ok(Glance { api, session, pieces })
+        Ok(Glance { api, session, pieces, wanted: None })
     }
 
     const fn reads_prompts(&self) -> bool {

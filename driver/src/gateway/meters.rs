@@ -2,10 +2,12 @@
 //! scrapes both should count nothing twice.
 
 use super::dispatch::Standing;
+use super::feed::FeedCounts;
 use kvcache::WorkerId;
 use router::{Outcome, Strategy};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Upper edges of the histogram of first tokens, seconds: vLLM's.
@@ -32,6 +34,10 @@ pub(super) struct Meters {
     /// First tokens, by the first edge that is not below them; the last is above all.
     first: [AtomicU64; EDGES.len() + 1],
     first_micros: AtomicU64,
+    /// What became of what workers told of their caches.
+    fed: Mutex<Box<[FeedCounts]>>,
+    /// Prompts whose tokens could be had, and could not.
+    tokenized: [AtomicU64; 2],
     /// Requests that were refused since too many are in flight.
     shed: AtomicU64,
     live: AtomicU64,
@@ -45,6 +51,8 @@ impl Meters {
             ended: each.map(|_| Default::default()).collect(),
             first: Default::default(),
             first_micros: AtomicU64::default(),
+            fed: Mutex::new(vec![FeedCounts::default(); usize::from(workers)].into()),
+            tokenized: Default::default(),
             shed: AtomicU64::default(),
             live: AtomicU64::default(),
         }
@@ -65,6 +73,14 @@ impl Meters {
         self.first[place].fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         self.first_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn fed(&self, worker: WorkerId, counts: FeedCounts) {
+        self.fed.lock().unwrap_or_else(PoisonError::into_inner)[worker.index()] = counts;
+    }
+
+    pub(super) fn tokenized(&self, done: bool) {
+        self.tokenized[usize::from(!done)].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn shed(&self) {
@@ -142,6 +158,33 @@ impl Meters {
         ] {
             family(name, kind, help, &one(name, value));
         }
+        let name = "gateway_kv_events_total";
+        let fed = self.fed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fed: Vec<(String, String)> = fed
+            .iter()
+            .enumerate()
+            .flat_map(|(worker, counts)| {
+                let of = |what: &str, count: u64| {
+                    (format!("{name}{{worker=\"{worker}\",what=\"{what}\"}}"), count.to_string())
+                };
+                [
+                    of("batches", counts.batches),
+                    of("overlapping_batches", counts.overlaps),
+                    of("malformed_batches", counts.malformed),
+                    of("gaps", counts.gaps),
+                    of("restarts", counts.restarts),
+                    of("orphaned_blocks", counts.orphans),
+                    of("other_blocks", counts.others),
+                    of("blocks_of_another_size", counts.misfits),
+                ]
+            })
+            .collect();
+        family(name, "counter", "What workers told of their caches, and what became of it.", &fed);
+        let name = "gateway_prompts_tokenized_total";
+        let tokenized = ["yes", "no"].iter().zip(&self.tokenized);
+        let tokenized: Vec<(String, String)> =
+            tokenized.map(|(done, count)| (format!("{name}{{done=\"{done}\"}}"), read(count).to_string())).collect();
+        family(name, "counter", "Prompts whose tokens were wanted, and whether they could be had.", &tokenized);
         let name = "gateway_time_to_first_token_seconds";
         let mut below = 0;
         let mut buckets: Vec<(String, String)> = EDGES

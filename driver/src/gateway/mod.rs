@@ -11,6 +11,8 @@ mod dispatch; // router, breakers and retries behind one lock
 mod upstream; // connections to workers
 mod forward; // a request's way, attempt by attempt
 mod relay; // an answer's way back
+pub mod feed; // what workers hold, by their own account
+mod tokenize; // prompts as workers' tokens
 mod events; // streams cut where an event ends
 mod meters; // what is counted for /metrics
 mod api; // the paths there are

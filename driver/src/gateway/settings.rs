@@ -1,10 +1,11 @@
 //! What the gateway is like.
 
+use super::feed::Place;
 use crate::bench::target::Origin;
 use crate::emulate::Tls;
 use crate::emulate::tokens::CharsPerToken;
 use crate::http::{ApiKey, Callers};
-use router::{HealthConfig, RetryConfig, RouterConfig};
+use router::{Forecast, HealthConfig, RetryConfig, RouterConfig};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,8 +14,12 @@ use std::time::Duration;
 pub struct Settings {
     /// The workers, in the order of their numbers. Not empty.
     pub workers: Vec<Origin>,
+    /// Where each tells what it holds, in the same order; empty: nobody does.
+    pub feeds: Vec<Place>,
     /// How one is chosen; it knows as many workers as there are.
     pub router: RouterConfig,
+    /// What workers' work takes, as far as is known beforehand.
+    pub forecast: Option<Forecast>,
     /// When one is left alone for a while.
     pub health: HealthConfig,
     /// How often a request is tried again.
@@ -62,7 +67,9 @@ impl Settings {
     pub fn new(workers: Vec<Origin>, router: RouterConfig) -> Self {
         Self {
             workers,
+            feeds: Vec::new(),
             router,
+            forecast: None,
             health: HealthConfig::default(),
             retries: RetryConfig::default(),
             model: String::new(),

@@ -7,4 +7,5 @@ mod kills; // real processes, killed
 mod leaves; // clients that leave, gateways that stop
 mod bounds; // slow, huge and many clients
 mod places; // where a worker may be
+mod feed; // what workers say of their caches
 mod secrets; // keys and prompts that nobody else sees
