@@ -7,7 +7,7 @@
 
 Everything runs on this machine and in a process of its own: the worker is `podlab-mock`, which gives a first token after 20 ms and
 one every 10 ms (2 ms with --peers, as facts of these routers are told for); the client is `podlab bench`, 64 streams in a closed
-loop, prompts of 128 tokens, replies of 64. A turn asks each in another order. Medians of `--rounds`. CPU-seconds are user and system
+loop that starts over the time of one reply, prompts of 128 tokens, replies of 64. A turn asks each in another order. Medians of `--rounds`. CPU-seconds are user and system
 time of the router's process alone; "added" is the difference of a turn's own figures to those of the worker asked directly.
 """
 
@@ -108,7 +108,8 @@ def ask(port: int, args) -> dict:
     command = [args.podlab, "bench", "--target", f"http://127.0.0.1:{port}", "--api", "completions", "--quiet", "-o", "json"]
     command += ["--workload", "unrelated", "--set", "unrelated.prompt_tokens=128", "--set", "unrelated.spread=0"]
     command += ["--max-tokens", "64", "--concurrency", str(args.streams), "--requests", str(args.requests)]
-    command += ["--no-calibration", "--model", "mock"]
+    # Equal replies would begin in waves of all streams at once for ever: they start spread over the time that one takes.
+    command += ["--no-calibration", "--model", "mock", "--ramp", f"{20 + 64 * args.itl}ms"]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600)
     if done.returncode not in (0, 99):
         sys.exit(f"bench: {done.stderr}")
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--podlab", default=TARGET / "release" / "podlab")
     parser.add_argument("--mock", default=TARGET / "release" / "podlab-mock")
     args = parser.parse_args()
+    args.itl = 2 if args.peers else 10
     names = ["direct", "proxy", "podlab roundrobin", "podlab prefixaware"]
     if args.peers:
         names += ["sglang round_robin", "sglang cache_aware", "vllm round_robin", "vllm cache_aware"]
@@ -132,8 +134,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         try:
-            itl = "2" if args.peers else "10"
-            command = [str(args.mock), "--ttft-ms", "20", "--itl-ms", itl, "--tokens", "64"]
+            command = [str(args.mock), "--ttft-ms", "20", "--itl-ms", str(args.itl), "--tokens", "64"]
             mock = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             started.append(mock)
             worker = mock.stdout.readline().strip()

@@ -395,7 +395,7 @@ async fn kvaware_goes_by_what_workers_publish() {
 /// Text is put to a worker's `/tokenize`; where that fails, the request goes by what else is known.
 #[tokio::test]
 async fn text_is_tokenised_by_a_worker() {
-    let mock = Mock::new(json("200 OK", "{\"tokens\":[1,2,3,4,5,6,7,8],\"count\":8}")).await;
+    let mock = Mock::new(json("200 OK", "{\"tokens\":[1,2,3,4,5,6,7,8,9],\"count\":9}")).await;
     let mut publisher = Publisher::new(true).await;
     let mut set_up = Settings::new(
         vec![mock.origin()],
