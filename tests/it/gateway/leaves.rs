@@ -126,6 +126,20 @@ async fn loads_do_not_drift() {
         mocks.iter().for_each(|mock| mock.tell(acts[number % acts.len()].clone()));
         let _ = call(gateway.address, "POST", "/v1/completions", "{\"prompt\":\"a\"}").await;
     }
+    // Clients that leave, too: all of one worker's, which would look loaded for ever.
+    mocks.iter().for_each(|mock| mock.tell(Act::Hang));
+    for number in 0..6 {
+        let before = mocks[0].requests() + mocks[1].requests();
+        let client = Call::send(gateway.address, "POST", "/v1/completions", "{\"prompt\":\"a\"}").await;
+        while mocks[0].requests() + mocks[1].requests() == before {
+            sleep(Duration::from_millis(1)).await;
+        }
+        drop(client);
+        let left = || mocks.iter().map(|mock| mock.seen.lock().expect("sound").left.len()).sum::<usize>();
+        while left() <= number {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
     // Nobody is loaded now: two streams at once go to two workers.
     mocks.iter().for_each(|mock| mock.tell(Act::Stall(vec!["data: 1\n\n".to_owned()])));
     let before = [mocks[0].requests(), mocks[1].requests()];
