@@ -6,7 +6,6 @@
 
 use crate::chain::{Piece, PieceKey};
 use crate::units::Tokens;
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// Which life of a worker's cache an event belongs to: grows by one at each restart, from 0.
@@ -38,14 +37,14 @@ pub enum Change {
         /// End of the last resident block that ends in the last of them.
         upto: Tokens,
         /// The pieces, first to last. There may be some in which no full block ends, but the first and the last.
-        pieces: Box<[Piece]>,
+        pieces: Vec<Piece>,
     },
     /// Of the blocks that end in `pieces`, those behind token `left` were evicted.
     Evicted {
         /// What is resident of the prompt ends here.
         left: Tokens,
         /// The pieces, first to last.
-        pieces: Box<[Piece]>,
+        pieces: Vec<Piece>,
     },
     /// Everything went.
     Cleared,

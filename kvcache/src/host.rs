@@ -85,7 +85,7 @@ impl HostCache {
     pub fn new(config: HostConfig) -> Self {
         assert!(config.token_bytes > 0 && config.chunk > Tokens::ZERO, "a chunk takes memory");
         let capacity = config.capacity / config.token_bytes;
-        let shard = Shard::new(capacity, config.eviction.order(capacity, config.seed));
+        let shard = Shard::new(capacity, config.eviction.order(0, capacity, config.seed));
         let shelf = Shelf::new(config.chunk, vec![shard]).with_uses(Uses::Whole);
         Self { config, shelf, skipped: 0 }
     }

@@ -12,6 +12,7 @@ mod identity; // what a block is: collision-resistant hashes of real tokens
 mod chain; // what a prompt is: pieces, and the keys of its blocks
 mod keyed; // maps from such keys
 mod event; // what others may know about a cache
+mod news; // ... that nobody was told of yet
 mod label; // whose identity a cached run carries
 mod runs; // the tree of runs
 mod worker; // the cache of one worker, by vLLM's rules

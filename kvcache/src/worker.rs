@@ -6,12 +6,12 @@
 //! *available*. Free blocks are taken before any idle one is evicted. (vLLM takes its one free queue strictly in order,
 //! so a block that was freed without content can wait there behind cached ones.)
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Piece};
 use crate::event::{CacheEvent, CacheSnapshot, Change, Epoch};
 use crate::label::Labels;
+use crate::news::News;
 use crate::runs::{Extent, Path, RunId, Runs};
 use crate::units::{Blocks, Tokens};
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -109,9 +109,7 @@ pub struct WorkerCache {
     private: Blocks,
     holds: Vec<Hold>,
     vacant: Vec<HoldId>,
-    epoch: Epoch,
-    sequence: u64,
-    events: VecDeque<CacheEvent>,
+    news: News,
 }
 
 impl WorkerCache {
@@ -125,9 +123,7 @@ impl WorkerCache {
             private: Blocks::ZERO,
             holds: Vec::new(),
             vacant: Vec::new(),
-            epoch: Epoch::default(),
-            sequence: 0,
-            events: VecDeque::new(),
+            news: News::default(),
         }
     }
 
@@ -193,10 +189,11 @@ impl WorkerCache {
     fn take(&mut self, needed: Blocks) {
         let evict = needed.saturating_sub(self.free);
         if evict > Blocks::ZERO {
-            let Self { runs, events, config, epoch, sequence, .. } = self;
+            let Self { runs, news, config, .. } = self;
             runs.evict(evict, |labels, extent| {
                 if config.events {
-                    push(events, *epoch, sequence, evicted(labels, extent, config.block));
+                    let list = news.list();
+                    news.push(evicted(labels, extent, config.block, list));
                 }
             });
         }
@@ -211,10 +208,11 @@ impl WorkerCache {
         if to <= hold.committed || !self.config.prefix_caching {
             return;
         }
-        let Self { runs, events, config, epoch, sequence, .. } = self;
+        let Self { runs, news, config, .. } = self;
         let done = runs.commit(chain, hold.leaf, hold.committed, to, |labels, extent| {
             if config.events {
-                push(events, *epoch, sequence, stored(labels, extent, config.block));
+                let list = news.list();
+                news.push(stored(labels, extent, config.block, list));
             }
         });
         let new = to - hold.committed - done.copies;
@@ -256,39 +254,41 @@ impl WorkerCache {
         assert_eq!(self.holds.len(), self.vacant.len(), "requests must let go before the worker restarts");
         self.runs = Runs::new(self.config.block);
         self.free = self.config.capacity;
-        self.epoch = Epoch(self.epoch.0 + 1);
-        self.sequence = 0;
+        self.news.begin(Epoch(self.epoch().0 + 1));
         if self.config.events {
-            push(&mut self.events, self.epoch, &mut self.sequence, Change::Cleared);
+            self.news.push(Change::Cleared);
         }
     }
 
     /// How often it restarted.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
-        self.epoch
+        self.news.epoch()
     }
 
     /// The next change that nobody was told of yet.
     pub fn poll_event(&mut self) -> Option<CacheEvent> {
-        self.events.pop_front()
+        self.news.poll()
     }
 
-    /// Hands all changes that nobody was told of yet to `hear`, in order, where there are any.
-    pub fn take_events(&mut self, hear: impl FnOnce(&[CacheEvent])) {
-        if !self.events.is_empty() {
-            hear(self.events.make_contiguous());
-            self.events.clear();
-        }
+    /// All changes that nobody was told of yet, in order.
+    #[inline]
+    pub fn events(&self) -> impl ExactSizeIterator<Item = &CacheEvent> {
+        self.news.iter()
+    }
+
+    /// Hands the next changes that nobody was told of yet, at most `most` of them, to `hear`, in order, where there are any.
+    pub fn take_events(&mut self, most: usize, hear: impl FnOnce(&[CacheEvent])) {
+        self.news.take(most, hear);
     }
 
     /// All that is resident, for whoever has missed events. It changes nothing; events go on as if nobody had asked.
     /// O(runs, times their log, + pieces).
     #[must_use]
     pub fn snapshot(&self) -> CacheSnapshot {
-        let told = |extent| stored(&self.runs.labels, extent, self.config.block);
+        let told = |extent| stored(&self.runs.labels, extent, self.config.block, Vec::new());
         let stored = self.runs.extents().into_iter().map(told).collect();
-        CacheSnapshot { epoch: self.epoch, next: self.sequence, stored }
+        CacheSnapshot { epoch: self.epoch(), next: self.news.next(), stored }
     }
 
     /// Where the blocks are.
@@ -318,22 +318,20 @@ impl WorkerCache {
     }
 }
 
-fn push(events: &mut VecDeque<CacheEvent>, epoch: Epoch, sequence: &mut u64, change: Change) {
-    events.push_back(CacheEvent { epoch, sequence: *sequence, change });
-    *sequence += 1;
-}
-
-fn stored(labels: &Labels, extent: Extent, block: Tokens) -> Change {
+/// What became resident; its pieces go into `pieces`, in which there are none.
+fn stored(labels: &Labels, extent: Extent, block: Tokens, mut pieces: Vec<Piece>) -> Change {
     let touched = labels.touched(extent.label, extent.from, extent.to);
+    pieces.extend_from_slice(touched.pieces);
     Change::Stored {
         parent: touched.parent,
         start: touched.start.full_blocks(block).tokens(block),
         upto: extent.to.tokens(block),
-        pieces: touched.pieces.into(),
+        pieces,
     }
 }
 
-fn evicted(labels: &Labels, extent: Extent, block: Tokens) -> Change {
-    let pieces = labels.pieces(extent.label, extent.from, extent.to).into();
+/// What was evicted, likewise.
+fn evicted(labels: &Labels, extent: Extent, block: Tokens, mut pieces: Vec<Piece>) -> Change {
+    pieces.extend_from_slice(labels.pieces(extent.label, extent.from, extent.to));
     Change::Evicted { left: extent.from.tokens(block), pieces }
 }

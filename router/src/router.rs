@@ -342,6 +342,12 @@ impl Router {
         self.rule.feed().is_some()
     }
 
+    /// Whether first tokens and ends of requests make a difference. Where not, nobody need tell of them.
+    #[must_use]
+    pub const fn listens_to_requests(&self) -> bool {
+        self.counts_load
+    }
+
     /// What became of the cache events heard; `None` where nobody listens.
     #[must_use]
     pub const fn feed(&self) -> Option<FeedCount> {

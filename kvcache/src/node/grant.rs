@@ -113,14 +113,13 @@ impl NodeStore {
 
     /// A lease on the object in this slot has ended.
     pub(super) fn unpin(&mut self, slot: u32, now: Time) {
-        let at = self.moment(now);
         let Some(object) = self.objects[slot as usize].as_mut() else { return };
         object.pins -= 1;
         let (is_pinned, condemned) = (object.pins > 0, object.condemned);
         if !is_pinned {
             self.sums.pinned -= blocks_of(&object.extents);
         }
-        self.order.used(slice(slot), is_pinned, at);
+        self.order.used(slice(slot), is_pinned, now);
         if condemned && !is_pinned {
             self.order.gone(slice(slot), None);
             self.vacate(slot);

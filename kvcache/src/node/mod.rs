@@ -27,7 +27,7 @@ mod write; // puts
 mod grant; // leases, and waits for them
 mod check; // the laws
 
-use crate::shelf::{Moment, Order, Policy, SliceId};
+use crate::shelf::{Order, Policy, SliceId};
 use crate::time::{Span, Time};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -43,7 +43,6 @@ pub struct NodeStore {
     config: NodeConfig,
     arena: Arena,
     order: Order,
-    turn: u64, // uses so far
     names: BTreeMap<ObjectName, Place>,
     objects: Vec<Option<Object>>, // by slot
     vacant: Vec<u32>,             // slots without an object
@@ -121,8 +120,7 @@ impl NodeStore {
         Self {
             config,
             arena: Arena::new(blocks),
-            order: config.eviction.order(u64::from(blocks) * u64::from(config.block), config.seed),
-            turn: 0,
+            order: config.eviction.order(0, u64::from(blocks) * u64::from(config.block), config.seed),
             names: BTreeMap::new(),
             objects: Vec::new(),
             vacant: Vec::new(),
@@ -236,11 +234,6 @@ impl NodeStore {
             object.extents.into_iter().for_each(|extent| self.arena.give(extent));
             self.vacant.push(slot);
         }
-    }
-
-    fn moment(&mut self, now: Time) -> Moment {
-        self.turn += 1;
-        Moment { turn: self.turn, now }
     }
 }
 

@@ -69,9 +69,8 @@ impl NodeStore {
             self.objects.len() as u32 - 1
         };
         self.names.insert(name, Place::Ready(slot));
-        let at = self.moment(now);
         let weight = u64::from(blocks) * u64::from(self.config.block);
-        self.order.enter(slice(slot), name.word(), weight, false, at);
+        self.order.enter(slice(slot), name.word(), weight, false, now);
         self.arrived(name, slot, now);
         Ok(())
     }

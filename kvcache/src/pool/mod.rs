@@ -56,8 +56,7 @@ impl Pool {
         let by_time = matches!(config.eviction, Eviction::Lru | Eviction::Fifo);
         assert!(config.ttl.is_none() || by_time, "{} does not order by time", config.eviction);
         let capacity = config.shard_tokens();
-        let shard =
-            |n: u16| Shard::new(capacity, config.eviction.order_of_many(n, capacity, config.seed ^ u64::from(n)));
+        let shard = |n: u16| Shard::new(capacity, config.eviction.order(n, capacity, config.seed ^ u64::from(n)));
         let shelf = Shelf::new(config.chunk, (0..config.shards).map(shard).collect::<Vec<_>>());
         let ahead = Ahead::of(config);
         Self {

@@ -31,7 +31,7 @@ use crate::units::{Blocks, Tokens};
 use alloc::vec::Vec;
 use fill::Wanted;
 pub use policy::{Eviction, UnknownEviction};
-pub(crate) use policy::{Moment, Order, Policy};
+pub(crate) use policy::{Order, Policy};
 pub(crate) use slices::{Shard, ShardUsage, SliceId};
 use slices::{Shards, Slice};
 use strips::{StripId, Strips};
@@ -87,7 +87,6 @@ pub(crate) struct Shelf {
     uses: Uses,
     strips: Strips,
     shards: Shards,
-    turn: u64,   // uses so far
     writer: u64, // reservations so far
     epoch: u32,  // how often it was cleared
     now: Time,
@@ -115,7 +114,6 @@ impl Shelf {
             fuller: Vec::new(),
             wanted: Wanted::new(shards.len()),
             shards: Shards::new(shards),
-            turn: 0,
             writer: 0,
             epoch: 0,
             now: Time::ZERO,

@@ -1,11 +1,12 @@
 //! Reserving what is absent, publishing what was written, and what a use renews.
 
 use super::fill::Wish;
-use super::policy::{Moment, Policy};
+use super::policy::Policy;
 use super::slices::{Shard, SliceId};
 use super::strips::{LONGEST, Mask, StripId, below};
 use super::{Held, Reserved, Shelf, Uses};
 use crate::chain::{BlockKey, Chain};
+use crate::time::Time;
 use crate::units::{Blocks, Tokens};
 
 /// What a holder's strips become when it gives them back.
@@ -13,7 +14,7 @@ use crate::units::{Blocks, Tokens};
 struct Settling {
     writer: u64,
     upto: Blocks, // its pending objects before this are ready
-    at: Moment,
+    at: Time,
 }
 
 /// What that means for the slices of a strip: sets of its objects.
@@ -97,8 +98,7 @@ impl Shelf {
 
     /// Lets go of the strips from `leaf` up to object `from`, of which nothing is ours to write; gives what they lack.
     fn let_go(&mut self, leaf: StripId, from: Blocks) -> u64 {
-        self.turn += 1;
-        let settling = Settling { writer: 0, upto: Blocks::ZERO, at: self.moment() };
+        let settling = Settling { writer: 0, upto: Blocks::ZERO, at: self.now };
         let (mut id, mut lacking) = (leaf, 0);
         while id != StripId::ROOT && self.strips.at(id).start >= from {
             lacking += self.weight(id) * u64::from(self.strips.at(id).absent().count_ones());
@@ -153,8 +153,7 @@ impl Shelf {
         if held.epoch != self.epoch || held.leaf == StripId::ROOT {
             return;
         }
-        self.turn += 1;
-        let settling = Settling { writer: held.writer, upto, at: self.moment() };
+        let settling = Settling { writer: held.writer, upto, at: self.now };
         let mut id = held.leaf;
         while id != StripId::ROOT && self.strips.at(id).start >= held.from {
             self.settle(id, settling);
@@ -166,10 +165,6 @@ impl Shelf {
             }
             id = self.strips.at(id).parent;
         }
-    }
-
-    const fn moment(&self) -> Moment {
-        Moment { turn: self.turn, now: self.now }
     }
 
     /// A holder gives back a strip.
@@ -202,7 +197,7 @@ impl Shelf {
     }
 
     /// The slices of a strip of which everything is ready, and was, are used.
-    fn settle_used(&mut self, id: StripId, Part { weight, pinned, .. }: Part, at: Moment) {
+    fn settle_used(&mut self, id: StripId, Part { weight, pinned, .. }: Part, at: Time) {
         let mut slice = self.strips.at(id).slices;
         while slice != SliceId::NONE {
             let Shard { usage, policy, by_age, slices, .. } = self.shards.of_mut(slice.shard());
@@ -211,7 +206,7 @@ impl Shelf {
                 usage.pinned -= weight * u64::from(of.len);
             }
             if !*by_age {
-                of.at = at.now;
+                of.at = at;
             }
             policy.used(slice, pinned, at);
             slice = of.next;
@@ -219,7 +214,7 @@ impl Shelf {
     }
 
     /// The slices of a strip of which nothing was ready, and everything is, are there.
-    fn settle_new(&mut self, id: StripId, Part { key, weight, pinned, .. }: Part, at: Moment) {
+    fn settle_new(&mut self, id: StripId, Part { key, weight, pinned, .. }: Part, at: Time) {
         let mut slice = self.strips.at(id).slices;
         while slice != SliceId::NONE {
             let Shard { usage, policy, slices, .. } = self.shards.of_mut(slice.shard());
@@ -230,14 +225,14 @@ impl Shelf {
             if pinned {
                 usage.pinned += tokens;
             }
-            of.at = at.now;
+            of.at = at;
             policy.enter(slice, key, tokens, pinned, at);
             slice = of.next;
         }
     }
 
     /// Any slice of any strip.
-    fn settle_slice(&mut self, slice: SliceId, part: Part, at: Moment) {
+    fn settle_slice(&mut self, slice: SliceId, part: Part, at: Time) {
         let Part { key, weight, pinned, before, ended, written, lost } = part;
         let tokens = |mask: Mask| weight * u64::from(mask.count_ones());
         let Shard { usage, policy, by_age, slices, .. } = self.shards.of_mut(slice.shard());
@@ -257,11 +252,11 @@ impl Shelf {
                 policy.reweigh(slice, tokens(after));
             }
             if !*by_age {
-                of.at = at.now;
+                of.at = at;
             }
             policy.used(slice, pinned, at);
         } else if after != 0 {
-            of.at = at.now;
+            of.at = at;
             policy.enter(slice, key, tokens(after), pinned, at);
         } else if before != 0 {
             policy.gone(slice, None);
@@ -272,14 +267,14 @@ impl Shelf {
     }
 
     /// A use of a strip that nobody holds.
-    fn renew(&mut self, id: StripId, at: Moment) {
+    fn renew(&mut self, id: StripId, at: Time) {
         let mut slice = self.strips.at(id).slices;
         while slice != SliceId::NONE {
             let Shard { policy, by_age, slices, .. } = self.shards.of_mut(slice.shard());
             let of = &mut slices[slice.index()];
             policy.used(slice, false, at);
             if !*by_age {
-                of.at = at.now;
+                of.at = at;
             }
             slice = of.next;
         }

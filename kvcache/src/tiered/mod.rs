@@ -301,9 +301,10 @@ impl TieredCache {
         self.device.poll_event()
     }
 
-    /// Hands all changes of L0 that nobody was told of yet to `hear`, in order, where there are any.
-    pub fn take_events(&mut self, hear: impl FnOnce(&[CacheEvent])) {
-        self.device.take_events(hear);
+    /// Hands the next changes of L0 that nobody was told of yet, at most `most` of them, to `hear`, in order, where there are
+    /// any.
+    pub fn take_events(&mut self, most: usize, hear: impl FnOnce(&[CacheEvent])) {
+        self.device.take_events(most, hear);
     }
 
     /// All that L0 holds, as [`WorkerCache::snapshot`].

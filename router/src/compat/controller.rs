@@ -37,12 +37,13 @@ impl Controller {
         }
     }
 
+    /// Whom the controller names first, if that is followed. The prompt has been matched, unless it is a chat's.
     fn first(&self, asked: &Asked<'_>) -> Result<WorkerId, Missed> {
         if asked.request.api == Api::Chat {
             return Err(Missed::Chat);
         }
         let chain = asked.request.chain;
-        let reply = self.feed.index().first_in_reply(chain, self.chunk, asked.available.set());
+        let reply = self.feed.index().first_in_reply(&self.matches, self.chunk, asked.available.set());
         let (worker, matched) = reply.ok_or(Missed::NoHolder)?;
         if matched < chain.tokens().saturating_sub(self.threshold) {
             return Err(Missed::TooShort { matched });
@@ -53,16 +54,16 @@ impl Controller {
 
 impl Choose for Controller {
     fn choose(&mut self, asked: &Asked<'_>) -> Decision {
+        let is_seen = asked.request.api != Api::Chat;
+        if is_seen {
+            self.feed.index().matches(asked.request.chain, &mut self.matches);
+        }
         let (worker, reason) = match self.first(asked) {
             Ok(worker) => (worker, Reason::FirstHolder),
             Err(missed) => self.fallback.pick(asked.request.session, Some(missed), asked.available, asked.now),
         };
         self.fallback.note(worker, asked.now);
-        if asked.request.api == Api::Chat {
-            // Nobody looked.
-            return Decision::blind(worker, reason);
-        }
-        self.feed.index().matches(asked.request.chain, &mut self.matches);
-        asked.decide(worker, reason, &self.matches)
+        // Of a chat, nobody looked.
+        if is_seen { asked.decide(worker, reason, &self.matches) } else { Decision::blind(worker, reason) }
     }
 }

@@ -88,11 +88,9 @@ impl Index {
         let whole = run.pieces.partition_point(|piece| piece.upto <= left);
         let start = run.start_of(whole);
         let kept = (whole + usize::from(start < left)).min(run.pieces.len());
-        places.glance(run.pieces[kept..].iter().map(|piece| piece.key));
-        for gone in &run.pieces[kept..] {
-            places.remove(gone.key);
-            self.continuations -= usize::from(gone.continues);
-        }
+        let gone = &run.pieces[kept..];
+        places.remove_all(gone.iter().map(|piece| piece.key));
+        self.continuations -= gone.iter().filter(|piece| piece.continues).count();
         run.pieces.truncate(kept);
         if let Some(last) = run.pieces.last_mut() {
             last.upto = last.upto.min(left);

@@ -1,31 +1,31 @@
 //! Who came first: the reply of LMCache's controller to a look-up.
 
 use super::Index;
-use super::run::{Run, RunId, Set};
-use kvcache::{Chain, Tokens, WorkerId};
+use super::run::{Run, Set};
+use super::walk::Matches;
+use kvcache::{Tokens, WorkerId};
 
 impl Index {
     /// What LMCache's controller would put first into its reply: the worker that was the first of those that hold the
     /// prompt's first chunk to hold it, and the end of the last chunk of which the same is true, as far as somebody holds
-    /// each chunk before it. Chunks have `chunk` tokens, a multiple of the unit; workers outside of `among` do not count.
-    /// O(chunks + turns on the way). The index must be an ordered one.
+    /// each chunk before it. The prompt is the one just matched. Chunks have `chunk` tokens, a multiple of the unit; workers
+    /// outside of `among` do not count. O(chunks + turns on the way). The index must be an ordered one.
     ///
     /// (`lmcache/v1/cache_controller/controllers/kv_controller.py`, `lookup`: for each chunk the first entry of the list
     /// of those that admitted it and have not evicted it.)
-    pub(crate) fn first_in_reply(&self, chain: Chain<'_>, chunk: Tokens, among: &Set) -> Option<(WorkerId, Tokens)> {
+    pub(crate) fn first_in_reply(&self, matches: &Matches, chunk: Tokens, among: &Set) -> Option<(WorkerId, Tokens)> {
         debug_assert!(self.config.ordered && chunk.0.is_multiple_of(self.config.unit.0));
         let mut reply: Option<(WorkerId, Tokens)> = None;
-        let (mut above, mut at, mut end) = (RunId::ROOT, Tokens::ZERO, chunk);
-        while let Some((id, upto)) = self.step(above, at, chain) {
-            while end <= upto {
-                let Some(first) = first_at(self.at(id), end, among) else { return reply };
+        let mut end = chunk;
+        for (id, upto) in &matches.way {
+            while end <= *upto {
+                let Some(first) = first_at(self.at(*id), end, among) else { return reply };
                 let (worker, matched) = reply.get_or_insert((first, end));
                 if *worker == first {
                     *matched = end;
                 }
                 end += chunk;
             }
-            (above, at) = (id, upto);
         }
         reply
     }

@@ -192,6 +192,18 @@ impl Places {
         self.directory[first + half..first + 2 * half].fill(other as u32);
     }
 
+    /// Forgets `keys`, which are known.
+    #[inline]
+    pub(super) fn remove_all(&mut self, keys: impl ExactSizeIterator<Item = PieceKey> + Clone) {
+        self.glance(keys.clone());
+        self.len -= keys.len();
+        for key in keys {
+            let index = self.segment_of(key.0);
+            let known = self.segments[index].remove(key.0);
+            debug_assert!(known, "each piece has a place");
+        }
+    }
+
     /// Forgets `key`; says whether it was known.
     #[inline]
     pub(super) fn remove(&mut self, key: PieceKey) -> bool {

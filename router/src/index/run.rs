@@ -113,8 +113,8 @@ impl Set {
 
     /// Whether `worker` is the only one in it.
     pub(super) fn is_only(&self, worker: WorkerId) -> bool {
-        let count = self.first.count_ones() + self.more.iter().map(|word| word.count_ones()).sum::<u32>();
-        count == 1 && self.has(worker)
+        let own = |index| if worker.index() / 64 == index { 1 << (worker.0 % 64) } else { 0 };
+        self.first == own(0) && self.more.iter().zip(1..).all(|(word, index)| *word == own(index))
     }
 
     /// Takes those out that are not in `other`, and calls `visit` for each of them.

@@ -67,7 +67,6 @@ impl Index {
             self.counts.orphans += new.len() as u64;
             return;
         };
-        self.places.glance(new.iter().map(|piece| piece.key));
         let mut before = at;
         let stretches = new.iter().filter_map(move |piece| {
             let upto = end(piece);
@@ -154,7 +153,6 @@ impl Index {
             Some(Stretch::new(next.key, before))
         });
         if self.config.by_piece {
-            self.places.glance(chain.pieces()[first..].iter().map(|piece| piece.key));
             let most = (chain.piece_of(Tokens(upto.0 - 1)) + 1).saturating_sub(first);
             self.add_all(worker, above, start, new, most);
         } else {
@@ -173,7 +171,14 @@ impl Index {
                 return None;
             }
             let Stretch { upto: known, continued, .. } = run.pieces[index];
-            if upto <= known || (index + 1 == run.pieces.len() && !continued) {
+            let is_last = index + 1 == run.pieces.len() && !continued;
+            if upto > known && is_last && run.part.is_empty() && run.whole.is_only(worker) {
+                // Nobody else holds anything of it: all of it is the worker's, as before.
+                self.at_mut(id).pieces[index].upto = upto;
+                self.added(worker, id, known, upto);
+                return Some(id);
+            }
+            if upto <= known || is_last {
                 if upto > known {
                     self.reach(id, upto);
                 }
@@ -242,28 +247,53 @@ impl Index {
             }
             None => self.open(above, at, most),
         };
-        let limited = self.config.limit < u64::MAX;
-        let mut upto = at;
+        if self.config.limit == u64::MAX {
+            self.put_all(id, new);
+        } else {
+            self.put_within_limit(id, above, new);
+        }
+        let upto = self.at(id).end();
+        if upto == at {
+            // Nothing came of it, nor of the run that was to hold it.
+            return self.shrink(id);
+        }
+        self.added(worker, id, at, upto);
+    }
+
+    /// New pieces at the end of a run, which has room for them, get their places.
+    fn put_all(&mut self, id: RunId, new: impl Iterator<Item = Stretch>) {
+        let Self { runs, places, counts, .. } = self;
+        let run = &mut runs[id.0 as usize];
+        let mut known = run.pieces.len();
+        run.pieces.extend(new);
+        let keys = run.pieces[known..].iter().map(|piece| piece.key);
+        places.glance(keys.clone());
+        for key in keys {
+            if !places.insert(key, Place { run: id, ordinal: run.ordinal + known as u32 }) {
+                // Somebody tells what cannot be: known, and behind what is unknown.
+                counts.orphans += 1;
+                break;
+            }
+            known += 1;
+        }
+        run.pieces.truncate(known);
+    }
+
+    /// The same, as far as there is room for places. The run hangs below `above`, or is that.
+    fn put_within_limit(&mut self, id: RunId, above: RunId, new: impl Iterator<Item = Stretch>) {
         for stretch in new {
-            if limited && self.places.growth(stretch.key) > 0 && !self.make_room(stretch.key, above, id) {
+            if self.places.growth(stretch.key) > 0 && !self.make_room(stretch.key, above, id) {
                 self.counts.refused += 1;
                 break;
             }
             let run = &mut self.runs[id.0 as usize];
             let ordinal = run.ordinal + run.pieces.len() as u32;
             if !self.places.insert(stretch.key, Place { run: id, ordinal }) {
-                // Somebody tells what cannot be: known, and behind what is unknown.
-                self.counts.orphans += 1;
+                self.counts.orphans += 1; // as above
                 break;
             }
             run.pieces.push(stretch);
-            upto = stretch.upto;
         }
-        if upto == at {
-            // Nothing came of it, nor of the run that was to hold it.
-            return self.shrink(id);
-        }
-        self.added(worker, id, at, upto);
     }
 
     /// The run that grows where `worker` comes to hold what is behind `above` from token `at` on: `above` itself, where it

@@ -10,7 +10,7 @@ use kvcache::{PieceKey, Time, Tokens, WorkerId};
 impl Index {
     /// What was matched is used now.
     pub fn touch_matched(&mut self, matches: &Matches) {
-        self.touch(matches.deepest);
+        self.touch(matches.deepest());
     }
 
     /// A run and all above it become the newest: the deepest first, so that an upper one stays newer. Where it was

@@ -11,8 +11,8 @@ pub struct Matches {
     pub(super) tokens: Vec<Tokens>,
     pub(super) left: Set,
     stay: Set,
-    /// The last run on the prompt's way; the root where there is none.
-    pub(super) deepest: RunId,
+    /// Runs on the prompt's way, and up to where it goes in each.
+    pub(super) way: Vec<(RunId, Tokens)>,
 }
 
 impl Default for Matches {
@@ -25,7 +25,7 @@ impl Matches {
     /// Empty buffers.
     #[must_use]
     pub fn new() -> Self {
-        Self { tokens: Vec::new(), left: Set::none(0), stay: Set::none(0), deepest: RunId::ROOT }
+        Self { tokens: Vec::new(), left: Set::none(0), stay: Set::none(0), way: Vec::new() }
     }
 
     /// For each worker, how many tokens of the prompt it holds, in full blocks.
@@ -42,6 +42,11 @@ impl Matches {
 }
 
 impl Matches {
+    /// The last run on the prompt's way; the root where there is none.
+    pub(super) fn deepest(&self) -> RunId {
+        self.way.last().map_or(RunId::ROOT, |(id, _)| *id)
+    }
+
     /// Those workers of whom `whole` is true hold all `tokens` tokens of the prompt.
     pub(crate) fn raise(&mut self, tokens: Tokens, mut whole: impl FnMut(WorkerId) -> bool) {
         for (held, worker) in self.tokens.iter_mut().zip((0..).map(WorkerId)) {
@@ -64,8 +69,9 @@ impl Index {
     /// How many tokens of `chain` each worker holds, in full blocks. O(runs on the way, times the log of their pieces,
     /// + workers).
     pub fn matches(&self, chain: Chain<'_>, matches: &mut Matches) {
-        let Matches { tokens, left, stay, deepest } = matches;
+        let Matches { tokens, left, stay, way } = matches;
         let workers = self.config.workers;
+        way.clear();
         tokens.clear();
         tokens.resize(usize::from(workers), Tokens::ZERO);
         if left.heap() != self.at(RunId::ROOT).whole.heap() {
@@ -76,11 +82,11 @@ impl Index {
         while let Some((id, upto)) = self.step(above, at, chain) {
             narrow(self.at(id), at, upto, tokens, left, stay);
             (above, at) = (id, upto);
+            way.push((id, upto));
             if left.is_empty() {
                 break;
             }
         }
-        *deepest = above;
         left.for_each(|worker| tokens[worker] = at);
     }
 

@@ -1,6 +1,7 @@
 //! How many requests a worker lets in: the proxy before it (`worker.requestLimits`) hands so many to the engine at a time,
 //! lets so many wait in a line of its own, first come, first served, and turns the others away.
 
+use super::signals::Letter;
 use super::{Arrival, Cluster, Event, Refusal};
 use crate::replica::Output;
 use alloc::boxed::Box;
@@ -62,6 +63,7 @@ impl Cluster {
     pub(super) fn refuse(&mut self, worker: WorkerId, request: RequestId, refusal: Refusal) {
         let at = self.now;
         self.events.push_back(Event::Refused { request, refusal, at });
+        self.hear_what_is_immediate();
         self.router.observe(worker, Signal::Finished(request), at, at);
     }
 
@@ -81,7 +83,7 @@ impl Cluster {
         line.remove(place);
         self.events.push_back(Event::Output { worker, output: Output::Cancelled { request } });
         // As of whoever leaves the engine, the router hears of it with all that the worker tells.
-        self.signals.send(&mut self.router, worker, Signal::Finished(request), self.now);
+        self.signals.send(worker, Letter::Finished(request), self.now);
         self.leave_if_drained(worker);
         true
     }

@@ -5,6 +5,7 @@
 //! those it had, are told of as [`Event::Lost`] when it is noticed. To send them again, or to give them up, is up to whoever
 //! drives the cluster: it knows what the requests were.
 
+use super::signals::Letter;
 use super::{Cluster, Event, Station};
 use crate::cost::{CostModel, Segment, Shape};
 use crate::replica::Replica;
@@ -125,7 +126,7 @@ impl Cluster {
             self.away.push(worker);
             // Whoever runs the workers tells the router that there will be a new life.
             let epoch = self.stations[worker.index()].replica.cache().device().epoch();
-            self.signals.send(&mut self.router, worker, Signal::Restarted(epoch), self.now);
+            self.signals.send(worker, Letter::Restarted(epoch), self.now);
         }
         let at = self.now;
         let stuck = core::mem::take(&mut self.stations[worker.index()].stuck);
@@ -159,6 +160,7 @@ impl Cluster {
 
     /// A request that was lost at `worker` is not sent again: what the router has reserved for it comes free.
     pub fn give_up(&mut self, request: RequestId, worker: WorkerId) {
+        self.hear_what_is_immediate();
         self.router.observe(worker, Signal::Finished(request), self.now, self.now);
     }
 
@@ -183,6 +185,7 @@ impl Cluster {
     fn leave(&mut self, worker: WorkerId) {
         let station = &mut self.stations[worker.index()];
         (station.presence, station.permille) = (Presence::Absent, USUAL);
+        self.hear_what_is_immediate();
         self.router.forget(worker);
         self.tell(worker, Change::Left);
     }

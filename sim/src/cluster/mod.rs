@@ -33,7 +33,7 @@ pub use limits::RequestLimits;
 pub use members::{Change, Presence};
 use members::{Paced, USUAL};
 pub use overlap::Overlap;
-use signals::Signals;
+use signals::{Letter, Signals};
 
 #[derive(Debug)]
 struct Station {
@@ -62,6 +62,8 @@ struct Station {
     line: VecDeque<InLine>,
     /// What requests hold of its device.
     level: held::Level,
+    /// Changes of its cache of which the router will hear: a signal is under way.
+    telling: usize,
 }
 
 /// The cluster.
@@ -85,6 +87,8 @@ pub struct Cluster {
     /// Somebody else executes passes.
     external: bool,
     held: held::Watch,
+    /// When stretches were last told of up to the present moment.
+    caught_up: Option<Time>,
 }
 
 impl core::fmt::Debug for Cluster {
@@ -130,6 +134,7 @@ impl Cluster {
                 inside: 0,
                 line: VecDeque::new(),
                 level: held::Level::default(),
+                telling: 0,
             })
         };
         Ok(Self {
@@ -151,6 +156,7 @@ impl Cluster {
             audits: false,
             external: false,
             held: held::Watch::default(),
+            caught_up: None,
         })
     }
 
@@ -249,6 +255,7 @@ impl Cluster {
             self.restart(worker);
         }
         self.advance_undisturbed(to);
+        self.hear_what_is_immediate();
     }
 
     fn advance_undisturbed(&mut self, to: Time) {
@@ -284,7 +291,7 @@ impl Cluster {
         if self.router.listens_to_cache() || self.audits {
             self.catch_up();
         }
-        self.signals.deliver(&mut self.router, at);
+        self.signals.deliver(&mut self.router, &mut self.stations, at);
         let prompt_pieces = &arrival.pieces[..arrival.pieces.partition_point(|piece| piece.end <= arrival.prompt)];
         let asked = RouteRequest {
             request,
@@ -372,6 +379,11 @@ impl Cluster {
 
     /// Lets an index elsewhere hear of what stretches under way have evicted by now.
     fn catch_up(&mut self) {
+        if self.caught_up == Some(self.now) {
+            // Passes start when time moves on.
+            return;
+        }
+        self.caught_up = Some(self.now);
         for index in 0..self.stations.len() {
             let (worker, now) = (WorkerId(index as u16), self.now);
             let station = &self.stations[index];
@@ -452,34 +464,53 @@ impl Cluster {
         }
         let mut left = 0;
         let Self { stations, router, events, transport, signals, external, .. } = self;
-        let replica = &mut stations[worker.index()].replica;
+        let Station { replica, telling, .. } = &mut stations[worker.index()];
         if let Some(transport) = transport {
             while replica.has_op() {
                 let asked = replica.poll_op().expect("there is one");
                 transport.start(worker, asked, now);
             }
         }
-        replica.take_cache_events(|told| {
-            if router.listens_to_cache() {
-                signals.send(router, worker, Signal::Cache(told), now);
-            }
+        let changes = replica.cache_events().len() - *telling;
+        if changes > 0 {
             if *external {
-                events.push_back(Event::Cache { worker, told: told.to_vec() });
+                let told = replica.cache_events().skip(*telling).cloned().collect();
+                events.push_back(Event::Cache { worker, told });
             }
-        });
+            if router.listens_to_cache() {
+                *telling += changes;
+                signals.send_changes(worker, changes, now);
+            } else {
+                replica.take_cache_events(changes, |_| {});
+            }
+        }
         while let Some(output) = replica.poll_output() {
             match output {
-                Output::FirstToken { request, .. } => signals.send(router, worker, Signal::FirstToken(request), now),
+                Output::FirstToken { request, .. } if router.listens_to_requests() => {
+                    signals.send(worker, Letter::FirstToken(request), now);
+                }
                 Output::Finished { request, .. } | Output::Cancelled { request } => {
                     left += 1;
-                    signals.send(router, worker, Signal::Finished(request), now);
+                    if router.listens_to_requests() {
+                        signals.send(worker, Letter::Finished(request), now);
+                    }
                 }
                 _ => {}
             }
             events.push_back(Event::Output { worker, output });
         }
+        if signals.are_many() {
+            signals.deliver(router, stations, now);
+        }
         if left > 0 {
             self.have_left(worker, left);
+        }
+    }
+
+    /// The router hears at once of what takes no time to reach it.
+    fn hear_what_is_immediate(&mut self) {
+        if self.signals.are_immediate() {
+            self.signals.deliver(&mut self.router, &mut self.stations, self.now);
         }
     }
 

@@ -1,10 +1,10 @@
 //! A worker whose process dies and is back at once, cold.
 
+use super::signals::Letter;
 use super::{Cluster, Event};
 use crate::executor::Stretch;
 use crate::replica::Replica;
 use kvcache::{Span, Time, WorkerId};
-use router::Signal;
 
 impl Cluster {
     /// `worker` restarts at `at`, or at the present moment where that has passed: after all that ends then, before whoever
@@ -23,7 +23,7 @@ impl Cluster {
         self.events.push_back(Event::Restarted { worker, lost, at: self.now });
         // Whoever runs the workers sees to it, and says so.
         let epoch = self.stations[worker.index()].replica.cache().device().epoch();
-        self.signals.send(&mut self.router, worker, Signal::Restarted(epoch), self.now);
+        self.signals.send(worker, Letter::Restarted(epoch), self.now);
         self.wake(worker);
         self.collect(worker);
     }

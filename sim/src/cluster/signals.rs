@@ -1,16 +1,25 @@
 //! What the router hears of workers, and when: each signal takes the same time, so they arrive in the order they left.
+//!
+//! The router acts at decisions only, so it is told before one, and when time has moved on. What workers say of their caches
+//! waits where it was said: told together it costs less than whenever a pass has ended, since what tells and what is told
+//! then do not drive each other out of the core's caches again and again.
 
+use super::Station;
 use alloc::collections::VecDeque;
-use kvcache::{CacheEvent, Epoch, RequestId, Span, Time, WorkerId};
+use kvcache::{Epoch, RequestId, Span, Time, WorkerId};
 use router::{Router, Signal};
 
-#[derive(Debug)]
-enum Letter {
-    Cache(CacheEvent),
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Letter {
+    /// So many changes of its cache, the next ones that it has to tell.
+    Cache(usize),
     FirstToken(RequestId),
     Finished(RequestId),
     Restarted(Epoch),
 }
+
+/// So many signals under way are told at once, however long it is to the next decision.
+const MANY: usize = 512;
 
 /// Signals on their way.
 #[derive(Debug, Default)]
@@ -26,34 +35,52 @@ impl Signals {
 
     /// A signal leaves `worker` now.
     #[inline]
-    pub(super) fn send(&mut self, router: &mut Router, worker: WorkerId, signal: Signal<'_>, now: Time) {
-        if self.lag == Span::ZERO {
-            return router.observe(worker, signal, now, now);
-        }
-        let letter = match signal {
-            Signal::Cache(events) => {
-                let letters = events.iter().map(|event| (now, worker, Letter::Cache(event.clone())));
-                return self.under_way.extend(letters);
-            }
-            Signal::FirstToken(request) => Letter::FirstToken(request),
-            Signal::Finished(request) => Letter::Finished(request),
-            Signal::Restarted(epoch) => Letter::Restarted(epoch),
-            // Known from the start.
-            Signal::Forecast(_) => return router.observe(worker, signal, now, now),
-        };
+    pub(super) fn send(&mut self, worker: WorkerId, letter: Letter, now: Time) {
         self.under_way.push_back((now, worker, letter));
     }
 
-    /// What has arrived by `now` is heard. The router acts at decisions only, so it need not be told before one.
-    pub(super) fn deliver(&mut self, router: &mut Router, now: Time) {
-        while let Some((sent, worker, letter)) = self.under_way.pop_front_if(|(sent, ..)| *sent + self.lag <= now) {
-            let signal = match &letter {
-                Letter::Cache(event) => Signal::Cache(core::slice::from_ref(event)),
-                Letter::FirstToken(request) => Signal::FirstToken(*request),
-                Letter::Finished(request) => Signal::Finished(*request),
-                Letter::Restarted(epoch) => Signal::Restarted(*epoch),
+    /// So many changes of its cache are told by `worker` from now on.
+    #[inline]
+    pub(super) fn send_changes(&mut self, worker: WorkerId, changes: usize, now: Time) {
+        match self.under_way.back_mut() {
+            // What arrives together, and of which nothing else came in between, is one.
+            Some((sent, sender, Letter::Cache(before))) if self.lag == Span::ZERO && *sender == worker => {
+                *before += changes;
+                *sent = now;
+            }
+            _ => self.send(worker, Letter::Cache(changes), now),
+        }
+    }
+
+    /// Whether each arrives when it leaves.
+    pub(super) fn are_immediate(&self) -> bool {
+        self.lag == Span::ZERO
+    }
+
+    /// Whether so many have arrived that they should be heard.
+    #[inline]
+    pub(super) fn are_many(&self) -> bool {
+        self.are_immediate() && self.under_way.len() >= MANY
+    }
+
+    /// What has arrived by `now` is heard.
+    pub(super) fn deliver(&mut self, router: &mut Router, stations: &mut [Station], now: Time) {
+        let lag = self.lag;
+        while let Some((sent, worker, letter)) = self.under_way.pop_front_if(|(sent, ..)| *sent + lag <= now) {
+            let heard = sent + lag;
+            let signal = match letter {
+                Letter::Cache(changes) => {
+                    let station = &mut stations[worker.index()];
+                    station.telling -= changes;
+                    let tell = |told: &[_]| router.observe(worker, Signal::Cache(told), sent, heard);
+                    station.replica.take_cache_events(changes, tell);
+                    continue;
+                }
+                Letter::FirstToken(request) => Signal::FirstToken(request),
+                Letter::Finished(request) => Signal::Finished(request),
+                Letter::Restarted(epoch) => Signal::Restarted(epoch),
             };
-            router.observe(worker, signal, sent, sent + self.lag);
+            router.observe(worker, signal, sent, heard);
         }
     }
 }

@@ -37,6 +37,12 @@ impl<T> ByPart<T> {
         }
     }
 
+    /// Each part where it is.
+    const fn each(&self) -> ByPart<&T> {
+        let Self { api, line, kv_wait, budget_wait, tiers, compute } = self;
+        ByPart { api, line, kv_wait, budget_wait, tiers, compute }
+    }
+
     /// Each part under its name, in order.
     pub fn named(self) -> [(&'static str, T); 6] {
         let Self { api, line, kv_wait, budget_wait, tiers, compute } = self;
@@ -100,6 +106,14 @@ pub struct ByClass<T> {
 impl<T> ByClass<T> {
     fn made(mut make: impl FnMut(Class) -> T) -> Self {
         Self { hit: make(Class::Hit), partial: make(Class::Partial), miss: make(Class::Miss) }
+    }
+
+    const fn of(&self, class: Class) -> &T {
+        match class {
+            Class::Hit => &self.hit,
+            Class::Partial => &self.partial,
+            Class::Miss => &self.miss,
+        }
     }
 
     /// Each class under its name, in order.
@@ -192,96 +206,111 @@ impl Record {
     }
 }
 
-/// A request that is told of.
+/// The requests that are told of: a list for each figure, since what is asked of one is mostly asked of all.
+#[derive(Default)]
 pub(super) struct Told {
-    ttft: u64,
-    parts: ByPart<u64>,
-    class: Class,
+    ttft: Vec<u64>,
+    parts: ByPart<Vec<u64>>,
+    class: Vec<Class>,
 }
 
 impl Told {
-    /// `None`: it has no token, and nothing to tell.
-    pub(super) fn of(record: &Record) -> Option<Self> {
-        let parts = record.parts()?.map(|part| part.0);
-        Some(Self { ttft: record.ttft()?.0, parts, class: record.class()? })
+    /// Nobody yet, with room for so many.
+    pub(super) fn with_capacity(room: usize) -> Self {
+        let list = || Vec::with_capacity(room);
+        Self { ttft: list(), parts: ByPart::<()>::default().map(|()| list()), class: Vec::with_capacity(room) }
+    }
+
+    /// One more, unless it has no token, and nothing to tell.
+    pub(super) fn add(&mut self, record: &Record) {
+        let (Some(ttft), Some(parts), Some(class)) = (record.ttft(), record.parts(), record.class()) else { return };
+        self.ttft.push(ttft.0);
+        self.parts.api.push(parts.api.0);
+        self.parts.line.push(parts.line.0);
+        self.parts.kv_wait.push(parts.kv_wait.0);
+        self.parts.budget_wait.push(parts.budget_wait.0);
+        self.parts.tiers.push(parts.tiers.0);
+        self.parts.compute.push(parts.compute.0);
+        self.class.push(class);
+    }
+
+    /// The sum of `list` over those of each class, of the requests `which`.
+    fn sums(&self, list: &[u64], which: impl Iterator<Item = usize>) -> [u128; 3] {
+        let mut sums = [0; 3];
+        for place in which {
+            sums[self.class[place] as usize] += u128::from(list[place]);
+        }
+        sums
+    }
+
+    /// What share of the TTFTs of each class each part is, of the requests `which`; `None` where there is no request.
+    fn shares(&self, which: impl Iterator<Item = usize> + Clone) -> ByClass<Option<ByPart<f64>>> {
+        let all = self.sums(&self.ttft, which.clone());
+        let parts = self.parts.each().map(|list| self.sums(list, which.clone()));
+        ByClass::made(|class| {
+            let class = class as usize;
+            (all[class] > 0).then(|| parts.map(|sums| sums[class] as f64 / all[class] as f64))
+        })
     }
 }
 
 impl Breakdown {
     /// Of completed requests.
-    pub(super) fn of(told: &[Told]) -> Self {
-        let classes = ByClass::made(|class| of_class(told, class));
-        Self { parts: parts(told), classes, slowest: slowest(told) }
+    pub(super) fn of(told: &Told) -> Self {
+        Self { parts: parts(told), classes: classes(told), slowest: slowest(told) }
     }
 }
 
 const NANOS: f64 = 1e9; // picoseconds in a millisecond
 
-fn parts(told: &[Told]) -> ByPart<PartFigures> {
-    let all: u128 = told.iter().map(|told| u128::from(told.ttft)).sum();
-    let mut spans = Vec::with_capacity(told.len());
-    let mut figures = |of: fn(&ByPart<u64>) -> u64| {
-        spans.clear();
-        spans.extend(told.iter().map(|told| of(&told.parts)));
+fn parts(told: &Told) -> ByPart<PartFigures> {
+    let all: u128 = told.ttft.iter().map(|ttft| u128::from(*ttft)).sum();
+    let mut spans = Vec::with_capacity(told.ttft.len());
+    told.parts.each().map(|list| {
+        spans.clone_from(list);
         let sum: u128 = spans.iter().map(|span| u128::from(*span)).sum();
         let mean = (!spans.is_empty()).then(|| sum as f64 / spans.len() as f64 / NANOS);
         let share = (all > 0).then(|| sum as f64 / all as f64);
         let mut ascending = Ascending::new(&mut spans);
         let mut at = |q| ascending.quantile(q).map(|at| at / NANOS);
         PartFigures { mean_ms: mean, share, p50_ms: at(0.5), p90_ms: at(0.9) }
-    };
-    ByPart {
-        api: figures(|parts| parts.api),
-        line: figures(|parts| parts.line),
-        kv_wait: figures(|parts| parts.kv_wait),
-        budget_wait: figures(|parts| parts.budget_wait),
-        tiers: figures(|parts| parts.tiers),
-        compute: figures(|parts| parts.compute),
-    }
+    })
 }
 
-fn of_class(told: &[Told], class: Class) -> OfClass {
-    let those = || told.iter().filter(|told| told.class == class);
-    let Distribution { mean, p50, p90, p99, .. } = Distribution::of(those().map(|told| told.ttft).collect());
-    OfClass {
-        requests: those().count() as u64,
-        mean_ttft_ms: mean,
-        p50_ttft_ms: p50,
-        p90_ttft_ms: p90,
-        p99_ttft_ms: p99,
-        shares: shares(those()),
-    }
-}
-
-fn shares<'a>(told: impl Iterator<Item = &'a Told>) -> Option<ByPart<f64>> {
-    let (mut all, mut sums) = (0_u128, ByPart::<u128>::default());
-    for Told { ttft, parts, .. } in told {
-        all += u128::from(*ttft);
-        sums.api += u128::from(parts.api);
-        sums.line += u128::from(parts.line);
-        sums.kv_wait += u128::from(parts.kv_wait);
-        sums.budget_wait += u128::from(parts.budget_wait);
-        sums.tiers += u128::from(parts.tiers);
-        sums.compute += u128::from(parts.compute);
-    }
-    (all > 0).then(|| sums.map(|sum| sum as f64 / all as f64))
+fn classes(told: &Told) -> ByClass<OfClass> {
+    let shares = told.shares(0..told.ttft.len());
+    ByClass::made(|class| {
+        let those = told.ttft.iter().zip(&told.class).filter(|(_, other)| **other == class);
+        let ttfts: Vec<u64> = those.map(|(ttft, _)| *ttft).collect();
+        let requests = ttfts.len() as u64;
+        let Distribution { mean, p50, p90, p99, .. } = Distribution::of(ttfts);
+        OfClass {
+            requests,
+            mean_ttft_ms: mean,
+            p50_ttft_ms: p50,
+            p90_ttft_ms: p90,
+            p99_ttft_ms: p99,
+            shares: *shares.of(class),
+        }
+    })
 }
 
 /// Of requests that are equally slow, those sent first. O(n).
-fn slowest(told: &[Told]) -> SlowestTenth {
-    let count = told.len().div_ceil(10);
+fn slowest(told: &Told) -> SlowestTenth {
+    let count = told.ttft.len().div_ceil(10);
     let mut order: Vec<(u64, u32)> =
-        told.iter().enumerate().map(|(number, told)| (u64::MAX - told.ttft, number as u32)).collect();
+        told.ttft.iter().zip(0..).map(|(ttft, number)| (u64::MAX - ttft, number)).collect();
     if let Some(last) = count.checked_sub(1) {
         order.select_nth_unstable(last);
     }
-    let slowest = || order[..count].iter().map(|(_, number)| &told[*number as usize]);
+    let slowest = order[..count].iter().map(|(_, number)| *number as usize);
+    let shares = told.shares(slowest.clone());
     SlowestTenth {
         requests: count as u64,
-        from_ms: slowest().map(|told| told.ttft).min().map(|least| least as f64 / NANOS),
-        classes: ByClass::made(|class| {
-            let those = || slowest().filter(|told| told.class == class);
-            OfSlowest { requests: those().count() as u64, shares: shares(those()) }
+        from_ms: slowest.clone().map(|place| told.ttft[place]).min().map(|least| least as f64 / NANOS),
+        classes: ByClass::made(|class| OfSlowest {
+            requests: slowest.clone().filter(|place| told.class[*place] == class).count() as u64,
+            shares: *shares.of(class),
         }),
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Totals {
     pub(super) ttft: Vec<u64>,
     pub(super) tpot: Vec<u64>,
     pub(super) e2el: Vec<u64>,
-    pub(super) told: Vec<Told>,
+    pub(super) told: Told,
 }
 
 impl Totals {
@@ -48,7 +48,7 @@ impl Totals {
             ttft: Vec::with_capacity(room),
             tpot: Vec::with_capacity(room),
             e2el: Vec::with_capacity(room),
-            told: Vec::with_capacity(room),
+            told: Told::with_capacity(room),
             ..Self::default()
         };
         for record in records {
@@ -90,7 +90,7 @@ impl Totals {
         self.ttft.extend(picos(record.ttft()));
         self.tpot.extend(picos(record.tpot()));
         self.e2el.extend(picos(record.e2el()));
-        self.told.extend(Told::of(record));
+        self.told.add(record);
     }
 
     fn add_tokens(&mut self, record: &Record) {

@@ -75,6 +75,8 @@ pub(super) struct Decoders {
     /// The longest context, as it was when `passes` was 0; the least there is where nobody decodes.
     oldest: i64,
     residues: Vec<u32>,
+    /// `passes` modulo the block.
+    phase: usize,
 }
 
 impl Decoders {
@@ -86,6 +88,7 @@ impl Decoders {
             next_end: u64::MAX,
             oldest: i64::MIN,
             residues: vec![0; block.0 as usize],
+            phase: 0,
         }
     }
 
@@ -141,10 +144,18 @@ impl Decoders {
     pub(super) fn advance(&mut self, passes: u64) {
         self.passes += passes;
         self.context += passes * self.count;
+        let block = self.residues.len() as u64;
+        self.phase += (if passes < block { passes } else { passes % block }) as usize;
+        if self.phase >= self.residues.len() {
+            self.phase -= self.residues.len();
+        }
     }
 
     /// Blocks that the decoders begin in the next `passes` passes.
     pub(super) fn blocks_begun(&self, passes: u64) -> u64 {
+        if passes == 1 {
+            return u64::from(self.residues[if self.phase == 0 { 0 } else { self.residues.len() - self.phase }]);
+        }
         let block = self.residues.len() as u64;
         let (whole, rest) = (passes / block, passes % block);
         let mut blocks = self.count * whole;
@@ -157,7 +168,7 @@ impl Decoders {
     #[inline]
     fn each_beginning(&self, passes: u64, mut visit: impl FnMut(u64, u64)) {
         // Who begins a block in a pass is one residue below who does in the one before; below 0 is the highest.
-        let below = self.residues.len() - (self.passes % self.residues.len() as u64) as usize;
+        let below = self.residues.len() - self.phase;
         let (lower, upper) = self.residues.split_at(if below == self.residues.len() { 1 } else { below + 1 });
         for (pass, decoders) in (0..passes).zip(lower.iter().rev().chain(upper.iter().rev())) {
             if *decoders > 0 {

@@ -357,9 +357,16 @@ impl Replica {
         self.cache.poll_event()
     }
 
-    /// Hands all changes of the cache that nobody was told of yet to `hear`, in order, where there are any.
-    pub fn take_cache_events(&mut self, hear: impl FnOnce(&[CacheEvent])) {
-        self.cache.take_events(hear);
+    /// All changes of the cache that nobody was told of yet, in order.
+    #[inline]
+    pub fn cache_events(&self) -> impl ExactSizeIterator<Item = &CacheEvent> {
+        self.cache.device().events()
+    }
+
+    /// Hands the next changes of the cache that nobody was told of yet, at most `most` of them, to `hear`, in order, where
+    /// there are any.
+    pub fn take_cache_events(&mut self, most: usize, hear: impl FnOnce(&[CacheEvent])) {
+        self.cache.take_events(most, hear);
     }
 
     /// Who takes part in the pass in flight (empty where [`EngineConfig::record_work`] is off), and how often it ran.

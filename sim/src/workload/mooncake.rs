@@ -179,6 +179,14 @@ impl Cuts {
     /// The prompt's segments: one per id, the last as long as the prompt leaves it, and two where a reply begins in one.
     fn prompt(&self, line: &Line, input: Tokens, into: &mut Vec<Segment>) {
         into.clear();
+        if self.0.is_empty() {
+            let whole = |id: &i64| Segment { id: *id as u64, tokens: Tokens(line.block_size) };
+            into.extend(line.hash_ids.iter().map(whole));
+            if let Some((last, before)) = into.split_last_mut() {
+                last.tokens = input - Tokens(before.len() as u32 * line.block_size);
+            }
+            return;
+        }
         let mut left = input.0;
         for id in &line.hash_ids {
             let tokens = left.min(line.block_size);
@@ -203,10 +211,6 @@ impl Cuts {
     }
 
     fn push(&self, id: u64, tokens: u32, into: &mut Vec<Segment>) {
-        if self.0.is_empty() {
-            into.push(Segment { id, tokens: Tokens(tokens) });
-            return;
-        }
         let cut = self.0.get(&key(id));
         let (first, before) = cut.copied().unwrap_or((id, tokens));
         into.push(Segment { id: first, tokens: Tokens(tokens.min(before)) });

@@ -132,6 +132,11 @@ impl<'a> Cursor<'a> {
             return self.take(b']');
         }
         loop {
+            // As it is mostly written: a number, a comma and one space.
+            while let Some((number, rest)) = listed(self.rest) {
+                into.push(number as i64);
+                self.rest = rest;
+            }
             into.push(self.number()? as i64);
             match self.next()? {
                 b',' => {}
@@ -146,6 +151,15 @@ impl<'a> Cursor<'a> {
 const fn is_space(byte: u8) -> bool {
     // Hardly any byte passes the first question.
     byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\r')
+}
+
+/// A number of at most seven digits with a comma and one space behind it, and what is behind these.
+#[inline(always)]
+fn listed(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (count, number) = leading_digits(bytes.first_chunk()?);
+    let plain = (1..8).contains(&count) && (count == 1 || bytes[0] != b'0');
+    let rest = bytes[count..].strip_prefix(b", ")?;
+    plain.then_some((number, rest))
 }
 
 /// How many of eight bytes are digits before the first that is none, and their number. All eight at once: a byte is a digit

@@ -23,7 +23,7 @@ fn whatever_is_told_nothing_breaks() {
             for _ in 0..1 + chance.below(8) {
                 let key = |chance: &mut Chance| PieceKey(chance.below(9) << 60 | 1);
                 let at = |chance: &mut Chance| Tokens(16 * chance.below(6) as u32);
-                let pieces = |chance: &mut Chance, start: Tokens| -> Box<[Piece]> {
+                let pieces = |chance: &mut Chance, start: Tokens| -> Vec<Piece> {
                     // In order of their ends or not, of equal keys or not, or none at all.
                     let count = [1, 1, 2, 3, 5, 0][chance.pick(6)];
                     (0..count).map(|_| Piece { key: key(chance), end: start + at(chance) }).collect()

@@ -5,9 +5,9 @@
 //! tokens. Pinned slices keep their place and are passed over.
 
 use super::super::slices::SliceId;
+use super::Policy;
 use super::ghost::Ghosts;
 use super::list::Lists;
-use super::{Moment, Policy};
 use crate::time::Time;
 
 const T1: u8 = 0;
@@ -54,7 +54,7 @@ impl Policy for Arc {
         }
     }
 
-    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, _: Moment) {
+    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, _: Time) {
         self.comes_from_b2 = false;
         let returned = self.b1.forget(key) || self.b2.forget(key);
         self.lists.enter(if returned { T2 } else { T1 }, slice, tokens, pinned);
@@ -66,7 +66,7 @@ impl Policy for Arc {
         self.lists.at(slice).pinned = true;
     }
 
-    fn used(&mut self, slice: SliceId, pinned: bool, _: Moment) {
+    fn used(&mut self, slice: SliceId, pinned: bool, _: Time) {
         self.lists.at(slice).pinned = pinned;
         self.lists.move_to(T2, slice);
     }

@@ -1,8 +1,8 @@
 //! First published, first evicted. Pinned slices keep their place and are passed over.
 
 use super::super::slices::SliceId;
+use super::Policy;
 use super::list::Lists;
-use super::{Moment, Policy};
 use crate::time::Time;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl Policy for Fifo {
         true
     }
 
-    fn enter(&mut self, slice: SliceId, _: u64, tokens: u64, pinned: bool, _: Moment) {
+    fn enter(&mut self, slice: SliceId, _: u64, tokens: u64, pinned: bool, _: Time) {
         self.0.enter(0, slice, tokens, pinned);
     }
 
@@ -27,7 +27,7 @@ impl Policy for Fifo {
         self.0.at(slice).pinned = true;
     }
 
-    fn used(&mut self, slice: SliceId, pinned: bool, _: Moment) {
+    fn used(&mut self, slice: SliceId, pinned: bool, _: Time) {
         self.0.at(slice).pinned = pinned;
     }
 

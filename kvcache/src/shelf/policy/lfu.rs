@@ -7,7 +7,7 @@
 //! uniformly and independently from those that nobody holds.
 
 use super::super::slices::SliceId;
-use super::{Moment, Policy};
+use super::Policy;
 use crate::time::{Span, Time};
 use alloc::vec::Vec;
 
@@ -111,8 +111,8 @@ impl Lfu {
 }
 
 impl Policy for Lfu {
-    fn enter(&mut self, slice: SliceId, _: u64, _: u64, pinned: bool, at: Moment) {
-        self.learn(slice, Known { counter: FIRST, minute: minute(at.now), place: NOWHERE });
+    fn enter(&mut self, slice: SliceId, _: u64, _: u64, pinned: bool, now: Time) {
+        self.learn(slice, Known { counter: FIRST, minute: minute(now), place: NOWHERE });
         if !pinned {
             self.put_back(slice);
         }
@@ -122,8 +122,8 @@ impl Policy for Lfu {
         self.take_out(slice);
     }
 
-    fn used(&mut self, slice: SliceId, pinned: bool, at: Moment) {
-        let minute = minute(at.now);
+    fn used(&mut self, slice: SliceId, pinned: bool, now: Time) {
+        let minute = minute(now);
         let counter = self.known[slice.index()].counter_at(minute);
         let odds = LOG_FACTOR * u64::from(counter.saturating_sub(FIRST)) + 1;
         let grown = counter.saturating_add(u8::from(self.draw(odds) == 0));

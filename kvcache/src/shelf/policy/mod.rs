@@ -5,14 +5,12 @@
 
 mod list; // many lists over one vector of neighbours
 mod ghost; // what was evicted and is remembered
-mod lru; // least recently used
-mod recent; // the same for many shards
+mod recent; // least recently used
 mod fifo; // first published
 mod s3fifo; // small, main and ghost queues
 mod arc; // adaptive between recency and frequency
 mod lfu; // least frequently used, as Redis samples it
 
-use self::lru::Lru;
 use self::recent::Recent;
 use super::slices::SliceId;
 use crate::time::Time;
@@ -52,20 +50,15 @@ impl Eviction {
         }
     }
 
-    /// The order of a shard of `capacity` tokens; `seed` is for those that sample.
-    pub(crate) fn order(self, capacity: u64, seed: u64) -> Order {
+    /// The order of shard number `shard`, of `capacity` tokens; `seed` is for those that sample.
+    pub(crate) fn order(self, shard: u16, capacity: u64, seed: u64) -> Order {
         match self {
-            Self::Lru => Order::Lru(Lru::new()),
+            Self::Lru => Order::Recent(Recent::new(shard)),
             Self::S3Fifo => Order::Other(Box::new(s3fifo::S3Fifo::new(capacity))),
             Self::Arc => Order::Other(Box::new(arc::Arc::new(capacity))),
             Self::Fifo => Order::Other(Box::new(fifo::Fifo::new())),
             Self::Lfu => Order::Other(Box::new(lfu::Lfu::new(seed))),
         }
-    }
-
-    /// The same for shard `shard` of many.
-    pub(crate) fn order_of_many(self, shard: u16, capacity: u64, seed: u64) -> Order {
-        if self == Self::Lru { Order::Recent(Recent::new(shard)) } else { self.order(capacity, seed) }
     }
 }
 
@@ -95,16 +88,8 @@ impl FromStr for Eviction {
     }
 }
 
-/// When something happens to a slice.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    /// Which use it is part of: grows from use to use. The slices of one use come deepest first.
-    pub(crate) turn: u64,
-    pub(crate) now: Time,
-}
-
 /// The order in which the slices of one shard go. A slice *enters* with its first ready object and is *gone* with
-/// its last.
+/// its last. The slices of one use are told deepest first, and uses in order.
 pub(crate) trait Policy: fmt::Debug + Send {
     /// Whether publication alone decides: then objects that are published later are a slice of their own.
     fn by_age(&self) -> bool {
@@ -115,13 +100,13 @@ pub(crate) trait Policy: fmt::Debug + Send {
     fn coming(&mut self, _key: u64) {}
 
     /// A slice of `tokens` has its first ready objects. It must not be the victim while `pinned`.
-    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, at: Moment);
+    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, now: Time);
 
     /// It is pinned from now on.
     fn pin(&mut self, slice: SliceId);
 
     /// It was used, and is `pinned` from now on or is not.
-    fn used(&mut self, slice: SliceId, pinned: bool, at: Moment);
+    fn used(&mut self, slice: SliceId, pinned: bool, now: Time);
 
     /// It weighs `tokens` now.
     fn reweigh(&mut self, slice: SliceId, tokens: u64);
@@ -148,10 +133,9 @@ pub(crate) trait Policy: fmt::Debug + Send {
     fn evictable(&self) -> usize;
 }
 
-/// A policy. Those that shelves mostly have are known by name, since a slice asks several times in its life.
+/// A policy. That which shelves mostly have is known by name, since a slice asks several times in its life.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Lru(Lru),
     Recent(Recent),
     Other(Box<dyn Policy>),
 }
@@ -160,7 +144,6 @@ pub(crate) enum Order {
 macro_rules! ask {
     ($order:expr, $policy:ident => $question:expr) => {
         match $order {
-            Order::Lru($policy) => $question,
             Order::Recent($policy) => $question,
             Order::Other($policy) => $question,
         }
@@ -178,8 +161,8 @@ impl Policy for Order {
     }
 
     #[inline]
-    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, at: Moment) {
-        ask!(self, policy => policy.enter(slice, key, tokens, pinned, at));
+    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, now: Time) {
+        ask!(self, policy => policy.enter(slice, key, tokens, pinned, now));
     }
 
     #[inline]
@@ -188,8 +171,8 @@ impl Policy for Order {
     }
 
     #[inline]
-    fn used(&mut self, slice: SliceId, pinned: bool, at: Moment) {
-        ask!(self, policy => policy.used(slice, pinned, at));
+    fn used(&mut self, slice: SliceId, pinned: bool, now: Time) {
+        ask!(self, policy => policy.used(slice, pinned, now));
     }
 
     #[inline]

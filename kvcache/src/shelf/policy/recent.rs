@@ -1,12 +1,11 @@
-//! Least recently used, of a shelf with many shards.
+//! Least recently used.
 //!
-//! One use touches a few slices on each of many shards, so an order of *uses* would cost a look-up per shard. Here the
-//! slices themselves hang in one ring, the most recent last. It is the same order, exactly: the slices of a use come
+//! The slices hang in one ring, the most recent last. That is the order of uses, exactly: the slices of a use come
 //! deepest first, each use comes after all before it, and the upper part of a slice that is cut in two hangs right
 //! behind the lower, which no other slice can have come between. Pinned slices hang nowhere.
 
 use super::super::slices::SliceId;
-use super::{Moment, Policy};
+use super::Policy;
 use crate::time::Time;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -80,7 +79,7 @@ impl Recent {
 
 impl Policy for Recent {
     #[inline]
-    fn enter(&mut self, slice: SliceId, _: u64, _: u64, pinned: bool, _: Moment) {
+    fn enter(&mut self, slice: SliceId, _: u64, _: u64, pinned: bool, _: Time) {
         self.learn(place(slice));
         if !pinned {
             self.hang_last(place(slice));
@@ -93,7 +92,7 @@ impl Policy for Recent {
     }
 
     #[inline]
-    fn used(&mut self, slice: SliceId, pinned: bool, _: Moment) {
+    fn used(&mut self, slice: SliceId, pinned: bool, _: Time) {
         if !pinned {
             self.unhang(place(slice));
             self.hang_last(place(slice));

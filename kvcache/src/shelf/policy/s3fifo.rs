@@ -6,9 +6,9 @@
 //! and are passed over.
 
 use super::super::slices::SliceId;
+use super::Policy;
 use super::ghost::Ghosts;
 use super::list::Lists;
-use super::{Moment, Policy};
 use crate::time::Time;
 
 const SMALL: u8 = 0;
@@ -69,7 +69,7 @@ impl S3Fifo {
 }
 
 impl Policy for S3Fifo {
-    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, _: Moment) {
+    fn enter(&mut self, slice: SliceId, key: u64, tokens: u64, pinned: bool, _: Time) {
         let queue = if self.ghosts.forget(key) { MAIN } else { SMALL };
         self.queues.enter(queue, slice, tokens, pinned);
         self.queues.at(slice).with.whole = tokens;
@@ -79,7 +79,7 @@ impl Policy for S3Fifo {
         self.queues.at(slice).pinned = true;
     }
 
-    fn used(&mut self, slice: SliceId, pinned: bool, _: Moment) {
+    fn used(&mut self, slice: SliceId, pinned: bool, _: Time) {
         let entry = self.queues.at(slice);
         entry.pinned = pinned;
         entry.with.uses = MOST_USES.min(entry.with.uses + 1);

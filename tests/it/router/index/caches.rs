@@ -156,7 +156,7 @@ fn the_index_is_exact() {
             pieces
         });
         for (cache, worker) in fleet.caches.iter_mut().zip((0..).map(WorkerId)) {
-            cache.take_events(|events| {
+            cache.take_events(usize::MAX, |events| {
                 // Together, one by one, or as it comes.
                 let most = [1, 2, 5, usize::MAX][chance.pick(4)];
                 for some in events.chunks(most) {
