@@ -18,6 +18,7 @@ pub mod import; // a platform's own logs as a trace
 pub mod aws; // what AWS's services speak
 pub mod bench; // any endpoint, measured from outside
 pub mod emulate; // the same cluster in wall time, over HTTP
+pub mod computed; // passes that a small model computes
 pub mod models; // models that are known by name
 pub mod growth; // an index that nothing is taken from
 pub mod tierd; // L2 as a daemon

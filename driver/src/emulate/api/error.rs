@@ -68,6 +68,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down.")
     }
 
+    pub(super) fn lost() -> Self {
+        let text = "The worker that computed this request has died, and what it computed is lost. Please send the request again.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
     pub(super) fn no_worker() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "No worker is available.")
     }
