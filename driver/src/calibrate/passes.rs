@@ -197,11 +197,11 @@ impl System {
             if rows[pivot][pivot].abs() < 1e-30 {
                 return None;
             }
-            for below in pivot + 1..n {
-                let factor = rows[below][pivot] / rows[pivot][pivot];
-                for column in pivot..=n {
-                    rows[below][column] -= factor * rows[pivot][column];
-                }
+            let (above, below) = rows.split_at_mut(pivot + 1);
+            let of = &above[pivot];
+            for row in below {
+                let factor = row[pivot] / of[pivot];
+                row.iter_mut().zip(of).for_each(|(value, of)| *value -= factor * of);
             }
         }
         let mut x = vec![0.0; free.len()];
