@@ -20,6 +20,7 @@ pub mod bench; // any endpoint, measured from outside
 pub mod http; // what every HTTP server of podlab has in common
 pub mod emulate; // the same cluster in wall time, over HTTP
 pub mod gateway; // the router before real workers
+pub mod computed; // passes that a small model computes
 pub mod models; // models that are known by name
 pub mod growth; // an index that nothing is taken from
 pub mod tierd; // L2 as a daemon

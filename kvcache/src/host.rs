@@ -4,10 +4,11 @@
 //! the whole prompt, its head last, and a background eviction keeps part of the memory free.
 
 use crate::chain::Chain;
-use crate::shelf::{Eviction, Held, Reserved, Shard, Shelf, Uses};
+use crate::shelf::{Eviction, Held, Reserved, Shard, Shelf, Shelved, Uses};
 use crate::time::Time;
 use crate::units::{Blocks, Tokens};
 use alloc::vec;
+use alloc::vec::Vec;
 
 /// How an L1 is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,22 @@ impl HostCache {
         let shard = Shard::new(capacity, config.eviction.order(0, capacity, config.seed));
         let shelf = Shelf::new(config.chunk, vec![shard]).with_uses(Uses::Whole);
         Self { config, shelf, skipped: 0 }
+    }
+
+    /// The same L1, which tells what comes and goes ([`HostCache::take_told`]).
+    #[must_use]
+    pub fn telling(self) -> Self {
+        Self { shelf: self.shelf.telling(), ..self }
+    }
+
+    /// Which chunks came and went since this was asked last, in order.
+    pub fn take_told(&mut self) -> Vec<Shelved> {
+        self.shelf.take_told()
+    }
+
+    /// One chunk is of no use: what lies there is not what it should be. Nothing happens where it is not there.
+    pub fn lose_object(&mut self, chain: Chain<'_>, object: Blocks) {
+        self.shelf.lose_object(chain, object);
     }
 
     /// Its set-up.

@@ -34,7 +34,7 @@ pub use node::{
     PutRefusal, WaitId, Write, WriteId,
 };
 pub use pool::{Backend, Begun, LeaseId, Leased, Pool, PoolConfig, PoolCounts, PoolUsage, PutId, Unknown};
-pub use shelf::{Eviction, UnknownEviction};
+pub use shelf::{Eviction, Shelved, UnknownEviction};
 pub use tiered::{
     Admission, Choice, Contact, Costs, Deadline, Done, Failed, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId,
     StoreMode, Task, TierConfig, TierCost, TierCounts, TieredCache, Wanted, Woken,

@@ -8,7 +8,7 @@ use crate::pacer::Pacer;
 use crate::transport::{Moved, Transport};
 use crate::workload::{Pacing, Workload};
 use core::fmt;
-use kvcache::{ChainBuilder, RequestId, Span, Time};
+use kvcache::{ChainBuilder, Piece, RequestId, Span, Time, Tokens};
 use router::Api;
 
 mod crew; // workers that come and go
@@ -41,6 +41,26 @@ pub struct Path {
     pub names_session: bool,
 }
 
+/// Who sees what happens in a run, and executes what its cluster hands out ([`Cluster::with_external_passes`]).
+pub trait Shell {
+    /// A request is about to reach the router; its reply is the last of `pieces`, behind `prompt`.
+    fn arrives(&mut self, request: RequestId, pieces: &[Piece], prompt: Tokens);
+
+    /// Something happened in `cluster`. A pass that is to be executed is answered by [`Cluster::lasted`].
+    fn hear(&mut self, event: &Event, cluster: &mut Cluster);
+}
+
+/// One that looks on.
+struct Onlooker<F>(F);
+
+impl<F: FnMut(&Event)> Shell for Onlooker<F> {
+    fn arrives(&mut self, _: RequestId, _: &[Piece], _: Tokens) {}
+
+    fn hear(&mut self, event: &Event, _: &mut Cluster) {
+        (self.0)(event);
+    }
+}
+
 /// Sends `workload` through `cluster` and keeps the books, until everything has ended. `look` sees every event.
 ///
 /// # Errors
@@ -65,7 +85,22 @@ pub fn simulate_within(
     fleet: Option<&mut Fleet>,
     path: Path,
     extent: Extent,
-    mut look: impl FnMut(&Event),
+    look: impl FnMut(&Event),
+) -> Result<Ledger, BeyondHorizon> {
+    simulate_executed(workload, cluster, fleet, path, extent, &mut Onlooker(look))
+}
+
+/// The same, of a cluster that hands out what is to be executed: `shell` says how long it lasted.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_executed(
+    workload: &Workload,
+    cluster: &mut Cluster,
+    fleet: Option<&mut Fleet>,
+    path: Path,
+    extent: Extent,
+    shell: &mut impl Shell,
 ) -> Result<Ledger, BeyondHorizon> {
     let last = workload.requests().last().map_or(Time::ZERO, |request| request.at);
     if last.0.checked_add(path.latency.0).is_none_or(|at| at > HORIZON.0) {
@@ -87,8 +122,8 @@ pub fn simulate_within(
     run.ledger.set_warmup(extent.warmup);
     run.ledger.set_tiers(cluster.lower_tiers());
     match workload.pacing() {
-        Pacing::Open => run.open(cluster, &mut look)?,
-        Pacing::Closed { .. } | Pacing::Turns => run.closed(cluster, &mut look)?,
+        Pacing::Open => run.open(cluster, shell)?,
+        Pacing::Closed { .. } | Pacing::Turns => run.closed(cluster, shell)?,
     }
     run.ledger.close(cluster.now());
     let (moved, events) = run.before;
@@ -111,25 +146,25 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn open(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) -> Result<(), BeyondHorizon> {
+    fn open(&mut self, cluster: &mut Cluster, shell: &mut impl Shell) -> Result<(), BeyondHorizon> {
         for index in 0..self.workload.requests().len() {
             let sent = self.workload.requests()[index].at;
-            self.live_until(sent + self.path.latency, cluster, look);
+            self.live_until(sent + self.path.latency, cluster, shell);
             cluster.advance(sent + self.path.latency);
-            self.enter_events(cluster, look);
-            self.deliver(index, sent, cluster);
+            self.enter_events(cluster, shell);
+            self.deliver(index, sent, cluster, shell);
         }
-        self.enter_events(cluster, look);
+        self.enter_events(cluster, shell);
         while let Some(at) = self.next_due(cluster) {
             within_horizon(at)?;
-            self.live_until(at, cluster, look);
+            self.live_until(at, cluster, shell);
             cluster.advance(at);
-            self.enter_events(cluster, look);
+            self.enter_events(cluster, shell);
         }
         Ok(())
     }
 
-    fn closed(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) -> Result<(), BeyondHorizon> {
+    fn closed(&mut self, cluster: &mut Cluster, shell: &mut impl Shell) -> Result<(), BeyondHorizon> {
         loop {
             let due = self.next_due(cluster);
             self.pacer.start_by(due);
@@ -138,24 +173,24 @@ impl Run<'_> {
             match (arrival, due) {
                 (Some((at, index)), due) if due.is_none_or(|due| at < due) => {
                     within_horizon(at)?;
-                    if self.live_until(at, cluster, look) {
+                    if self.live_until(at, cluster, shell) {
                         continue; // somebody else may come first now
                     }
                     cluster.advance(at);
                     self.pacer.arrives();
-                    self.deliver(index, Time(at.0 - self.path.latency.0), cluster);
+                    self.deliver(index, Time(at.0 - self.path.latency.0), cluster, shell);
                 }
                 (_, Some(due)) => {
-                    self.live_until(due, cluster, look);
+                    self.live_until(due, cluster, shell);
                     cluster.advance(due);
                 }
                 (_, None) => return Ok(()),
             }
-            self.enter_events(cluster, look);
+            self.enter_events(cluster, shell);
         }
     }
 
-    fn deliver(&mut self, index: usize, sent: Time, cluster: &mut Cluster) {
+    fn deliver(&mut self, index: usize, sent: Time, cluster: &mut Cluster, shell: &mut impl Shell) {
         let request = &self.workload.requests()[index];
         let id = RequestId(self.ledger.records().len() as u64);
         if self.ledger.arrived(id, sent, cluster.now(), request.prompt, request.output) && id.0 > 0 {
@@ -165,13 +200,14 @@ impl Run<'_> {
         if let Some(crew) = &mut self.crew {
             crew.sent.push(index as u32);
         }
-        self.arrive(id, index, cluster);
+        self.arrive(id, index, cluster, shell);
     }
 
     /// A request reaches the router, for the first time or again.
-    fn arrive(&mut self, id: RequestId, index: usize, cluster: &mut Cluster) {
+    fn arrive(&mut self, id: RequestId, index: usize, cluster: &mut Cluster, shell: &mut impl Shell) {
         let request = &self.workload.requests()[index];
         self.workload.chain(request, &mut self.chain);
+        shell.arrives(id, self.chain.pieces(), request.prompt);
         cluster.arrive(&Arrival {
             request: id,
             session: request.session.filter(|_| self.path.names_session),
@@ -182,11 +218,11 @@ impl Run<'_> {
         });
     }
 
-    fn enter_events(&mut self, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) {
+    fn enter_events(&mut self, cluster: &mut Cluster, shell: &mut impl Shell) {
         while let Some(event) = cluster.poll() {
-            look(&event);
+            shell.hear(&event, cluster);
             self.ledger.enter(&event, cluster.now());
-            let ended = if self.crew.is_some() { self.fails(&event, cluster) } else { None };
+            let ended = if self.crew.is_some() { self.fails(&event, cluster, shell) } else { None };
             if let Some(request) = ended.or_else(|| ends(&event)) {
                 self.moved = cluster.transport().map_or(self.moved, Transport::moved);
                 let sent = self.ledger.records()[request.0 as usize].sent;
@@ -216,6 +252,10 @@ fn ends(event: &Event) -> Option<RequestId> {
         | Event::Ran { .. }
         | Event::Cache { .. }
         | Event::Started { .. }
+        | Event::Move(_)
+        | Event::Moved { .. }
+        | Event::Shelved { .. }
+        | Event::LetGo { .. }
         | Event::Stalled { .. }
         | Event::Restarted { .. }
         | Event::Worker { .. }

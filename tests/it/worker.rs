@@ -7,4 +7,6 @@ mod reading; // models from files
 mod language; // text to tokens and back
 mod moved; // blocks that leave a worker and come to another
 mod script; // the passes that the batcher plans
+mod tiers; // bytes below the devices
+mod hybrid; // real computation in virtual time
 mod served; // real tokens over HTTP

@@ -11,3 +11,5 @@ pub mod closed; // a closed loop against one worker
 pub mod table; // a table of measured ones
 pub mod folder; // what the requests of a run took
 pub mod layers; // kernels of a layer, one by one
+pub mod passes; // whole passes that were timed
+pub mod timed; // ... of a run's folder

@@ -8,10 +8,12 @@ use crate::calibrate::folder::Folder;
 use crate::calibrate::judge::{self, Calibrated, Effort, calibrate};
 use crate::calibrate::layers::Layers;
 use crate::calibrate::table::{self, Row, Rows};
+use crate::calibrate::timed;
 use crate::failure::Failure;
 use crate::hardware::grid::{Grid, Seen};
 use crate::hardware::{Base, Error, FORMAT, Hardware, Source, Value};
 use crate::report::{calibrated, hex_sha256};
+use crate::told::RunFiles;
 use sim::cost::catalogue::Gpu;
 use std::path::{Path, PathBuf};
 
@@ -26,12 +28,12 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
             "--profile chooses rows of a table, and this is a folder; leave it away".to_owned(),
         ));
     }
-    let found = match kind(from)? {
-        Kind::Table => of_table(from, args.profile.as_deref(), effort)?,
-        Kind::Run => of_run(from, effort)?,
-        Kind::Layers => of_layers(from, effort)?,
+    let profile = match kind(from)? {
+        Kind::Table => of_table(from, args.profile.as_deref(), effort)?.profile(from)?,
+        Kind::Run => of_run(from, effort)?.profile(from)?,
+        Kind::Layers => of_layers(from, effort)?.profile(from)?,
+        Kind::Passes => timed::profile(from)?,
     };
-    let profile = found.profile(from)?;
     if let Some(out) = &args.out {
         publish(out, &profile.text(), &out.display().to_string())?;
         warn(&format!("wrote {}", out.display()));
@@ -47,18 +49,22 @@ enum Kind {
     Table,
     Run,
     Layers,
+    Passes,
 }
 
 fn kind(from: &Path) -> Result<Kind, Failure> {
     if from.is_file() {
         return Ok(Kind::Table);
     }
+    if from.join(RunFiles::PASSES).is_file() {
+        return Ok(Kind::Passes);
+    }
     match ["requests.jsonl", "dense.csv"].map(|name| from.join(name).is_file()) {
         // A layer profile may have come with the run that it is to be checked by.
         [_, true] => Ok(Kind::Layers),
         [true, false] => Ok(Kind::Run),
         [false, false] => Err(Failure::Invalid(format!(
-            "{}: neither a table (FILE.csv), nor a run folder (requests.jsonl), nor a layer profile (dense.csv)",
+            "{}: neither a table (FILE.csv), nor a run folder (requests.jsonl; passes.jsonl where passes were computed), nor a layer profile (dense.csv)",
             from.display()
         ))),
     }
@@ -200,6 +206,7 @@ impl Found {
                 groups,
             }),
             factors: found.iter().map(|of| (of.factor.name().to_owned(), value(of))).collect(),
+            passes: None,
             grid: Some(self.grid),
             errors: errors.chain(mixed).collect(),
         })

@@ -11,6 +11,7 @@ use extent::ExtentArgs;
 use publish::publish;
 use report::ReportArgs;
 use seeds::Seeds;
+use serve_args::EngineArgs;
 use sim::workload::MOST_ROUNDS;
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ use validate::{CheckFormat, ValidateCommand};
 mod demo; // the main job on an embedded default
 mod serve; // an endpoint over HTTP
 mod serve_args; // ... its flags
+#[cfg_attr(not(feature = "candle"), path = "computed_refused.rs")]
+mod computed; // workers that compute, where the build has them
 mod model; // what `--engine candle` computes
 mod tierd; // L2 as a daemon
 mod tierd_args; // ... its flags
@@ -148,7 +151,8 @@ Examples:
   podlab simulate endpoint.yaml --workload mixed --strategy all --slo 'p90_ttft<1s' --find rate
 
 A comma-separated list stands for one run per value; several lists make a matrix.
-One seed gives the same bytes on every machine. Times are simulated, never measured.";
+One seed gives the same bytes on every machine. Times are simulated, never measured, but with `--engine candle`: then each
+pass is computed on this machine, alone, and lasts as long as its thread was on a CPU.";
 
 #[derive(Debug, Args)]
 #[command(
@@ -161,6 +165,8 @@ struct SimulateArgs {
     endpoint: Option<PathBuf>,
     #[command(flatten)]
     lab: LabArgs,
+    #[command(flatten)]
+    computing: EngineArgs,
     /// docqa, chat, shared-system, mixed, unrelated, code-review, multi-round-qa, or trace:FILE, recognised by content
     #[arg(long, default_value = "docqa", value_name = "NAME|trace:FILE")]
     workload: String,

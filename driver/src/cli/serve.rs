@@ -1,10 +1,12 @@
 //! `podlab serve`: an endpoint over HTTP, emulated, computed, or routed to.
 
-use super::serve_args::{Engine, ServeArgs};
+use super::computed;
+use super::serve_args::ServeArgs;
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::simulate::{default_strategy, default_tiers, read_endpoint, replicas};
 use super::{Named, print, warn};
 use crate::aws::sigv4::Credentials;
+use crate::computed::Ways;
 use crate::emulate;
 use crate::endpoint::Endpoint;
 use crate::experiment::{Assembled, Experiment, Load, Matrix, Source};
@@ -17,9 +19,6 @@ use sim::simulate::HORIZON;
 use std::path::Path;
 use std::time::Duration;
 
-#[cfg_attr(feature = "candle", path = "serve_computed.rs")]
-#[cfg_attr(not(feature = "candle"), path = "serve_refused.rs")]
-mod computed; // workers that compute, where the build has them
 #[path = "serve_gateway.rs"]
 mod before; // workers that are already there
 
@@ -27,13 +26,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
-    let computed = match args.engine {
-        Engine::Sim if args.model.is_some() => {
-            return Err(Failure::Usage("--model is what `--engine candle` computes".to_owned()));
-        }
-        Engine::Sim => None,
-        Engine::Candle => Some(computed::load(args)?),
-    };
+    let computed = computed::load(&args.computing, args.seed)?;
+    if computed.is_some() && (args.time_scale - 1.0).abs() > f64::EPSILON {
+        return Err(Failure::Usage("--time-scale: with `--engine candle` time is what computing takes".to_owned()));
+    }
     let file = endpoint_file(args.endpoint.as_deref())?;
     let there = u16::try_from(before::workers(args)?.len())
         .map_err(|_| Failure::Usage("--worker: at most 65535 are routed to".to_owned()))?;
@@ -69,7 +65,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     // Every token of every pass is somebody's.
     (assembled.engine.record_work, assembled.engine.max_repeats) = (true, 1);
     if let Some(computed) = &computed {
-        computed.fit(args, &experiment.endpoint, &mut assembled)?;
+        let told = computed.fit().cut(&experiment.endpoint, &mut assembled, Ways::Real).map_err(Failure::Invalid)?;
+        told.iter().for_each(|told| warn(told));
     }
     listen(args, &experiment.endpoint, &assembled, computed)
 }
@@ -126,7 +123,7 @@ fn listen(
             None => settings,
         };
         let what = match &computed {
-            Some(computed) => computed.to_string(),
+            Some(computed) => computed.told(assembled.router.workers, args.compute_threads),
             None => emulated(args, assembled),
         };
         warn(&format!("serving {what} on {scheme}://{address}/v1, behind {}", assembled.router.strategy));
@@ -149,7 +146,7 @@ fn listen(
         });
         let served = match &computed {
             Some(computed) => {
-                let (cluster, workers) = (assembled.cluster(), computed.workers(assembled));
+                let (cluster, workers) = (assembled.cluster(), computed.workers(assembled, args.compute_threads));
                 emulate::serve_computed(cluster, workers, settings, listener, stop).await
             }
             None => emulate::serve(assembled.cluster(), settings, listener, stop).await,

@@ -5,14 +5,26 @@ use crate::cli::strategies::Names;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// What executes the passes of a served endpoint.
+/// What executes passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Engine {
-    /// The simulator's cost model: a pass sleeps for its modelled duration
+    /// The simulator's cost model: a pass lasts its modelled duration
     #[default]
     Sim,
     /// Workers that compute on this machine's CPU with a real model (`--model`)
     Candle,
+}
+
+/// Who executes passes, and with which model.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct EngineArgs {
+    /// What executes the passes
+    #[arg(long, value_enum, default_value_t, value_name = "ENGINE")]
+    pub(super) engine: Engine,
+    /// The model that `--engine candle` computes: `tiny` (random weights), `smollm2-135m` (downloaded once), a GGUF file, or a folder with
+    /// config.json and safetensors [default: smollm2-135m]
+    #[arg(long, value_name = "MODEL")]
+    pub(super) model: Option<String>,
 }
 
 pub(super) const SERVE_EXAMPLES: &str = "\
@@ -75,13 +87,8 @@ pub(super) struct ServeArgs {
     pub(super) endpoint: Option<PathBuf>,
     #[command(flatten)]
     pub(super) lab: LabArgs,
-    /// What executes the passes
-    #[arg(long, value_enum, default_value_t, value_name = "ENGINE")]
-    pub(super) engine: Engine,
-    /// The model that `--engine candle` computes: `tiny` (random weights), `smollm2-135m` (downloaded once), a GGUF file, or a folder with
-    /// config.json and safetensors [default: smollm2-135m]
-    #[arg(long, value_name = "MODEL")]
-    pub(super) model: Option<String>,
+    #[command(flatten)]
+    pub(super) computing: EngineArgs,
     /// Threads that compute, of each worker, with `--engine candle`
     #[arg(long, default_value_t = 1, value_parser = whole::up_to::<u16>(256), value_name = "N")]
     pub(super) compute_threads: u16,

@@ -1,9 +1,12 @@
 //! `podlab simulate`.
 
+use super::computed::{self, Computed};
 use super::seeds::Seeds;
+use super::serve_args::{Engine, EngineArgs};
 use super::settings::{asks_for_help, assemble, axes, endpoint_file, lab_text, list_settings};
 use super::threads::{cores, in_order};
 use super::{Format, LabArgs, SimulateArgs, print, warn};
+use crate::computed::{Computes, Fit, Ways};
 use crate::endpoint::{Code, Endpoint, EndpointError};
 use crate::experiment::slo::Slo;
 use crate::experiment::{Assembled, Case, Experiment, Load, Matrix, Outcome, Source, Tiers, check_numbers, tiers_of};
@@ -53,14 +56,18 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), Failure> {
         return super::workload::dry_run(&experiment, &matrix, args.requests, args.format);
     }
     if let Some(goal) = &args.find {
+        refuse_computing(&args.computing, "--find makes many runs, and no two computed ones are the same")?;
         return super::find::run(args, goal, &experiment, matrix, began);
     }
+    let computed = computed::load(&args.computing, 0)?;
     let options = RunOptions {
         records: args.out.is_some(),
         explain: &args.explain_request,
-        threads: threads(args),
+        // Whoever is timed is alone.
+        threads: if computed.is_some() { 1 } else { threads(args) },
         slo: args.slo.as_ref(),
         quiet: false,
+        computes: computed.as_ref().map(Computed::computes),
     };
     let outcomes = run_all(&experiment, &matrix, options)?;
     let process = Usage::since(began);
@@ -180,7 +187,7 @@ pub(super) fn odd(args: &SimulateArgs, experiment: &Experiment, matrix: &Matrix)
 }
 
 /// How runs are made: what is kept of each beside its figures (a matrix of long runs cannot keep all for nothing), and the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct RunOptions<'a> {
     /// Every request's story.
     pub(super) records: bool,
@@ -192,12 +199,14 @@ pub(super) struct RunOptions<'a> {
     pub(super) slo: Option<&'a Slo>,
     /// Nothing is warned of: a demo tells in its own words.
     pub(super) quiet: bool,
+    /// Who computes passes for real; `None`: they are simulated.
+    pub(super) computes: Option<&'a dyn Computes>,
 }
 
 impl RunOptions<'_> {
     /// Those of the demo, on all cores.
     pub(super) fn of_demo(records: bool) -> Self {
-        Self { records, explain: &[], threads: cores(), slo: None, quiet: true }
+        Self { records, explain: &[], threads: cores(), slo: None, quiet: true, computes: None }
     }
 }
 
@@ -207,7 +216,10 @@ pub(super) fn run_all(
     matrix: &Matrix,
     options: RunOptions<'_>,
 ) -> Result<Vec<Outcome>, Failure> {
-    let runs = assemble_all(experiment, matrix, options.quiet)?;
+    let mut runs = assemble_all(experiment, matrix, options.quiet)?;
+    if let Some(computes) = options.computes {
+        cut(experiment, &mut runs, computes.fit())?;
+    }
     let run = |(case, assembled): &(Case, Assembled)| run_one(experiment, case, assembled, options);
     let tell = |(_, odd): &(Outcome, Vec<String>)| odd.iter().for_each(|odd| warn(&format!("warning: {odd}")));
     let outcomes = in_order(&runs, options.threads, run, tell)?;
@@ -233,6 +245,35 @@ pub(super) fn assemble_all(
     Ok(cases.into_iter().zip(assembled).collect())
 }
 
+/// Engines are cut down to what is computed. What there is to tell of that is said once.
+fn cut(experiment: &Experiment, runs: &mut [(Case, Assembled)], fit: &Fit) -> Result<(), Failure> {
+    let mut said = Vec::new();
+    for (_, assembled) in runs {
+        if !assembled.fleet.is_static() {
+            return Err(Failure::Usage(
+                "--engine candle: its workers stay as they are; leave fleet.events and autoscaling away".to_owned(),
+            ));
+        }
+        for told in fit.cut(&experiment.endpoint, assembled, Ways::Modelled).map_err(Failure::Invalid)? {
+            if !said.contains(&told) {
+                warn(&told);
+                said.push(told);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses `--engine candle` where it makes no sense.
+pub(super) fn refuse_computing(computing: &EngineArgs, why: &str) -> Result<(), Failure> {
+    if computing.engine == Engine::Candle {
+        return Err(Failure::Usage(format!(
+            "--engine candle: {why}; compute one run, `podlab calibrate` its folder, and use --hardware here"
+        )));
+    }
+    Ok(())
+}
+
 /// Runs one case: what came of it, and what is odd about that.
 pub(super) fn run_one(
     experiment: &Experiment,
@@ -240,7 +281,10 @@ pub(super) fn run_one(
     assembled: &Assembled,
     options: RunOptions<'_>,
 ) -> Result<(Outcome, Vec<String>), Failure> {
-    let mut outcome = experiment.run_and_explain(case.clone(), assembled, options.explain)?;
+    let mut outcome = match options.computes {
+        Some(computes) => experiment.run_computed(case.clone(), assembled, options.explain, computes)?,
+        None => experiment.run_and_explain(case.clone(), assembled, options.explain)?,
+    };
     let mut odd = if options.quiet { Vec::new() } else { odd_of(&outcome) };
     let beyond = assembled.watch.as_ref().and_then(Watch::warning);
     odd.extend(beyond.map(|beyond| format!("{}: {beyond}", outcome.case.label())));

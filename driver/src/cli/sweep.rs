@@ -1,7 +1,7 @@
 //! `podlab sweep`.
 
 use super::settings::{asks_for_help, endpoint_file, list_settings};
-use super::simulate::{Asked, RunOptions, ask, assemble_all, odd, run_one, threads};
+use super::simulate::{Asked, RunOptions, ask, assemble_all, odd, refuse_computing, run_one, threads};
 use super::threads::in_order;
 use super::{Format, SweepArgs, SweepCommand, print, warn};
 use crate::emulate::stop_signal;
@@ -42,6 +42,7 @@ fn grid(args: &SweepArgs, began: Instant) -> Result<(), Failure> {
         let flag = if asked.find.is_some() { "--find" } else { "--explain-request" };
         return Err(Failure::Usage(format!("{flag} is of podlab simulate: a sweep runs all values that it is given")));
     }
+    refuse_computing(&asked.computing, "a sweep can be gone on with, and no two computed runs are the same")?;
     let Asked { experiment, matrix, inputs } = ask(asked, file, || Ok(()))?;
     for odd in odd(asked, &experiment, &matrix) {
         warn(&format!("warning: {odd}"));
@@ -68,8 +69,14 @@ fn grid(args: &SweepArgs, began: Instant) -> Result<(), Failure> {
     }
     let done = Arc::new(AtomicUsize::new(there));
     keep_on_interrupt(done.clone(), all);
-    let options =
-        RunOptions { records: false, explain: &[], threads: threads(asked), slo: asked.slo.as_ref(), quiet: false };
+    let options = RunOptions {
+        records: false,
+        explain: &[],
+        threads: threads(asked),
+        slo: asked.slo.as_ref(),
+        quiet: false,
+        computes: None,
+    };
     let run = |(planned, (case, assembled)): &(&Planned, &(Case, Assembled))| {
         let (outcome, odd) = run_one(&experiment, case, assembled, options)?;
         store.keep(planned, &outcome, &odd)?;

@@ -1,16 +1,18 @@
 //! Workers that compute with candle, behind the server.
 
-use super::executor::{self, Executor, Message, Prompt, Reports, Said, Workers};
+use super::executor::{self, Executor, Held, Message, Prompt, Reports, Said, Workers};
 use super::tokens::Content;
-use kvcache::{CacheEvent, Piece, RequestId, WorkerId};
+use kvcache::{CacheEvent, OpId, Piece, RequestId, Shelved, WorkerId};
 use sim::replica::{Output, Work};
+use sim::transport::Move;
 use std::path::Path;
-use std::sync::Arc;
-use worker::engine::{Ask, Memory, Sampling, Worker};
+use std::sync::{Arc, mpsc};
+use worker::depot::{Depot, Parcel};
+use worker::engine::{Ask, Memory, Reply, Sampling, Worker};
 use worker::kernel::Level;
 use worker::language::{self, Language};
 use worker::model::{Model, Unreadable, read_folder, read_gguf, tiny};
-use worker::station::Station;
+use worker::station::{Report, Station};
 
 /// A model with its language.
 #[derive(Clone, Debug)]
@@ -45,20 +47,34 @@ impl Loaded {
     pub fn workers(&self, count: u16, memory: Memory, threads: usize) -> Workers {
         let Self { model, language } = self.clone();
         Box::new(move |reports| {
+            let (sender, parcels) = mpsc::channel();
+            let mut block = 0;
             let stations = (0..count).map(|number| {
                 let worker = Worker::new(Arc::clone(&model), memory, Level::detect(), threads)?;
-                let (reports, id) = (reports.clone(), WorkerId(number));
-                Station::spawn(format!("worker-{number}"), worker, language.clone(), move |ran| {
-                    report(&reports, id, ran)
+                block = worker.pages().shape().bytes() as u64;
+                let (reports, sender, id) = (reports.clone(), sender.clone(), WorkerId(number));
+                Station::spawn(format!("worker-{number}"), worker, language.clone(), move |told| {
+                    report(&reports, &sender, id, told);
                 })
             });
             let stations = stations.collect::<std::io::Result<_>>()?;
-            Ok(Box::new(Stations(stations)) as Box<dyn Executor>)
+            Ok(Box::new(Stations { stations, depot: Depot::new(count), parcels, block }) as Box<dyn Executor>)
         })
     }
 }
 
-fn report(reports: &Reports, worker: WorkerId, ran: worker::station::Ran) {
+type Parcels = (WorkerId, OpId, Vec<Parcel>);
+
+fn report(reports: &Reports, parcels: &mpsc::Sender<Parcels>, worker: WorkerId, told: Report) {
+    let ran = match told {
+        Report::Ran(ran) => ran,
+        Report::Carried { op, came, parcels: carried } => {
+            // Where nobody hears it, the engine has stopped.
+            let _ = parcels.send((worker, op, carried));
+            return reports.carried(worker, op, came);
+        }
+        Report::Died => return reports.died(worker),
+    };
     let said = ran.said.into_iter().map(|said| Said {
         request: said.request,
         text: said.text,
@@ -71,27 +87,63 @@ fn report(reports: &Reports, worker: WorkerId, ran: worker::station::Ran) {
     reports.ran(worker, ran.span, said.collect());
 }
 
+/// The workers' threads, and the bytes below their devices.
 #[derive(Debug)]
-struct Stations(Vec<Station>);
+struct Stations {
+    stations: Vec<Station>,
+    depot: Depot,
+    /// What workers have carried.
+    parcels: mpsc::Receiver<Parcels>,
+    /// Bytes of a block.
+    block: u64,
+}
 
 impl Executor for Stations {
     fn submit(&mut self, worker: WorkerId, request: RequestId, prompt: Prompt, pieces: Vec<Piece>) {
         let executor::Sampling { seed, temperature, top_p } = prompt.sampling;
         let sampling = Sampling { seed: seed.unwrap_or(request.0), temperature, top_p };
-        let ask = Ask { tokens: prompt.tokens, pieces, sampling };
-        self.0[worker.index()].submit(request, ask, prompt.stops);
+        let ask = Ask { tokens: prompt.tokens, pieces, reply: Reply::Drawn(sampling) };
+        self.stations[worker.index()].submit(request, ask, prompt.stops);
     }
 
     fn cache(&mut self, worker: WorkerId, told: Vec<CacheEvent>) {
-        self.0[worker.index()].cache(told);
+        self.stations[worker.index()].cache(told);
     }
 
     fn output(&mut self, worker: WorkerId, output: Output) {
-        self.0[worker.index()].output(output);
+        self.stations[worker.index()].output(output);
     }
 
     fn run(&mut self, worker: WorkerId, work: Work) {
-        self.0[worker.index()].run(work);
+        self.stations[worker.index()].run(work);
+    }
+
+    fn carry(&mut self, asked: Move) {
+        let parcels = self.depot.begin(&asked);
+        self.stations[asked.worker.index()].carry(asked, parcels);
+    }
+
+    fn left(&mut self, _: WorkerId, _: OpId) {
+        // Parcels were sent before the word of them.
+        while let Ok((worker, op, parcels)) = self.parcels.try_recv() {
+            self.depot.left(worker, op, parcels);
+        }
+    }
+
+    fn moved(&mut self, worker: WorkerId, op: OpId) {
+        self.depot.end(worker, op);
+    }
+
+    fn shelved(&mut self, worker: Option<WorkerId>, told: &[Shelved]) {
+        self.depot.hear(worker, told);
+    }
+
+    fn let_go(&mut self, worker: WorkerId, request: RequestId) {
+        self.stations[worker.index()].let_go(request);
+    }
+
+    fn held(&self) -> Held {
+        Held { block: self.block, host: self.depot.host_bytes(), pool: self.depot.pool_bytes() }
     }
 }
 

@@ -7,7 +7,7 @@
 //! Laws: moments never decrease; a request is told how it ended exactly once; `live` counts those that were not.
 
 use super::clock::Clock;
-use super::executor::{Executor, Prompt, Reports, Said, Workers};
+use super::executor::{Executor, Held, Prompt, Reports, Said, Workers};
 use super::meters::{Ended, Meters};
 use super::parts::Parts;
 use super::progress::{End, Entrance, Progress};
@@ -15,8 +15,8 @@ use super::record::{Input, Recording};
 use super::settings::Watch;
 use crate::alarm::Alarm;
 use crate::growth::Growth;
-use kvcache::{Piece, RequestId, Span, Time, Tokens, WorkerId};
-use sim::cluster::{Cluster, Event, Refusal};
+use kvcache::{OpId, Piece, RequestId, Span, Time, Tokens, Usage, WorkerId};
+use sim::cluster::{Cluster, Event};
 use sim::replica::Output;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
@@ -37,6 +37,10 @@ pub(super) enum Command {
     Cancel { numbers: Range<u64> },
     /// A worker ran a pass.
     Ran { worker: WorkerId, span: Span, said: Vec<Said> },
+    /// A worker carried a move between tiers, so many objects of it.
+    Carried { worker: WorkerId, op: OpId, came: u32 },
+    /// A worker computes no more.
+    Died { worker: WorkerId },
     /// Give up whatever is left, and end.
     Stop,
 }
@@ -171,6 +175,16 @@ impl Engine {
                 Command::Submit { first, arrivals, teller } => self.take(first, arrivals, &teller, now),
                 Command::Cancel { numbers } => self.cancel(numbers),
                 Command::Ran { worker, span, said } => self.ran(worker, span, said),
+                Command::Carried { worker, op, came } => {
+                    if let Some(executor) = &mut self.executor {
+                        executor.left(worker, op);
+                    }
+                    self.cluster.moved(worker, op, came);
+                }
+                Command::Died { worker } => {
+                    self.cluster.die(worker);
+                    self.cluster.notice(worker);
+                }
                 Command::Stop => break,
             }
             self.pass_on();
@@ -280,10 +294,35 @@ impl Engine {
                     // Nobody computes any more: the engine ends.
                     None => self.cluster.lasted(worker, Span(1)),
                 },
-                // No worker of a served cluster dies.
-                Event::Lost { request, .. } => self.conclude(request, End::Refused(Refusal::NoWorker)),
+                Event::Move(_) | Event::Moved { .. } | Event::Shelved { .. } | Event::LetGo { .. } => self.carry(event),
+                Event::Lost { request, worker, .. } => {
+                    self.cluster.give_up(request, worker);
+                    self.conclude(request, End::Lost);
+                }
             }
         }
+    }
+
+    /// What concerns bytes below the devices.
+    fn carry(&mut self, event: Event) {
+        let Some(executor) = &mut self.executor else { return };
+        match event {
+            Event::Move(asked) => executor.carry(asked),
+            Event::Moved { worker, op } => executor.moved(worker, op),
+            Event::Shelved { worker, told } => executor.shelved(worker, &told),
+            Event::LetGo { worker, request } => executor.let_go(worker, request),
+            _ => return,
+        }
+        self.meter_kv();
+    }
+
+    /// Bytes of KV in each tier, for a scrape.
+    fn meter_kv(&self) {
+        let Some(executor) = &self.executor else { return };
+        let Held { block, host, pool } = executor.held();
+        let of = |usage: Usage| u64::from((usage.private + usage.held + usage.idle).0);
+        let blocks: u64 = self.cluster.replicas().map(|replica| of(replica.cache().usage())).sum();
+        self.meters.kv([blocks * block, host, pool]);
     }
 
     fn watch_growth(&mut self) {
@@ -363,6 +402,7 @@ impl Engine {
             live.over |= end.is_some();
             let over = live.over;
             self.stats.output_tokens += 1;
+            self.meters.emitted(Tokens(1));
             live.tell(|progress| {
                 let speech = progress.speech.get_or_insert_default();
                 speech.text.push_str(&text);
@@ -375,6 +415,7 @@ impl Engine {
             }
         }
         self.cluster.lasted(worker, span);
+        self.meter_kv();
     }
 
     fn emitted(&mut self, request: RequestId, count: Tokens) {
@@ -389,12 +430,12 @@ impl Engine {
         let Some(live) = self.live.remove(&request) else { return };
         match end {
             End::Finished => self.stats.completed += 1,
-            End::Refused(_) => self.stats.refused += 1,
+            End::Refused(_) | End::Lost => self.stats.refused += 1,
             End::Stopped => self.stats.stopped += 1,
         }
         self.meters.ended(match end {
             End::Finished => Ended::Completed,
-            End::Refused(_) => Ended::Refused,
+            End::Refused(_) | End::Lost => Ended::Refused,
             End::Stopped => Ended::Stopped,
         });
         live.tell(|progress| {

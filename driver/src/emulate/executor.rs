@@ -5,8 +5,9 @@
 use super::engine::Command;
 use super::tokens::Content;
 use core::fmt;
-use kvcache::{CacheEvent, Piece, RequestId, Span, WorkerId};
+use kvcache::{CacheEvent, OpId, Piece, RequestId, Shelved, Span, WorkerId};
 use sim::replica::{Output, Work};
+use sim::transport::Move;
 use tokio::sync::mpsc;
 
 /// How tokens are drawn.
@@ -65,6 +66,29 @@ pub trait Executor: fmt::Debug {
     fn output(&mut self, worker: WorkerId, output: Output);
     /// `worker` is to run a pass, and reports it.
     fn run(&mut self, worker: WorkerId, work: Work);
+    /// KV is to be moved between tiers; the worker reports what came.
+    fn carry(&mut self, asked: Move);
+    /// What was to be stored by this move has left the device: to be told before the cluster is.
+    fn left(&mut self, worker: WorkerId, op: OpId);
+    /// A move is over.
+    fn moved(&mut self, worker: WorkerId, op: OpId);
+    /// Objects came to the L1 of `worker`, or to L2, and went.
+    fn shelved(&mut self, worker: Option<WorkerId>, told: &[Shelved]);
+    /// A request of `worker` that waits gave up its blocks.
+    fn let_go(&mut self, worker: WorkerId, request: RequestId);
+    /// Bytes of KV that it keeps.
+    fn held(&self) -> Held;
+}
+
+/// Bytes of KV.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Of a block on a device.
+    pub block: u64,
+    /// In the L1 of all workers.
+    pub host: u64,
+    /// In L2.
+    pub pool: u64,
 }
 
 /// A token that was said.
@@ -98,6 +122,18 @@ impl Reports {
     pub fn ran(&self, worker: WorkerId, span: Span, said: Vec<Said>) {
         // Where nobody hears it, the engine has stopped.
         let _ = self.0.send(Command::Ran { worker, span, said });
+    }
+
+    /// `worker` carried the first `came` objects of a move; the others are missing, or are not what they should be.
+    pub fn carried(&self, worker: WorkerId, op: OpId, came: u32) {
+        // As above.
+        let _ = self.0.send(Command::Carried { worker, op, came });
+    }
+
+    /// `worker` computes no more: its thread has died.
+    pub fn died(&self, worker: WorkerId) {
+        // As above.
+        let _ = self.0.send(Command::Died { worker });
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Meters {
     live: AtomicU64,
     /// Whether there is an L1, and an L2.
     lower: [bool; 2],
+    /// Bytes of KV in each tier, where workers keep some.
+    kv: [AtomicU64; 3],
 }
 
 /// How a request ended, as its counter is labelled.
@@ -67,6 +69,13 @@ impl Meters {
         self.live.load(Ordering::Relaxed)
     }
 
+    /// So many bytes of KV are in each tier.
+    pub(super) fn kv(&self, bytes: [u64; 3]) {
+        for (gauge, bytes) in self.kv.iter().zip(bytes) {
+            gauge.store(bytes, Ordering::Relaxed);
+        }
+    }
+
     /// What a scrape gets.
     pub(super) fn text(&self, model: &str) -> String {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -96,6 +105,16 @@ impl Meters {
         let ended = [("end=\"completed\"", completed), ("end=\"refused\"", refused), ("end=\"stopped\"", stopped)];
         family("podlab:requests_total", "counter", "Requests that ended, and how.", &ended);
         family("podlab:requests_in_flight", "gauge", "Requests that have not ended.", &[("", live)]);
+        let kv = self.kv.each_ref().map(read);
+        if kv != [0; 3] {
+            let tiers = [("tier=\"l0\"", kv[0], true), ("tier=\"l1\"", kv[1], l1), ("tier=\"l2\"", kv[2], l2)];
+            let tiers: Vec<(&str, u64)> =
+                tiers.into_iter().filter(|(.., there)| *there).map(|(label, bytes, _)| (label, bytes)).collect();
+            family("podlab:kv_bytes", "gauge", "Bytes of keys and values that a tier of all workers holds.", &tiers);
+        }
+        if let Some(bytes) = resident() {
+            family("process_resident_memory_bytes", "gauge", "Memory of this process.", &[("", bytes)]);
+        }
         family("vllm:prefix_cache_queries_total", "counter", "Tokens looked for on the device.", &[("", prompt)]);
         family("vllm:prefix_cache_hits_total", "counter", "Tokens found on the device.", &[("", device)]);
         if l1 || l2 {
@@ -109,4 +128,11 @@ impl Meters {
         family("vllm:generation_tokens_total", "counter", "Tokens emitted.", &[("", output)]);
         text
     }
+}
+
+/// Bytes of memory that this process has, as Linux tells; `None`: it does not.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

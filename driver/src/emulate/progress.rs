@@ -83,6 +83,8 @@ pub enum End {
     Finished,
     /// Nobody would serve it.
     Refused(Refusal),
+    /// The worker that had it died.
+    Lost,
     /// It was taken back, or the engine stopped.
     Stopped,
 }

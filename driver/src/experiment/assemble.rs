@@ -131,7 +131,7 @@ fn measured(endpoint: &Endpoint, lab: &Lab, deployment: &mut Deployment) -> Resu
 }
 
 /// What a router can know of the tiers below: that they are there, and how much they hold.
-fn lower_tiers(tiers: &TierConfig, transport: Option<&TransportConfig>) -> Option<LowerTiers> {
+pub(crate) fn lower_tiers(tiers: &TierConfig, transport: Option<&TransportConfig>) -> Option<LowerTiers> {
     let l1 = tiers.host.map(|host| host.capacity / host.token_bytes);
     let pool = transport.and_then(|ways| ways.pool).map(|access| access.pool);
     let l2 = pool.map(|pool| pool.shard_tokens() * u64::from(pool.shards));

@@ -1,11 +1,12 @@
 //! One experiment: an endpoint file, the lab, a workload; and a run of it for each combination of values.
 
+use crate::computed::{Compute, Computes, Timed, Ways};
 use crate::endpoint::{Endpoint, short_prompts_warning};
 use crate::failure::Failure;
 use crate::growth::Growth;
 use crate::hardware::{Hardware, Watch};
 use crate::lab::Lab;
-use kvcache::{Span, Tokens};
+use kvcache::{Piece, RequestId, Span, Tokens};
 use router::{Api, Forecast, Router};
 use sim::cluster::{Cluster, Event, Refusal, RequestLimits};
 use sim::cost::CostModel;
@@ -15,7 +16,7 @@ use sim::extent::Extent;
 use sim::fleet::{Fleet, FleetConfig};
 use sim::ledger::{Ledger, Price, Record, Summary};
 use sim::replica::{EngineConfig, Replica};
-use sim::simulate::{BeyondHorizon, Path, simulate_within};
+use sim::simulate::{BeyondHorizon, Path, Shell, simulate_executed};
 use sim::transport::TransportConfig;
 use sim::workload::Workload;
 
@@ -32,8 +33,9 @@ mod explanation; // why a request went where it did
 pub mod slo; // what users were promised
 pub mod find; // how far something can go and keep it
 
-pub(crate) use assemble::HOST_OVERHEAD;
+pub(crate) use assemble::{HOST_OVERHEAD, lower_tiers};
 pub use case::{Case, Load, Matrix, Tiers};
+use explanation::Asked;
 pub use explanation::{Explanation, Routed};
 pub use kernels::Kernels;
 pub use source::Source;
@@ -117,6 +119,8 @@ pub struct Outcome {
     pub missed: Vec<String>,
     /// How it keeps what was promised; `None`: nothing was.
     pub kept: Option<slo::Kept>,
+    /// What was computed for it, so that its times were measured; `None`: all was simulated.
+    pub computed: Option<Timed>,
 }
 
 impl Outcome {
@@ -174,9 +178,11 @@ impl Assembled {
     /// What passes last.
     fn model(&self) -> Box<dyn CostModel> {
         let (host, overlapped) = (self.host, self.engine.async_scheduling);
-        match &self.kernels {
-            Some(kernels) => kernels.cost(host, overlapped),
-            None => Box::new(self.deployment.roofline(host, overlapped)),
+        let passes = self.hardware.as_ref().and_then(|profile| profile.passes.as_ref());
+        match (passes, &self.kernels) {
+            (Some(passes), _) => Box::new(passes.cost()),
+            (None, Some(kernels)) => kernels.cost(host, overlapped),
+            (None, None) => Box::new(self.deployment.roofline(host, overlapped)),
         }
     }
 
@@ -198,6 +204,10 @@ impl Experiment {
             lab.set(key, value).map_err(Failure::Usage)?;
         }
         let mut assembled = assemble::assemble(&self.endpoint, &self.file, lab, case)?;
+        if let Some(passes) = assembled.hardware.as_ref().and_then(|profile| profile.passes.clone()) {
+            let told = passes.fit.cut(&self.endpoint, &mut assembled, Ways::Modelled).map_err(Failure::Invalid)?;
+            assembled.warnings.extend(told);
+        }
         self.source.check(&assembled.lab)?;
         assembled.warnings.extend(self.source.warning(&assembled.lab, case.load));
         if let Some(tiers) = assembled.engine.tiers.filter(|tiers| !tiers.save_unfull_chunk) {
@@ -227,7 +237,35 @@ impl Experiment {
     /// # Panics
     /// As [`Experiment::run`].
     pub fn run_and_explain(&self, case: Case, assembled: &Assembled, requests: &[u64]) -> Result<Outcome, Failure> {
-        let Sent { workload, cluster, asked, ledger, missed } = self.send(&case, assembled, requests)?;
+        self.run_with(case, assembled, requests, None)
+    }
+
+    /// The same, with passes that `computes` computes for real: *hybrid*. On the calling thread.
+    ///
+    /// # Errors
+    /// As [`Experiment::run_and_explain`], and where there are no such workers.
+    ///
+    /// # Panics
+    /// As [`Experiment::run`].
+    pub fn run_computed(
+        &self,
+        case: Case,
+        assembled: &Assembled,
+        requests: &[u64],
+        computes: &dyn Computes,
+    ) -> Result<Outcome, Failure> {
+        self.run_with(case, assembled, requests, Some(computes))
+    }
+
+    fn run_with(
+        &self,
+        case: Case,
+        assembled: &Assembled,
+        requests: &[u64],
+        computes: Option<&dyn Computes>,
+    ) -> Result<Outcome, Failure> {
+        let Sent { workload, cluster, seen, ledger, missed } = self.send(&case, assembled, requests, computes)?;
+        let Seen { asked, computing } = seen;
         check_numbers(requests, ledger.records().len() as u64)?;
         ledger.check();
         cluster.check();
@@ -249,6 +287,7 @@ impl Experiment {
             missed,
             warnings: Vec::new(),
             kept: None,
+            computed: computing.map(Compute::timed),
             records: ledger.into_records(),
             case,
         })
@@ -256,7 +295,13 @@ impl Experiment {
 
     /// Sends the requests of a case. Of a run that is to last so long, there must have been enough of them: who sends when
     /// another request ends cannot know how many that will be.
-    fn send<'a>(&self, case: &Case, assembled: &Assembled, requests: &'a [u64]) -> Result<Sent<'a>, Failure> {
+    fn send<'a>(
+        &self,
+        case: &Case,
+        assembled: &Assembled,
+        requests: &'a [u64],
+        computes: Option<&dyn Computes>,
+    ) -> Result<Sent<'a>, Failure> {
         let beyond = |error: BeyondHorizon| {
             Failure::Usage(format!("{error}: use a higher --rate, --concurrency or --speedup, or fewer --requests"))
         };
@@ -265,18 +310,21 @@ impl Experiment {
             let source = longer.as_ref().unwrap_or(&self.source);
             let workload = source.workload(&assembled.lab, case.load, case.seed);
             let mut cluster = assembled.cluster();
-            let mut asked = explanation::Asked::about(requests);
+            let computing = computes.map(|computes| computes.workers(assembled)).transpose()?;
+            if computing.is_some() {
+                cluster = cluster.with_external_passes();
+            }
+            let mut seen = Seen { asked: Asked::about(requests), computing };
             let pause = assembled.lab.arrivals.refused_pause;
             let extent = Extent { pause, ..assembled.lab.run.extent(workload.requests().len() as u64) };
-            let look = |event: &Event| asked.look(event);
             let mut fleet = (!assembled.fleet.is_static()).then(|| Fleet::new(assembled.fleet.clone()));
-            let ledger = simulate_within(&workload, &mut cluster, fleet.as_mut(), assembled.path, extent, look);
+            let ledger = simulate_executed(&workload, &mut cluster, fleet.as_mut(), assembled.path, extent, &mut seen);
             let ledger = ledger.map_err(beyond)?;
             let closed = (case.load.concurrency().is_some() || case.load.users().is_some()) && source.is_generated();
             let all_sent = ledger.records().len() == workload.requests().len();
             if extent.until.is_none() || !closed || !all_sent {
                 let missed = fleet.as_ref().map(fleet::missed).unwrap_or_default();
-                return Ok(Sent { workload, cluster, asked, ledger, missed });
+                return Ok(Sent { workload, cluster, seen, ledger, missed });
             }
             longer = Some(source.doubled().ok_or_else(|| {
                 let (sent, refused) = (ledger.records().len(), refused(ledger.records()));
@@ -298,9 +346,30 @@ fn refused(records: &[Record]) -> usize {
 struct Sent<'a> {
     workload: Workload,
     cluster: Cluster,
-    asked: explanation::Asked<'a>,
+    seen: Seen<'a>,
     ledger: Ledger,
     missed: Vec<String>,
+}
+
+/// Who sees a run: whoever asked about some requests, and whoever computes.
+struct Seen<'a> {
+    asked: Asked<'a>,
+    computing: Option<Box<dyn Compute>>,
+}
+
+impl Shell for Seen<'_> {
+    fn arrives(&mut self, request: RequestId, pieces: &[Piece], prompt: Tokens) {
+        if let Some(computing) = &mut self.computing {
+            computing.arrives(request, pieces, prompt);
+        }
+    }
+
+    fn hear(&mut self, event: &Event, cluster: &mut Cluster) {
+        self.asked.look(event);
+        if let Some(computing) = &mut self.computing {
+            computing.hear(event, cluster);
+        }
+    }
 }
 
 /// Refuses numbers that no request of a run of `count` has.

@@ -14,14 +14,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub mod grid; // where a profile holds, and passes that lie elsewhere
+pub mod passes; // whole passes of a small model on a CPU
 
 pub use grid::{Grid, Watch};
+pub use passes::Passes;
 
 /// The version of the format.
 pub const FORMAT: &str = "podlab-hardware/1";
 
 /// A profile that is of no GPU in particular.
-const ANY: &str = "any";
+pub const ANY: &str = "any";
 
 /// Larger files are no profiles.
 const MOST_BYTES: u64 = 1 << 20;
@@ -43,6 +45,9 @@ pub struct Hardware {
     pub source: Option<Source>,
     /// The factors, by name.
     pub factors: BTreeMap<String, Value>,
+    /// Whole passes of a small model on a CPU, which then price passes instead of the roofline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passes: Option<Passes>,
     /// What it was fitted to, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grid: Option<Grid>,
@@ -65,7 +70,7 @@ pub enum Base {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// `table`, `run` or `layers`.
+    /// `table`, `run`, `layers` or `passes`.
     pub kind: String,
     /// Its name, as it was given.
     pub path: String,
@@ -142,7 +147,10 @@ impl Hardware {
                 return Err(format!("factors.{name}: {} lies outside {least} to {most}", value.value));
             }
         }
-        Ok(profile)
+        match profile.passes.as_ref().and_then(Passes::wrong) {
+            Some(wrong) => Err(wrong),
+            None => Ok(profile),
+        }
     }
 
     /// As a file.

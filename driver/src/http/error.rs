@@ -85,6 +85,11 @@ impl ApiError {
         )
     }
 
+    pub(crate) fn lost() -> Self {
+        let text = "The worker that computed this request has died, and what it computed is lost. Please send the request again.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
     pub(crate) fn no_worker() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "No worker is available.")
     }

@@ -2,7 +2,7 @@
 
 use super::table::{compact, finished};
 use crate::calibrate::factors::{Factor, Setup};
-use crate::hardware::Hardware;
+use crate::hardware::{Hardware, Passes};
 use comfy_table::{Cell, CellAlignment};
 use std::fmt::Write;
 
@@ -26,7 +26,10 @@ pub(crate) fn table(profile: &Hardware) -> String {
             right(figure(factor.of(&Setup::served()))),
         ]);
     }
-    let mut text = finished(table);
+    let mut text = match &profile.passes {
+        Some(passes) => passes_table(profile, passes),
+        None => finished(table),
+    };
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     for (kind, error) in &profile.errors {
         let trained = error.training.map(|share| format!("{} on what it was fitted to", percent(share)));
@@ -36,6 +39,25 @@ pub(crate) fn table(profile: &Hardware) -> String {
             .expect("a string takes every character");
     }
     text
+}
+
+/// What whole passes take.
+fn passes_table(profile: &Hardware, passes: &Passes) -> String {
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    let mut table = compact([Cell::new(&profile.name), right("µs".to_owned())].into_iter());
+    for knot in &passes.tokens {
+        table.add_row([Cell::new(format!("pass of {} new tokens", knot.tokens)), right(figure(knot.us))]);
+    }
+    let linear = [
+        ("sequence that samples", passes.sample_us),
+        ("token that a decoder attends to", passes.context_us),
+        ("pair of a prompt's tokens", passes.pair_us),
+        ("token of KV that a chunk reads", passes.prefill_context_us),
+    ];
+    for (name, us) in linear {
+        table.add_row([Cell::new(format!("each {name}")), right(figure(us))]);
+    }
+    finished(table)
 }
 
 /// As JSON: the profile itself.

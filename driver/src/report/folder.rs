@@ -1,5 +1,5 @@
 //! A run as a folder: what it was (`run.json`), every request (`requests.jsonl`), its figures (`summary.json`),
-//! and all of that for people (`report.html`).
+//! every pass where passes were computed (`passes.jsonl`), and all of that for people (`report.html`).
 //!
 //! A folder appears whole or not at all: everything is written elsewhere first, then moved.
 
@@ -82,6 +82,14 @@ fn write_one(folder: &Path, name: String, outcome: &Outcome, inputs: &Inputs, pr
         digest.add(&told::folder::of_simulated(line.told()));
     }
     requests.flush()?;
+    if let Some(timed) = &outcome.computed {
+        let mut passes = BufWriter::new(fs::File::create(folder.join(RunFiles::PASSES))?);
+        for pass in &timed.passes {
+            serde_json::to_writer(&mut passes, pass)?;
+            passes.write_all(b"\n")?;
+        }
+        passes.flush()?;
+    }
     digest.finish();
     let told = told::folder::told(name, figures, made, Vec::new());
     page::write::of_run(folder, &told, &digest)?;

@@ -1,5 +1,6 @@
 //! The results of runs, for people and for programs.
 
+use crate::computed::Timed;
 use crate::experiment::Outcome;
 use crate::experiment::slo::Kept;
 use crate::process::Usage;
@@ -79,6 +80,9 @@ pub(crate) struct Run<'a> {
     summary: &'a sim::ledger::Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
     slo: Option<&'a Kept>,
+    /// What was computed, so that times were measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    computed: Option<serde_json::Value>,
 }
 
 /// What a run was.
@@ -98,7 +102,12 @@ struct Case<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn of(outcome: &'a Outcome) -> Self {
-        Self { case: Case::of(outcome), summary: &outcome.summary, slo: outcome.kept.as_ref() }
+        Self {
+            case: Case::of(outcome),
+            summary: &outcome.summary,
+            slo: outcome.kept.as_ref(),
+            computed: outcome.computed.as_ref().map(Timed::json),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //! strategy did not do what it is named for.
 
 use super::table::number;
+use crate::calibrate::passes::Spread;
+use crate::computed::Timed;
 use crate::experiment::Outcome;
 use router::Strategy;
 use sim::ledger::{FleetCounts, StallTimes, Summary, TierEvents};
@@ -16,7 +18,13 @@ const NOTABLE_SHARE: f64 = 0.01;
 pub(super) fn notes(outcomes: &[Outcome]) -> String {
     let of_row = |(row, outcome): (usize, &Outcome)| {
         let summary = &outcome.summary;
-        let notes = [of_routing(outcome), of_tiers(summary), of_fleet(summary), of_passes(summary)];
+        let notes = [
+            of_routing(outcome),
+            of_tiers(summary),
+            of_fleet(summary),
+            of_passes(summary),
+            outcome.computed.as_ref().map(of_computed),
+        ];
         notes.into_iter().flatten().map(move |note| (row + 1, note))
     };
     let lines: Vec<(usize, String)> = outcomes.iter().enumerate().flat_map(of_row).collect();
@@ -60,6 +68,19 @@ fn in_words(cause: &str) -> &str {
         "no-session" => "no session",
         other => other,
     }
+}
+
+/// Times that were measured differ from run to run: how much they scatter.
+fn of_computed(timed: &Timed) -> String {
+    let mut text =
+        format!("computed {} passes in {:.1} s of CPU, no two runs alike", timed.passes.len(), timed.cpu_s());
+    if let Some(Spread { p50, p90 }) = timed.spread() {
+        let [p50, p90] = [p50, p90].map(|part| 100.0 * part);
+        text.push_str(&format!(
+            "; beside the line fitted to them half lie within {p50:.1} %, nine tenths within {p90:.1} %"
+        ));
+    }
+    text
 }
 
 fn of_tiers(summary: &Summary) -> Option<String> {

@@ -108,7 +108,10 @@ impl<'a> Provenance<'a> {
         let case = &outcome.case;
         Self {
             podlab: env!("CARGO_PKG_VERSION"),
-            clock: "virtual: every time is simulated",
+            clock: match &outcome.computed {
+                None => "virtual: every time is simulated",
+                Some(_) => "virtual: passes last as long as a thread computed them, the rest is simulated",
+            },
             // An argument need not be UTF-8.
             command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
             strategy: case.strategy.as_str(),

@@ -49,6 +49,7 @@ pub(crate) fn outcome(value: Value, hardware: String, names: &mut Names) -> Resu
             warnings: Vec::new(),
             missed: Vec::new(),
             kept,
+            computed: None,
         }),
     }
 }

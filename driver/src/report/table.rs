@@ -34,8 +34,10 @@ pub fn table(outcomes: &[Outcome]) -> String {
     text.push_str(&same(outcomes));
     text.push_str(&legend);
     text.push_str(&finished(table));
+    let computed = outcomes.iter().any(|outcome| outcome.computed.is_some());
+    text.push_str(if computed { "Passes computed here and timed, the rest simulated" } else { "All simulated" });
     text.push_str(
-        "All simulated. TTFT, from the client's first byte, and TPOT in ms; hit: cached / prompt tokens;\n\
+        ". TTFT, from the client's first byte, and TPOT in ms; hit: cached / prompt tokens;\n\
          imbalance: busy time, largest / mean worker; $/1K out: all instances over output tokens.\n",
     );
     if shown.lower {

@@ -19,6 +19,8 @@ impl RunFiles {
     pub const SUMMARY: &'static str = "summary.json";
     /// Its requests.
     pub const REQUESTS: &'static str = "requests.jsonl";
+    /// Every pass, where passes were computed and timed.
+    pub const PASSES: &'static str = "passes.jsonl";
 }
 
 /// All runs that `source` tells of: a run folder, a folder of run folders, the folder of a sweep, or a file of another tool.

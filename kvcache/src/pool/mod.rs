@@ -17,7 +17,7 @@ mod place; // which shard an object goes to
 mod term; // what ends by itself: leases, puts under way
 
 use crate::chain::{BlockKey, Chain};
-use crate::shelf::{Eviction, Held, Shard, Shelf};
+use crate::shelf::{Eviction, Held, Shard, Shelf, Shelved};
 use crate::time::Time;
 use crate::units::{Blocks, Tokens};
 use alloc::vec::Vec;
@@ -69,6 +69,17 @@ impl Pool {
             ages: None,
             counts: PoolCounts::default(),
         }
+    }
+
+    /// The same pool, which tells what comes and goes ([`Pool::take_told`]).
+    #[must_use]
+    pub fn telling(self) -> Self {
+        Self { shelf: self.shelf.telling(), ..self }
+    }
+
+    /// Which objects came and went since this was asked last, in order.
+    pub fn take_told(&mut self) -> Vec<Shelved> {
+        self.shelf.take_told()
     }
 
     /// Its configuration.

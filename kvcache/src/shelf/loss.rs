@@ -1,9 +1,9 @@
 //! What goes: evicted for room, lost with its shard or alone, expired, cleared.
 
-use super::Shelf;
 use super::policy::Policy;
 use super::slices::{Shard, Slice, SliceId};
 use super::strips::{Mask, StripId, Strips, lowest};
+use super::{Shelf, Shelved};
 use crate::chain::Chain;
 use crate::time::Time;
 use crate::units::Blocks;
@@ -87,6 +87,7 @@ impl Shelf {
     /// Takes objects, of `weight` each and of `tokens` all, out of a slice that nobody holds.
     #[inline]
     fn drop_objects(&mut self, id: SliceId, objects: Mask, weight: u64, tokens: u64, loss: Loss) {
+        self.tell_of(self.shards.at(id).strip, objects, Shelved::Dropped);
         let Shard { usage, policy, slices, .. } = self.shards.of_mut(id.shard());
         let slice = &mut slices[id.index()];
         let strip = self.strips.at_mut(slice.strip);
@@ -167,6 +168,7 @@ impl Shelf {
     /// Everything goes at once, what is held and what is being written included: whoever holds something may give it
     /// back, and nothing happens then.
     pub(crate) fn clear(&mut self) {
+        self.tell_all_gone();
         self.strips = Strips::new(self.unit);
         self.shards.clear();
         self.fuller.clear();

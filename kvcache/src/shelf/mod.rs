@@ -23,6 +23,7 @@ mod cut; // cutting strips in two, and joining them
 mod write; // reserving and publishing
 mod fill; // what is absent becomes pending
 mod loss; // evicting, losing, clearing
+mod told; // which objects came and went
 mod check; // the invariants
 
 use crate::chain::Chain;
@@ -35,6 +36,7 @@ pub(crate) use policy::{Order, Policy};
 pub(crate) use slices::{Shard, ShardUsage, SliceId};
 use slices::{Shards, Slice};
 use strips::{StripId, Strips};
+pub use told::Shelved;
 
 /// What a use of a range renews.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +92,10 @@ pub(crate) struct Shelf {
     writer: u64, // reservations so far
     epoch: u32,  // how often it was cleared
     now: Time,
-    watermark: u64,   // of each shard, in tokens
-    fuller: Vec<u16>, // shards that were left fuller
-    wanted: Wanted,   // of a strip that is being filled; else nothing
+    watermark: u64,             // of each shard, in tokens
+    fuller: Vec<u16>,           // shards that were left fuller
+    wanted: Wanted,             // of a strip that is being filled; else nothing
+    told: Option<Vec<Shelved>>, // where somebody keeps the objects' bytes
 }
 
 /// The existing part of a path, held from some object on.
@@ -117,6 +120,7 @@ impl Shelf {
             writer: 0,
             epoch: 0,
             now: Time::ZERO,
+            told: None,
         }
     }
 

@@ -4,7 +4,7 @@ use super::fill::Wish;
 use super::policy::Policy;
 use super::slices::{Shard, SliceId};
 use super::strips::{LONGEST, Mask, StripId, below};
-use super::{Held, Reserved, Shelf, Uses};
+use super::{Held, Reserved, Shelf, Shelved, Uses};
 use crate::chain::{BlockKey, Chain};
 use crate::time::Time;
 use crate::units::{Blocks, Tokens};
@@ -181,6 +181,9 @@ impl Shelf {
         strip.ready = (before | written) & !lost;
         strip.doomed &= !(mine | lost);
         let part = Part { key: strip.key.0, weight, pinned, before, ended: mine, written, lost };
+        self.tell_of(id, written & !before, Shelved::Added);
+        self.tell_of(id, lost, Shelved::Dropped);
+        let strip = self.strips.at(id);
         // Mostly all of a strip was there before, and is, or nothing was and all is.
         if mine | lost | strip.pending == 0 {
             self.settle_used(id, part, at);

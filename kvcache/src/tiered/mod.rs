@@ -18,6 +18,7 @@ use crate::breaker::Breaker;
 use crate::chain::Chain;
 use crate::event::{CacheEvent, CacheSnapshot};
 use crate::host::HostCache;
+use crate::shelf::Shelved;
 use crate::time::Time;
 use crate::units::{Blocks, RequestId, Tokens};
 use crate::worker::{HoldId, NoRoom, Usage, WorkerCache};
@@ -114,6 +115,28 @@ impl TieredCache {
         // Without prefix caching nothing has an identity to be found by.
         let tiers = tiers.filter(|_| device.config().prefix_caching);
         Self { device, tiers: tiers.map(|config| Box::new(Tiers::new(config, block))) }
+    }
+
+    /// The same cache, whose L1 tells what comes and goes ([`TieredCache::take_shelved`]).
+    #[must_use]
+    pub fn telling(mut self) -> Self {
+        if let Some(tiers) = &mut self.tiers {
+            tiers.host = tiers.host.take().map(HostCache::telling);
+        }
+        self
+    }
+
+    /// Which objects came to L1 and went since this was asked last, in order.
+    pub fn take_shelved(&mut self) -> Vec<Shelved> {
+        let host = self.tiers.as_mut().and_then(|tiers| tiers.host.as_mut());
+        host.map(HostCache::take_told).unwrap_or_default()
+    }
+
+    /// What lies in L1 under an object's name is not what it should be: it goes.
+    pub fn lose_in_host(&mut self, objects: Chain<'_>, object: Blocks) {
+        if let Some(host) = self.tiers.as_mut().and_then(|tiers| tiers.host.as_mut()) {
+            host.lose_object(objects, object);
+        }
     }
 
     /// L0 alone.

@@ -4,8 +4,9 @@ use super::members::Change;
 use super::overlap::Overlap;
 use crate::executor::Stretch;
 use crate::replica::{Output, Pass, Refused, Stall, Work};
+use crate::transport::Move;
 use alloc::vec::Vec;
-use kvcache::{CacheEvent, Piece, RequestId, SessionId, Span, Time, Tokens, WorkerId};
+use kvcache::{CacheEvent, OpId, Piece, RequestId, SessionId, Shelved, Span, Time, Tokens, WorkerId};
 use router::{Api, Decision};
 
 /// A request as it reaches the router.
@@ -70,6 +71,30 @@ pub enum Event {
         worker: WorkerId,
         /// How, in order.
         told: Vec<CacheEvent>,
+    },
+    /// KV is to be moved between tiers by somebody else, who says what came ([`Cluster::moved`](super::Cluster::moved)). A store
+    /// is told before anything can become of its request's blocks, a load after all that led to it.
+    Move(Move),
+    /// The move is over, whatever came of it.
+    Moved {
+        /// Whose it was.
+        worker: WorkerId,
+        /// Which.
+        op: OpId,
+    },
+    /// Objects came to a lower tier, or went: told where somebody else keeps their bytes.
+    Shelved {
+        /// Whose L1; `None`: L2.
+        worker: Option<WorkerId>,
+        /// Which, in order.
+        told: Vec<Shelved>,
+    },
+    /// A request that waits gave up its blocks: told where somebody else keeps them.
+    LetGo {
+        /// Of which worker.
+        worker: WorkerId,
+        /// Which.
+        request: RequestId,
     },
     /// A pass is to be executed by somebody else, who says how long it lasted
     /// ([`Cluster::lasted`](super::Cluster::lasted)). All that led to it was told before.

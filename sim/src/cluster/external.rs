@@ -1,11 +1,15 @@
-//! Passes that somebody else executes: a shell with a model. It is handed each pass, and says how long it lasted.
+//! Passes that somebody else executes: a shell with a model. It is handed each pass, and says how long it lasted; it is
+//! handed each move of KV between the tiers, and says what came.
 //!
 //! Nothing else differs: who takes part, what is cached and where requests go is decided as in a simulation.
 
 use super::{Cluster, Due, Event};
 use crate::executor::Stretch;
 use crate::replica::{EngineConfig, Pass, Replica};
-use kvcache::{CacheConfig, Span, Time, WorkerId};
+use crate::transport::{Move, Transport, Way};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use kvcache::{CacheConfig, OpId, Span, Time, WorkerId};
 
 /// How long a pass may last of which nobody has said how long it lasted: ten days.
 const LONGEST: Span = Span::from_secs(864_000);
@@ -56,9 +60,26 @@ impl Cluster {
                 cache: CacheConfig { events: true, ..engine.cache },
                 ..*engine
             };
-            station.replica = Replica::new(engine).expect("what was valid is valid with one pass at a time");
+            let replica = Replica::new(engine).expect("what was valid is valid with one pass at a time");
+            station.replica = replica.telling();
         }
+        self.transport = self.transport.map(Transport::carried_outside);
         self
+    }
+
+    /// Of a move that was told as [`Event::Move`], the first `came` objects have come, which is all of them unless bytes are
+    /// missing or are not what they should be: then the others of a load are in no tier any more.
+    pub fn moved(&mut self, worker: WorkerId, op: OpId, came: u32) {
+        let now = self.now;
+        let Some(transport) = &mut self.transport else { return };
+        let Some(spoiled) = transport.carried(worker, op, came, now) else { return };
+        let replica = &mut self.stations[worker.index()].replica;
+        for object in spoiled.places() {
+            if let Some(pool) = transport.pool_mut() {
+                pool.lose_object(spoiled.objects(), object, now);
+            }
+            replica.lose_in_host(spoiled.objects(), object);
+        }
     }
 
     /// A pass has begun that this cluster does not execute.
@@ -79,4 +100,25 @@ impl Cluster {
         station.plan += 1;
         self.agenda.add(Due { at: stretch.ends(), worker, plan: station.plan });
     }
+}
+
+/// Tells what came and went in the lower tiers, and the stores that are to be carried out; gives the loads, which are told
+/// when all that leads to them was.
+pub(super) fn tell_moves(
+    worker: WorkerId,
+    replica: &mut Replica,
+    transport: Option<&mut Transport>,
+    events: &mut VecDeque<Event>,
+) -> Vec<Move> {
+    let Some(transport) = transport else { return Vec::new() };
+    let of_pool = transport.pool_mut().map(kvcache::Pool::take_told).unwrap_or_default();
+    for (worker, told) in [(Some(worker), replica.take_shelved()), (None, of_pool)] {
+        if !told.is_empty() {
+            events.push_back(Event::Shelved { worker, told });
+        }
+    }
+    let (stores, loads): (Vec<_>, Vec<_>) =
+        transport.take_handed().into_iter().partition(|handed| handed.way == Way::Store);
+    events.extend(stores.into_iter().map(Event::Move));
+    loads
 }

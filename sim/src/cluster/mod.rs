@@ -19,7 +19,7 @@ mod events; // what goes in and comes out
 mod moves; // what moves between tiers, and who stands still for it
 mod signals; // what the router hears, and when
 mod overlap; // what it could have known
-mod external; // passes that somebody else executes
+mod external; // passes that somebody else executes, and bytes that somebody else carries
 mod restart; // a worker's process dies and is back at once
 mod members; // workers that come and go
 mod limits; // how many requests a worker lets in
@@ -28,6 +28,7 @@ mod check; // the laws of all workers
 
 use agenda::{Agenda, Due};
 pub use events::{Arrival, Event, Refusal};
+use external::tell_moves;
 use limits::InLine;
 pub use limits::RequestLimits;
 pub use members::{Change, Presence};
@@ -471,6 +472,7 @@ impl Cluster {
                 transport.start(worker, asked, now);
             }
         }
+        let loads = if *external { tell_moves(worker, replica, transport.as_mut(), events) } else { Vec::new() };
         let changes = replica.cache_events().len() - *telling;
         if changes > 0 {
             if *external {
@@ -483,6 +485,9 @@ impl Cluster {
             } else {
                 replica.take_cache_events(changes, |_| {});
             }
+        }
+        if *external {
+            events.extend(replica.take_let_go().into_iter().map(|request| Event::LetGo { worker, request }));
         }
         while let Some(output) = replica.poll_output() {
             match output {
@@ -499,6 +504,7 @@ impl Cluster {
             }
             events.push_back(Event::Output { worker, output });
         }
+        events.extend(loads.into_iter().map(Event::Move));
         if signals.are_many() {
             signals.deliver(router, stations, now);
         }

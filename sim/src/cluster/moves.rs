@@ -28,6 +28,13 @@ impl Cluster {
                     self.collect(worker);
                     goes_on = true;
                 }
+                if self.external {
+                    // What it brought is there now, or went.
+                    self.collect(worker);
+                    if arrived.outcome != Ok(Done::Copied) {
+                        self.events.push_back(Event::Moved { worker, op: arrived.op });
+                    }
+                }
             }
         }
         true

@@ -14,6 +14,7 @@ pub mod deployment; // a model on GPUs: does it fit, and how many KV blocks are 
 pub mod roofline; // durations from peak figures and published efficiencies
 pub mod linear; // so long for each pass, each prompt and each token: servers of known speed
 pub mod table; // durations from kernels that were measured
+pub mod timed; // durations fitted to whole passes that were timed
 mod host; // what the host does for a pass, and when
 pub mod loading; // loading against computing
 pub mod forecast; // what a router is told of all that

@@ -315,7 +315,12 @@ impl Ledger {
                 };
                 self.tally.stalls[slot] += u128::from(span.0);
             }
-            Event::Cache { .. } | Event::Started { .. } => {}
+            Event::Cache { .. }
+            | Event::Started { .. }
+            | Event::Move(_)
+            | Event::Moved { .. }
+            | Event::Shelved { .. }
+            | Event::LetGo { .. } => {}
             // Nothing came of it: it is neither the prompts' time nor the replies', and no pass.
             Event::Restarted { worker, lost, .. } => self.tally.busy[worker.index()] += *lost,
             Event::Worker { worker, change, at } => {

@@ -160,6 +160,8 @@ impl Replica {
         self.cache.release(hold, sequence.computed);
         sequence.computed = Tokens::ZERO;
         sequence.inquiry = Inquiry::Closed;
+        let request = sequence.request;
+        self.moves.let_go.iter_mut().for_each(|let_go| let_go.push(request));
     }
 
     /// A sequence that was planned with more than came goes back to the head of the queue, out of every plan.

@@ -17,7 +17,9 @@ use super::{EngineConfig, Output, Replica};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use kvcache::{Chain, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId, StoreMode, Time, Tokens};
+use kvcache::{
+    Blocks, Chain, Inquiry, LoadEnd, LoadMode, Looked, Offer, Op, OpId, RequestId, Shelved, StoreMode, Time, Tokens,
+};
 
 /// What is under way between the device and the lower tiers.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Moves {
     /// a stretch.
     pub(super) landed: Vec<LoadEnd>,
     ops: VecDeque<(SeqId, Op)>,
+    /// Who gave up its blocks while it waited; kept where somebody asks.
+    pub(super) let_go: Option<Vec<RequestId>>,
 }
 
 /// A load under way, and whose it is, or was.
@@ -88,11 +92,34 @@ impl Moves {
             loads: Vec::new(),
             landed: Vec::new(),
             ops: VecDeque::new(),
+            let_go: None,
         }
     }
 }
 
 impl Replica {
+    /// The same engine, which tells what comes and goes below the device, and who gives up blocks while it waits.
+    pub(crate) fn telling(mut self) -> Self {
+        self.cache = self.cache.telling();
+        self.moves.let_go = Some(Vec::new());
+        self
+    }
+
+    /// Which objects came to L1 and went since this was asked last.
+    pub(crate) fn take_shelved(&mut self) -> Vec<Shelved> {
+        self.cache.take_shelved()
+    }
+
+    /// Who gave up its blocks while it waited, since this was asked last.
+    pub(crate) fn take_let_go(&mut self) -> Vec<RequestId> {
+        self.moves.let_go.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// What lies in L1 under an object's name is not what it should be.
+    pub(crate) fn lose_in_host(&mut self, objects: Chain<'_>, object: Blocks) {
+        self.cache.lose_in_host(objects, object);
+    }
+
     /// Whether there is an operation that nobody was told of yet.
     #[inline]
     #[must_use]

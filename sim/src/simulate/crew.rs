@@ -1,6 +1,6 @@
 //! A run whose workers come and go: the fleet acts when its time has come, and who was lost is sent again or gets an error.
 
-use super::Run;
+use super::{Run, Shell};
 use crate::cluster::{Cluster, Event};
 use crate::fleet::Fleet;
 use alloc::vec::Vec;
@@ -33,15 +33,15 @@ impl Run<'_> {
     }
 
     /// What befalls the fleet until `at` befalls it, and what follows from that at once. Says whether anything did.
-    pub(super) fn live_until(&mut self, at: Time, cluster: &mut Cluster, look: &mut impl FnMut(&Event)) -> bool {
+    pub(super) fn live_until(&mut self, at: Time, cluster: &mut Cluster, shell: &mut impl Shell) -> bool {
         let mut acted = false;
         while let Some(due) = self.crew.as_ref().and_then(|crew| crew.due(cluster)).filter(|due| *due <= at) {
             cluster.advance(due.max(cluster.now()));
-            self.enter_events(cluster, look);
+            self.enter_events(cluster, shell);
             if let Some(crew) = &mut self.crew {
                 crew.fleet.act(cluster);
             }
-            self.enter_events(cluster, look);
+            self.enter_events(cluster, shell);
             acted = true;
         }
         acted
@@ -49,7 +49,7 @@ impl Run<'_> {
 
     /// What a lost request comes to: before its first token the gateway sends it again, as often as it may; whoever has seen
     /// a part of a reply gets an error. Gives the request that this has ended.
-    pub(super) fn fails(&mut self, event: &Event, cluster: &mut Cluster) -> Option<RequestId> {
+    pub(super) fn fails(&mut self, event: &Event, cluster: &mut Cluster, shell: &mut impl Shell) -> Option<RequestId> {
         let crew = self.crew.as_mut()?;
         crew.fleet.look(event, cluster);
         let Event::Lost { request, worker, at } = *event else { return None };
@@ -57,7 +57,7 @@ impl Run<'_> {
         if record.first_token.is_none() && record.lost <= crew.fleet.config().retries {
             let index = crew.sent[request.0 as usize] as usize;
             self.ledger.sent_again();
-            self.arrive(request, index, cluster);
+            self.arrive(request, index, cluster, shell);
             return None;
         }
         self.ledger.errored(request, at);

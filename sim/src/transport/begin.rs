@@ -1,8 +1,9 @@
 //! From an operation to its parts.
 
+use super::outside::Way;
 use super::transit::{Load, PoolBytes, Store};
 use super::{Asked, Part, PoolAccess, ProbeMode, Put, Reach, Task, Transit, Transport, What};
-use kvcache::{Blocks, Chain, Contact, Failed, OpId, Span, Time, Tokens, WorkerId};
+use kvcache::{Blocks, Chain, Contact, Failed, OpId, RequestId, Span, Time, Tokens, WorkerId};
 
 /// After so long without a sign of life, a put is given up: the HTTP time-out of LMCache's client.
 const GIVEN_UP: Span = Span::from_secs(5);
@@ -15,13 +16,17 @@ struct Order<'a> {
     /// The prompt's objects.
     objects: Chain<'a>,
     deadline: Option<Time>,
+    /// For whom, and which way.
+    way: (RequestId, Way),
 }
 
 impl Transport {
     /// Begins an operation.
     pub fn start(&mut self, worker: WorkerId, asked: Asked<'_>, now: Time) {
         self.now = self.now.max(now);
-        let order = Order { worker, op: asked.op.id, objects: asked.objects, deadline: asked.deadline };
+        // Real bytes come when they come.
+        let deadline = asked.deadline.filter(|_| self.outside.is_none());
+        let order = Order { worker, op: asked.op.id, objects: asked.objects, deadline, way: Self::way(&asked) };
         match asked.op.task {
             Task::Probe { from, to } => self.start_probe(order, from, to),
             Task::Load { from, host, to, host_tokens, .. } => self.start_load(order, (from, host, to), host_tokens),
@@ -105,11 +110,11 @@ impl Transport {
         if let Some(at) = order.deadline {
             self.agenda.deadline(at, transit, self.transits[transit as usize].life);
         }
-        let ended = !self.carry(transit, Part::Host, host_bytes);
+        self.hand_out(transit, order.way, order.objects, (from, upto), |object| (object < host, object >= host));
+        self.carry(transit, Part::Host, host_bytes);
         match asking {
             Some(asking) => self.wait(transit, asking),
-            None if ended => self.complete(transit),
-            None => {}
+            None => self.step_on(transit),
         }
     }
 
@@ -146,9 +151,10 @@ impl Transport {
         let pool = PoolBytes { all: self.bytes(new), elsewhere: self.bytes(elsewhere) };
         let host_bytes = self.bytes(host_tokens + apart);
         let transit = self.add(order, What::Store(Store { put, copied: false, host_bytes, pool }));
-        if !self.carry(transit, Part::Host, host_bytes) {
-            self.copied(transit);
-        }
+        let end = if let Put::Begun(_, end) = put { end } else { from };
+        self.hand_out(transit, order.way, order.objects, (from, host.max(end)), |object| (object < host, object < end));
+        self.carry(transit, Part::Host, host_bytes);
+        self.step_on(transit);
     }
 
     /// A store has its copy in the host's memory: what becomes of it there?

@@ -33,7 +33,10 @@ mod config; // what the ways are like
 mod begin; // from an operation to its parts
 mod transit; // an operation under way
 mod cut; // what is stopped on its way
+mod outside; // bytes that somebody else carries
 mod due; // what ends when
+
+pub use outside::{Carried, Move, Way};
 
 pub use config::{PoolAccess, ProbeMode, TransportConfig};
 
@@ -103,6 +106,7 @@ pub struct Transport {
     moved: Moved,
     agenda: Agenda,
     arrived: VecDeque<Arrived>,
+    outside: Option<outside::Outside>,
     now: Time,
 }
 
@@ -124,6 +128,7 @@ impl Transport {
             lines: (0..workers).map(|_| Line::default()).collect(),
             moved: Moved::default(),
             arrived: VecDeque::new(),
+            outside: None,
             now: Time::ZERO,
         }
     }
@@ -262,11 +267,7 @@ impl Transport {
             let (index, bit) = ((number >> 3) as u32, 1 << (number & 7));
             let transit = &mut self.transits[index as usize];
             transit.under_way &= !bit;
-            match transit.what {
-                What::Store(Store { copied: false, .. }) => self.copied(index),
-                _ if transit.under_way == 0 => self.complete(index),
-                _ => {}
-            }
+            self.step_on(index);
         }
         self.agenda.schedule(link, self.links[link as usize].deadline());
     }
@@ -338,7 +339,8 @@ impl Transport {
         let mut parts = 0;
         for (transit, vacant) in self.transits.iter().zip(&vacant) {
             assert_eq!(*vacant, transit.under_way == 0, "what has no part under way has ended");
-            parts += (transit.under_way & !(Part::Wait.bit() | Part::Turn.bit())).count_ones() as usize;
+            let on_no_link = Part::Wait.bit() | Part::Turn.bit() | Part::Outside.bit();
+            parts += (transit.under_way & !on_no_link).count_ones() as usize;
         }
         let carried: usize = self.links.iter().map(Link::active).sum();
         assert_eq!(carried, parts, "each transfer is a part of an operation");

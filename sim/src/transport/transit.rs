@@ -20,6 +20,8 @@ pub(super) enum Part {
     Wait,
     /// For its turn: a worker puts one store after the other.
     Turn,
+    /// For whoever carries its bytes, where that is somebody else.
+    Outside,
 }
 
 impl Part {
@@ -180,7 +182,9 @@ impl Ways {
     pub(super) fn link(&self, worker: WorkerId, part: Part, stores: bool) -> u32 {
         match part {
             Part::Host if stores => self.out_links().start + u32::from(worker.0),
-            Part::Host | Part::Onward | Part::Wait | Part::Turn => self.in_links().start + u32::from(worker.0),
+            Part::Host | Part::Onward | Part::Wait | Part::Turn | Part::Outside => {
+                self.in_links().start + u32::from(worker.0)
+            }
             Part::Network => self.nic_links().start + self.node(worker),
             Part::Pool if self.pool == PoolWays::Server => self.pool_links().start,
             Part::Pool => self.pool_links().start + self.node(worker),

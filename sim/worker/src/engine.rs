@@ -3,13 +3,14 @@
 //! It is told of requests ([`Worker::submit`]), of what the core decided ([`Worker::hear`]) and of passes
 //! ([`Worker::run`]), in the order in which the core told of them. It decides nothing but tokens.
 
+use crate::block::Passport;
 use crate::kernel::Level;
 use crate::model::{Compute, Model, Part, Want};
 use crate::pages::{PageShape, Pages};
 use crate::tables::Tables;
 use candle_core::{Device, Tensor};
 use candle_transformers::generation::LogitsProcessor;
-use kvcache::{CacheEvent, Piece, RequestId, Tokens};
+use kvcache::{BlockHash, CacheEvent, Piece, RequestId, Tokens};
 use sim::replica::{Output, Work};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +35,15 @@ impl Sampling {
     }
 }
 
+/// What a request is answered with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Tokens that are drawn.
+    Drawn(Sampling),
+    /// These tokens, whatever the model would say: of a workload that knows its replies. Scores are computed all the same.
+    Given(Vec<u32>),
+}
+
 /// A request as a worker needs it.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -41,8 +51,8 @@ pub struct Ask {
     pub tokens: Vec<u32>,
     /// What prompt and reply are called.
     pub pieces: Vec<Piece>,
-    /// How tokens are drawn.
-    pub sampling: Sampling,
+    /// What it is answered with.
+    pub reply: Reply,
 }
 
 /// How much memory a worker has.
@@ -58,15 +68,24 @@ pub struct Memory {
 pub struct Worker {
     model: Arc<Model>,
     compute: Compute,
-    pages: Pages,
-    tables: Tables,
-    requests: BTreeMap<RequestId, Live>,
+    pub(crate) pages: Pages,
+    pub(crate) tables: Tables,
+    pub(crate) requests: BTreeMap<RequestId, Live>,
+    pub(crate) passport: Passport,
+    pub(crate) block: Tokens,
+    pub(crate) root: BlockHash,
 }
 
-struct Live {
+pub(crate) struct Live {
     /// Prompt, and what was emitted.
-    tokens: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
+    /// What its full blocks are called, as far as anybody asked.
+    pub(crate) names: Vec<BlockHash>,
+    /// Tokens of the prompt.
+    prompt: usize,
     draws: LogitsProcessor,
+    /// The reply, where it is not drawn.
+    given: Option<Vec<u32>>,
 }
 
 impl core::fmt::Debug for Worker {
@@ -90,11 +109,16 @@ impl Worker {
             dim: model.shape.dim,
             tokens: memory.block.0 as usize,
         };
+        let identity = &model.identity;
+        let named = format!("{} {:032x} {}", identity.name, identity.hash, identity.weights);
         Ok(Self {
             compute: Compute::new(level, threads)?,
             pages: Pages::new(shape, memory.pages as usize),
             tables: Tables::new(memory.block, memory.pages),
             requests: BTreeMap::new(),
+            passport: Passport::new(identity, shape),
+            block: memory.block,
+            root: Self::root(&named, memory.block),
             model,
         })
     }
@@ -114,7 +138,12 @@ impl Worker {
     /// A request was sent here.
     pub fn submit(&mut self, request: RequestId, ask: Ask) {
         self.tables.submit(request, ask.pieces);
-        self.requests.insert(request, Live { tokens: ask.tokens, draws: ask.sampling.processor() });
+        let (sampling, given) = match ask.reply {
+            Reply::Drawn(sampling) => (sampling, None),
+            Reply::Given(tokens) => (Sampling::GREEDY, Some(tokens)),
+        };
+        let (prompt, draws) = (ask.tokens.len(), sampling.processor());
+        self.requests.insert(request, Live { tokens: ask.tokens, names: Vec::new(), prompt, draws, given });
     }
 
     /// The core's cache changed.
@@ -136,6 +165,11 @@ impl Worker {
         }
     }
 
+    /// A request that waits gave up its blocks.
+    pub fn let_go(&mut self, request: RequestId) {
+        self.tables.preempt(request);
+    }
+
     /// A request is no longer here.
     pub fn forget(&mut self, request: RequestId) {
         self.tables.end(request);
@@ -147,14 +181,24 @@ impl Worker {
     /// # Panics
     /// Where somebody takes part who is not here: a bug.
     pub fn run(&mut self, work: &Work) -> Vec<(RequestId, u32)> {
-        let Self { model, compute, pages, tables, requests } = self;
+        self.run_seen(work, |_, _| ())
+    }
+
+    /// The same; `seen` is shown the scores from which each token is drawn.
+    ///
+    /// # Panics
+    /// As [`Worker::run`].
+    pub fn run_seen(&mut self, work: &Work, mut seen: impl FnMut(RequestId, &[f32])) -> Vec<(RequestId, u32)> {
+        let Self { model, compute, pages, tables, requests, .. } = self;
         // Who computes which of its tokens.
         let chunks = work.chunks.iter().map(|(request, from, new)| (*request, *from, *from + *new));
         let decoding = work.decoding.iter().map(|request| {
             let upto = Tokens(requests[request].tokens.len() as u32);
             (*request, upto - Tokens(1), upto)
         });
-        let rows: Vec<_> = chunks.chain(decoding).collect();
+        // Who was planned upon a load that came short lacks what it should be computed upon: nobody waits for what it would be.
+        let rows: Vec<_> =
+            chunks.chain(decoding).filter(|(request, from, _)| *from <= tables.filled(*request)).collect();
         rows.iter().for_each(|(request, _, upto)| tables.grow(*request, *upto));
         let parts: Vec<Part<'_>> = rows
             .iter()
@@ -176,7 +220,10 @@ impl Worker {
             tables.computed(request, upto);
             let live = requests.get_mut(&request).expect("who takes part is here");
             if let Some(scores) = scores {
-                let token = draw(&mut live.draws, scores);
+                seen(request, &scores);
+                let drawn = draw(&mut live.draws, scores);
+                let said = live.tokens.len() - live.prompt;
+                let token = live.given.as_ref().and_then(|given| given.get(said).copied()).unwrap_or(drawn);
                 live.tokens.push(token);
                 emitted.push((request, token));
             }

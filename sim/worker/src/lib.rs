@@ -11,3 +11,5 @@ pub mod tables; // which page holds which block
 pub mod language; // text to tokens and back
 pub mod station; // a worker in a thread of its own
 pub mod block; // a block of KV as bytes
+mod carry; // ... to and from a worker's pages
+pub mod depot; // ... in the tiers below

@@ -1,9 +1,11 @@
 //! A worker in a thread of its own: what it is told waits in a line, and what its passes bring is reported.
 
+use crate::depot::Parcel;
 use crate::engine::{Ask, Worker};
 use crate::language::{Ending, Language, Speech};
-use kvcache::{CacheEvent, RequestId, Span};
+use kvcache::{CacheEvent, OpId, RequestId, Span};
 use sim::replica::{Output, Work};
+use sim::transport::Move;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -16,6 +18,26 @@ enum Told {
     Cache(Vec<CacheEvent>),
     Output(Output),
     Run(Work),
+    LetGo(RequestId),
+    Carry { asked: Move, parcels: Vec<Parcel> },
+}
+
+/// What a worker reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A pass.
+    Ran(Ran),
+    /// The first `came` objects of a move were carried.
+    Carried {
+        /// Which.
+        op: OpId,
+        /// How many.
+        came: u32,
+        /// All of them, with the bytes of those that were stored.
+        parcels: Vec<Parcel>,
+    },
+    /// The worker panicked, and computes no more.
+    Died,
 }
 
 /// What a pass brought.
@@ -58,17 +80,21 @@ impl Station {
         name: String,
         worker: Worker,
         language: Language,
-        report: impl FnMut(Ran) + Send + 'static,
+        report: impl Fn(Report) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (line, told) = channel();
         let life = Life { worker, language, speeches: BTreeMap::new() };
-        let thread = std::thread::Builder::new().name(name).spawn(move || life.live(&told, report))?;
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let watched = Watched(&report);
+            life.live(&told, &report);
+            drop(watched);
+        })?;
         Ok(Self { line: Some(line), thread: Some(thread) })
     }
 
     fn tell(&self, told: Told) {
         if let Some(line) = &self.line {
-            // A worker that panicked reports no more: its passes never end.
+            // A worker that panicked has said so.
             let _ = line.send(told);
         }
     }
@@ -88,6 +114,16 @@ impl Station {
         self.tell(Told::Output(output));
     }
 
+    /// A request that waits gave up its blocks.
+    pub fn let_go(&self, request: RequestId) {
+        self.tell(Told::LetGo(request));
+    }
+
+    /// KV is to be moved.
+    pub fn carry(&self, asked: Move, parcels: Vec<Parcel>) {
+        self.tell(Told::Carry { asked, parcels });
+    }
+
     /// A pass is to be run.
     pub fn run(&self, work: Work) {
         self.tell(Told::Run(work));
@@ -104,6 +140,17 @@ impl Drop for Station {
     }
 }
 
+/// Says so where its thread panics.
+struct Watched<'a, F: Fn(Report)>(&'a F);
+
+impl<F: Fn(Report)> Drop for Watched<'_, F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)(Report::Died);
+        }
+    }
+}
+
 struct Life {
     worker: Worker,
     language: Language,
@@ -111,7 +158,7 @@ struct Life {
 }
 
 impl Life {
-    fn live(mut self, told: &Receiver<Told>, mut report: impl FnMut(Ran)) {
+    fn live(mut self, told: &Receiver<Told>, report: impl Fn(Report)) {
         while let Ok(told) = told.recv() {
             match told {
                 Told::Submit { request, ask, stops } => {
@@ -125,7 +172,12 @@ impl Life {
                         self.speeches.remove(&request);
                     }
                 }
-                Told::Run(work) => report(self.run(&work)),
+                Told::Run(work) => report(Report::Ran(self.run(&work))),
+                Told::LetGo(request) => self.worker.let_go(request),
+                Told::Carry { asked, parcels } => {
+                    let (came, parcels) = self.worker.carry(&asked, parcels);
+                    report(Report::Carried { op: asked.op, came, parcels });
+                }
             }
         }
     }

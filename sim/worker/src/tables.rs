@@ -34,6 +34,8 @@ struct Table {
     pages: Vec<PageId>,
     /// Full blocks that were told as computed.
     full: Blocks,
+    /// Tokens whose keys and values are in the pages.
+    filled: Tokens,
 }
 
 impl Tables {
@@ -52,7 +54,7 @@ impl Tables {
 
     /// A request is here; `pieces` name its prompt and its reply.
     pub fn submit(&mut self, request: RequestId, pieces: Vec<Piece>) {
-        self.requests.insert(request, Table { pieces, pages: Vec::new(), full: Blocks::ZERO });
+        self.requests.insert(request, Table { pieces, pages: Vec::new(), full: Blocks::ZERO, filled: Tokens::ZERO });
     }
 
     /// Pages of a request, from its beginning.
@@ -62,6 +64,24 @@ impl Tables {
     #[must_use]
     pub fn pages(&self, request: RequestId) -> &[PageId] {
         &self.requests[&request].pages
+    }
+
+    /// Tokens of a request whose keys and values are in its pages, from its beginning.
+    ///
+    /// # Panics
+    /// Where it is not here.
+    #[must_use]
+    pub fn filled(&self, request: RequestId) -> Tokens {
+        self.requests[&request].filled
+    }
+
+    /// Full blocks of a request that are computed, or were found.
+    ///
+    /// # Panics
+    /// Where it is not here.
+    #[must_use]
+    pub fn full(&self, request: RequestId) -> Blocks {
+        self.requests[&request].full
     }
 
     /// The cache changed.
@@ -119,6 +139,7 @@ impl Tables {
         let found = keys(&table.pieces, self.block, Tokens::ZERO, cached);
         table.pages = found.map(|key| *self.resident.get(&key).expect("what is found is resident")).collect();
         table.full = Blocks(table.pages.len() as u32);
+        table.filled = cached;
     }
 
     /// A request gets pages for its first `upto` tokens.
@@ -134,7 +155,7 @@ impl Tables {
         }
     }
 
-    /// A pass has computed a request's tokens up to `upto`. To be told in the order of the pass.
+    /// A request's tokens up to `upto` are computed, or were loaded. To be told in the order of the pass.
     pub fn computed(&mut self, request: RequestId, upto: Tokens) {
         let Some(table) = self.requests.get_mut(&request) else { return };
         let full = upto.full_blocks(self.block);
@@ -144,6 +165,7 @@ impl Tables {
             self.computed.entry(key).or_default().push((request, page));
         }
         table.full = table.full.max(full);
+        table.filled = table.filled.max(upto);
     }
 
     /// A request gave up its blocks, and may come again.
@@ -158,7 +180,7 @@ impl Tables {
                 }
             }
         }
-        table.full = Blocks::ZERO;
+        (table.full, table.filled) = (Blocks::ZERO, Tokens::ZERO);
         for page in pages {
             if self.places[page.0 as usize] == Place::Private(request) {
                 self.give_back(page);

@@ -106,7 +106,12 @@ fn of_workers(cluster: &Cluster, events: &[Event]) -> Vec<OfWorker> {
             Event::Output { output: Output::Resumed { .. } | Output::Tokens { .. }, .. }
             | Event::Routed { .. }
             | Event::Refused { .. } => {}
-            Event::Cache { .. } | Event::Started { .. } => panic!("nobody else executes passes"),
+            Event::Cache { .. }
+            | Event::Started { .. }
+            | Event::Move(_)
+            | Event::Moved { .. }
+            | Event::Shelved { .. }
+            | Event::LetGo { .. } => panic!("nobody else executes passes"),
             Event::Worker { .. } | Event::Lost { .. } => panic!("nobody dies for good here"),
             Event::Restarted { worker, lost, .. } => workers[worker.index()].lost += *lost,
             Event::Output { worker, output } => workers[worker.index()].told.push(*output),

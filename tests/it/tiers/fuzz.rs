@@ -171,7 +171,12 @@ impl History {
                     self.seen.lost += u64::from(lost > Span::ZERO);
                 }
                 Event::Worker { .. } | Event::Lost { .. } => panic!("nobody dies for good here"),
-                Event::Cache { .. } | Event::Started { .. } => panic!("nobody else executes passes"),
+                Event::Cache { .. }
+                | Event::Started { .. }
+                | Event::Move(_)
+                | Event::Moved { .. }
+                | Event::Shelved { .. }
+                | Event::LetGo { .. } => panic!("nobody else executes passes"),
             }
         }
     }

@@ -12,7 +12,7 @@ use sim::executor::Stretch;
 use sim::replica::{EngineConfig, Output, Pass, Work};
 use sim::streams::Streams;
 use std::collections::BTreeMap;
-use worker::engine::{Ask, Memory, Sampling, Worker};
+use worker::engine::{Ask, Memory, Reply, Sampling, Worker};
 use worker::kernel::Level;
 
 const BLOCK: Tokens = Tokens(16);
@@ -178,7 +178,7 @@ impl<'a> Computed<'a> {
                 Event::Routed { request, decision, .. } => {
                     let asked = &self.script[request.0 as usize];
                     let (tokens, pieces) = (asked.tokens.clone(), asked.pieces.clone());
-                    let ask = Ask { tokens, pieces, sampling: Sampling::GREEDY };
+                    let ask = Ask { tokens, pieces, reply: Reply::Drawn(Sampling::GREEDY) };
                     self.workers[decision.worker.index()].submit(request, ask);
                 }
                 Event::Cache { worker, told } => self.workers[worker.index()].hear_cache(&told),

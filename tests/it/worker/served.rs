@@ -2,12 +2,17 @@
 
 use super::bench::{Bench, Sequence, model};
 use super::script::cluster;
-use crate::emulate::raw::{Call, Response, post, request};
+use super::tiers;
+use crate::emulate::raw::{Call, Response, call, post, request};
 use driver::emulate::candle::Loaded;
+use driver::emulate::executor::{Executor, Held, Prompt, Workers};
 use driver::emulate::{Settings, Stats, serve_computed};
-use kvcache::Tokens;
+use kvcache::{CacheEvent, OpId, Piece, RequestId, Shelved, Tokens, WorkerId};
 use router::Strategy;
 use serde_json::{Value, json};
+use sim::cluster::Cluster;
+use sim::replica::{Output, Work};
+use sim::transport::Move;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +24,14 @@ const PAGES: u32 = 60;
 
 /// Serves the tiny model of seed 1 while `clients` ask, and tells what became of all requests.
 async fn served<T>(workers: u16, clients: impl AsyncFnOnce(SocketAddr) -> T) -> (T, Stats) {
-    let loaded = Loaded::tiny(1);
     let memory = Memory { block: Tokens(16), pages: PAGES };
+    let computed = Loaded::tiny(1).workers(workers, memory, 1);
+    served_by(cluster(workers, PAGES), computed, clients).await
+}
+
+/// The same, of a cluster and its workers.
+async fn served_by<T>(cluster: Cluster, computed: Workers, clients: impl AsyncFnOnce(SocketAddr) -> T) -> (T, Stats) {
+    let loaded = Loaded::tiny(1);
     let settings = Settings {
         language: Some(Arc::new(loaded.clone())),
         chat_max_tokens: Tokens(u32::MAX),
@@ -29,8 +40,7 @@ async fn served<T>(workers: u16, clients: impl AsyncFnOnce(SocketAddr) -> T) -> 
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel::<()>();
-    let computed = loaded.workers(workers, memory, 1);
-    let serving = serve_computed(cluster(workers, PAGES), computed, settings, listener, async { drop(stopped.await) });
+    let serving = serve_computed(cluster, computed, settings, listener, async { drop(stopped.await) });
     let asking = async {
         let told = clients(address).await;
         drop(stop);
@@ -38,6 +48,10 @@ async fn served<T>(workers: u16, clients: impl AsyncFnOnce(SocketAddr) -> T) -> 
     };
     let (stats, told) = tokio::join!(serving, asking);
     (told, stats.expect("it serves"))
+}
+
+async fn metrics(address: SocketAddr) -> Response {
+    call(address, "GET", "/metrics", "").await
 }
 
 fn completion(prompt: &str, max_tokens: u32) -> Value {
@@ -203,4 +217,136 @@ async fn tokens_beyond_the_vocabulary_are_refused() {
     .await;
     assert_eq!(response.status, 400);
     assert!(response.body.contains("vocabulary"), "{}", response.body);
+}
+
+#[tokio::test]
+async fn a_prompt_that_one_worker_computed_the_other_loads_and_says_so() {
+    let memory = Memory { block: Tokens(16), pages: tiers::ROOMY.pages };
+    let computed = Loaded::tiny(1).workers(2, memory, 1);
+    let ((cold, warm, metrics), stats) = served_by(tiers::cluster(2, tiers::ROOMY), computed, async |address| {
+        let cold = post(address, "/v1/completions", &completion(PROMPT, 24)).await;
+        let warm = post(address, "/v1/completions", &completion(PROMPT, 24)).await;
+        (cold, warm, metrics(address).await)
+    })
+    .await;
+    assert_eq!(text(&cold), spoken(&greedy(PROMPT, 24)));
+    assert_eq!(text(&warm), text(&cold));
+    let told = &warm.json()["usage"];
+    let expected = PROMPT.len() as u64 - 1;
+    assert_eq!(told["prompt_tokens_details"]["cached_tokens"], json!(expected), "{told}");
+    let by_tier =
+        ["cached_l0_tokens", "cached_l1_tokens", "cached_l2_tokens"].map(|tier| told["podlab"][tier].as_u64());
+    assert_eq!(by_tier, [Some(0), Some(0), Some(expected)], "{told}");
+    let gauge = |name: &str| {
+        let line = metrics.body.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
+        line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()).expect("a number")
+    };
+    let blocks = PROMPT.len().div_ceil(16) as u64 * (16 * 1024 + worker::block::HEADER as u64);
+    assert_eq!(gauge("podlab:kv_bytes{model_name=\"tiny\",tier=\"l2\"}"), blocks);
+    assert_eq!(gauge("podlab:kv_bytes{model_name=\"tiny\",tier=\"l1\"}"), 2 * blocks, "both workers have it in L1");
+    assert!(gauge("podlab:kv_bytes{model_name=\"tiny\",tier=\"l0\"}") > 0);
+    assert!(gauge("process_resident_memory_bytes") > blocks);
+    assert_eq!(gauge("podlab:output_tokens_total"), 48);
+    assert_eq!((stats.completed, stats.left), (2, 0));
+}
+
+/// Workers of which one is told a token that there is not: its thread panics.
+#[derive(Debug)]
+struct Fatal(Box<dyn Executor>);
+
+impl Executor for Fatal {
+    fn submit(&mut self, worker: WorkerId, request: RequestId, mut prompt: Prompt, pieces: Vec<Piece>) {
+        if prompt.tokens.starts_with(b"fatal".map(u32::from).as_slice()) {
+            prompt.tokens[1] = 1 << 20;
+        }
+        self.0.submit(worker, request, prompt, pieces);
+    }
+
+    fn cache(&mut self, worker: WorkerId, told: Vec<CacheEvent>) {
+        self.0.cache(worker, told);
+    }
+
+    fn output(&mut self, worker: WorkerId, output: Output) {
+        self.0.output(worker, output);
+    }
+
+    fn run(&mut self, worker: WorkerId, work: Work) {
+        self.0.run(worker, work);
+    }
+
+    fn carry(&mut self, asked: Move) {
+        self.0.carry(asked);
+    }
+
+    fn left(&mut self, worker: WorkerId, op: OpId) {
+        self.0.left(worker, op);
+    }
+
+    fn moved(&mut self, worker: WorkerId, op: OpId) {
+        self.0.moved(worker, op);
+    }
+
+    fn shelved(&mut self, worker: Option<WorkerId>, told: &[Shelved]) {
+        self.0.shelved(worker, told);
+    }
+
+    fn let_go(&mut self, worker: WorkerId, request: RequestId) {
+        self.0.let_go(worker, request);
+    }
+
+    fn held(&self) -> Held {
+        self.0.held()
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_panics_fails_its_requests_and_gets_no_more() {
+    let memory = Memory { block: Tokens(16), pages: PAGES };
+    let computed = Loaded::tiny(1).workers(2, memory, 1);
+    let fatal: Workers = Box::new(|reports| Ok(Box::new(Fatal(computed(reports)?)) as Box<dyn Executor>));
+    let (replies, stats) = served_by(cluster(2, PAGES), fatal, async |address| {
+        let body = completion("fatal", 4);
+        let died = tokio::time::timeout(Duration::from_secs(20), post(address, "/v1/completions", &body));
+        let died = died.await.expect("nobody waits for ever");
+        let mut others = Vec::new();
+        for _ in 0..4 {
+            others.push(post(address, "/v1/completions", &completion(PROMPT, 4)).await);
+        }
+        (died, others)
+    })
+    .await;
+    let (died, others) = replies;
+    assert_eq!(died.status, 500);
+    assert!(died.body.contains("has died"), "{}", died.body);
+    let worker = |response: &Response| response.header("x-podlab-worker").map(str::to_owned);
+    for other in &others {
+        assert_eq!(text(other), spoken(&greedy(PROMPT, 4)));
+        assert_eq!(worker(other), worker(&others[0]), "the other worker serves them all");
+    }
+    assert_eq!((stats.completed, stats.refused, stats.left), (4, 1, 0));
+}
+
+#[tokio::test]
+async fn a_disconnect_ends_work_within_a_tenth_of_a_second() {
+    let (mut spans, _) = served(1, async |address| {
+        let mut spans = Vec::new();
+        for round in 0..40 {
+            let mut ask = completion(&format!("{round} {PROMPT}"), 200);
+            ask["stream"] = json!(true);
+            let body = ask.to_string();
+            let mut call = Call::open(address, request("POST", "/v1/completions", "", &body).as_bytes()).await;
+            call.wait_for("data: ").await;
+            drop(call);
+            let began = Instant::now();
+            while !metrics(address).await.body.contains("podlab:requests_in_flight{model_name=\"tiny\"} 0") {
+                assert!(began.elapsed() < Duration::from_secs(10), "it is computed for nobody");
+            }
+            spans.push(began.elapsed());
+        }
+        spans
+    })
+    .await;
+    spans.sort_unstable();
+    println!("from disconnect to the end of work: median {:?}, longest of 40 {:?}", spans[20], spans[39]);
+    assert!(spans[39] < Duration::from_millis(100), "{spans:?}");
 }

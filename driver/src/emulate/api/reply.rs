@@ -87,6 +87,7 @@ pub(super) fn refusal(progress: &Progress) -> Option<ApiError> {
     Some(match progress.end? {
         End::Finished => return None,
         End::Stopped => ApiError::stopping(),
+        End::Lost => ApiError::lost(),
         End::Refused(Refusal::NoWorker) => ApiError::no_worker(),
         End::Refused(Refusal::Overflow { status }) => ApiError::overflow(status),
         End::Refused(Refusal::Worker(Refused::TooLong { tokens, max_model_len })) => {

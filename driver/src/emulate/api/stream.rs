@@ -102,7 +102,7 @@ impl Told {
         if self.lags_behind(&all) {
             return (frame, More::Now);
         }
-        if all.iter().any(|progress| matches!(progress.end, Some(End::Refused(_) | End::Stopped))) {
+        if all.iter().any(|progress| matches!(progress.end, Some(End::Refused(_) | End::Lost | End::Stopped))) {
             frame.push_str(&ApiError::stopping().event());
             return (frame, More::Never);
         }

@@ -1,0 +1,100 @@
+//! `--engine candle`: the model that workers compute.
+
+use super::serve_args::{Engine, EngineArgs};
+use super::warn;
+use crate::computed::hybrid::Hybrid;
+use crate::computed::{Computes, Fit};
+use crate::emulate::Settings;
+use crate::emulate::candle::Loaded;
+use crate::emulate::executor::Workers;
+use crate::experiment::Assembled;
+use crate::failure::Failure;
+use crate::models::Known;
+use kvcache::Tokens;
+use std::path::Path;
+use std::sync::Arc;
+use worker::engine::Memory;
+
+/// A model that was loaded to be computed.
+#[derive(Debug)]
+pub(super) struct Computed(Hybrid);
+
+/// The model that a command line asks for; `None`: nothing is computed. `seed` is the random model's.
+pub(super) fn load(asked: &EngineArgs, seed: u64) -> Result<Option<Computed>, Failure> {
+    match (asked.engine, &asked.model) {
+        (Engine::Sim, None) => return Ok(None),
+        (Engine::Sim, Some(_)) => {
+            return Err(Failure::Usage(
+                "--model is what `--engine candle` computes; add that, or leave it away".to_owned(),
+            ));
+        }
+        (Engine::Candle, _) => {}
+    }
+    let name = asked.model.clone().unwrap_or_else(|| "smollm2-135m".to_owned());
+    let read = |path: &Path| Loaded::read(path).map_err(|error| Failure::Invalid(format!("--model {name}: {error}")));
+    let loaded = match Known::named(&name) {
+        _ if name == "tiny" => Loaded::tiny(seed),
+        Some(known) => read(&known.pull(warn)?)?,
+        None if Path::new(&name).exists() => read(Path::new(&name))?,
+        None => {
+            return Err(Failure::Usage(format!(
+                "--model {name}: neither a file or folder nor a model that is known by name (`podlab model list`)"
+            )));
+        }
+    };
+    let shape = &loaded.model.shape;
+    let fit = Fit {
+        model: name,
+        context: u32::try_from(shape.context).unwrap_or(u32::MAX),
+        // A half for each key and each value.
+        kv_token_bytes: (shape.layers * shape.kv_width() * 2) as u64,
+        block_overhead: worker::block::HEADER as u64,
+    };
+    Ok(Some(Computed(Hybrid { loaded, fit })))
+}
+
+impl Computed {
+    /// What the model asks of an engine.
+    pub(super) fn fit(&self) -> &Fit {
+        &self.0.fit
+    }
+
+    /// Workers for runs in virtual time.
+    pub(super) fn computes(&self) -> &dyn Computes {
+        &self.0
+    }
+
+    pub(super) fn settings(&self, settings: Settings) -> Settings {
+        let mut models = settings.models.clone();
+        // It is what is really served, whatever the endpoint file calls it.
+        if !models.contains(&self.fit().model) {
+            models.push(self.fit().model.clone());
+        }
+        Settings {
+            language: Some(Arc::new(self.0.loaded.clone())),
+            // As vLLM: to the end of the context, or of what the model has to say.
+            chat_max_tokens: Tokens(u32::MAX),
+            latency: kvcache::Span::ZERO,
+            models,
+            ..settings
+        }
+    }
+
+    /// Workers of `threads` threads each, for a server.
+    pub(super) fn workers(&self, assembled: &Assembled, threads: u16) -> Workers {
+        let cache = assembled.engine.cache;
+        let memory = Memory { block: cache.block, pages: cache.capacity.0 };
+        self.0.loaded.workers(assembled.router.workers, memory, usize::from(threads))
+    }
+
+    /// What is served.
+    pub(super) fn told(&self, workers: u16, threads: u16) -> String {
+        let identity = &self.0.loaded.model.identity;
+        format!(
+            "{} ({}, weights {}): {workers} workers of {threads} threads that compute",
+            self.fit().model,
+            identity.name,
+            identity.weights,
+        )
+    }
+}
