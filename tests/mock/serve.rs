@@ -48,6 +48,7 @@ impl Connection {
                     self.truth.reset();
                     self.whole(200, "{}", "").await?;
                 }
+                "/health" => self.whole(200, "{}", "").await?,
                 "/metrics" => self.whole(200, &self.truth.metrics(), "").await?,
                 "/v1/models" => self.whole(200, r#"{"object":"list","data":[{"id":"mock"}]}"#, "").await?,
                 path if path.contains("completions") || path.contains("invocations") => {

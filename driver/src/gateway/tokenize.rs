@@ -34,6 +34,19 @@ struct Told {
     tokens: Vec<u32>,
 }
 
+/// The pieces of tokens: one for each full block, by which workers name it, and the rest, which nobody stores.
+fn cut(tokens: &[u32], block: Tokens) -> Vec<Piece> {
+    let mut pieces = TokenHasher::new(block, 0).pieces(tokens).to_vec();
+    let end = Tokens(u32::try_from(tokens.len()).unwrap_or(u32::MAX));
+    let last = pieces.last().copied();
+    let before = last.map_or(Tokens::ZERO, |piece| piece.end);
+    if before < end {
+        let rest = TokenHasher::new(end - before, 0).pieces_after(last, &tokens[before.0 as usize..]).to_vec();
+        pieces.extend(rest);
+    }
+    pieces
+}
+
 impl Gateway {
     /// The pieces of a prompt, as workers' events name them; none where its tokens cannot be had.
     pub(super) async fn pieces(&self, api: Api, fields: &Fields, block: Tokens) -> Vec<Piece> {
@@ -48,7 +61,7 @@ impl Gateway {
         self.dispatch.meters.tokenized(tokens.is_some());
         // Whoever has a salt shares with nobody: engines name its blocks by it.
         match tokens {
-            Some(tokens) if fields.get("cache_salt").is_none() => TokenHasher::new(block, 0).pieces(&tokens).to_vec(),
+            Some(tokens) if fields.get("cache_salt").is_none() => cut(&tokens, block),
             _ => Vec::new(),
         }
     }

@@ -84,6 +84,7 @@ impl Cluster {
         self.events.push_back(Event::Output { worker, output: Output::Cancelled { request } });
         // As of whoever leaves the engine, the router hears of it with all that the worker tells.
         self.signals.send(worker, Letter::Finished(request), self.now);
+        self.hear_what_is_immediate();
         self.leave_if_drained(worker);
         true
     }

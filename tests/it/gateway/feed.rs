@@ -9,7 +9,7 @@ use kvcache::{Chain, Change, Time, Tokens, WorkerId};
 use proptest::prelude::*;
 use rmpv::Value;
 use router::{Matches, RouterConfig, Signal, Strategy as Rule, TokenHasher};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -187,7 +187,7 @@ fn a_chain_of_any_length_goes_with_its_first_block() {
 #[derive(Debug, Default)]
 struct Engine {
     /// Name: parent, tokens up to its end.
-    held: HashMap<u64, (Option<u64>, Vec<u32>)>,
+    held: BTreeMap<u64, (Option<u64>, Vec<u32>)>,
     next: u64,
 }
 
@@ -205,8 +205,7 @@ proptest! {
         let mut follower = Follower::new(block);
         let mut engine = Engine::default();
         for (number, (kind, which, symbols)) in steps.into_iter().enumerate() {
-            let mut names: Vec<u64> = engine.held.keys().copied().collect();
-            names.sort_unstable();
+            let names: Vec<u64> = engine.held.keys().copied().collect();
             let event = if kind < 6 || names.is_empty() {
                 // Two tokens for each symbol, behind a block that is held or at the beginning.
                 let parent = (kind % 2 == 0 && !names.is_empty()).then(|| names[which.index(names.len())]);
@@ -254,11 +253,14 @@ proptest! {
     }
 }
 
+/// Batches with their numbers.
+type Batches = VecDeque<(u64, Vec<u8>)>;
+
 /// A publisher as vLLM's, with replay.
 struct Publisher {
     socket: PubSocket,
     place: Place,
-    kept: Arc<Mutex<VecDeque<(u64, Vec<u8>)>>>,
+    kept: Arc<Mutex<Batches>>,
     next: u64,
     task: tokio::task::JoinHandle<()>,
 }
@@ -268,7 +270,7 @@ impl Publisher {
         let (mut socket, mut replay) = (PubSocket::new(), RouterSocket::new());
         let events = socket.bind("tcp://127.0.0.1:0").await.expect("a free port").to_string();
         let again = replay.bind("tcp://127.0.0.1:0").await.expect("a free port").to_string();
-        let kept = Arc::new(Mutex::new(VecDeque::<(u64, Vec<u8>)>::new()));
+        let kept = Arc::new(Mutex::new(Batches::new()));
         let theirs = kept.clone();
         let task = tokio::spawn(async move {
             while let Ok(asked) = replay.recv().await {

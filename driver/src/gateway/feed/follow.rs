@@ -255,5 +255,5 @@ impl Follower {
 fn stored(before: Option<Piece>, pieces: Vec<Piece>) -> Change {
     let upto = pieces.last().map_or(Tokens::ZERO, |piece| piece.end);
     let (parent, start) = before.map_or((PieceKey::ROOT, Tokens::ZERO), |piece| (piece.key, piece.end));
-    Change::Stored { parent, start, upto, pieces: pieces.into() }
+    Change::Stored { parent, start, upto, pieces }
 }
