@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::gateway;
 use crate::gateway::feed::Place;
 use router::{RouterConfig, Strategy};
+use std::time::Duration;
 
 /// The workers that the command line names.
 pub(super) fn workers(args: &ServeArgs) -> Result<Vec<crate::bench::target::Origin>, Failure> {
@@ -100,6 +101,7 @@ pub(super) fn prepare(
         feeds: if listens { feeds } else { Vec::new() },
         worker_key: super::key(args.gateway.worker_key_file.as_deref(), "--worker-key-file")?,
         worker_certificates: args.gateway.cacert.clone(),
+        silence: Duration::from_secs(args.gateway.worker_timeout.into()),
         most_in_flight: args.gateway.max_in_flight as usize,
         ..gateway::Settings::new(workers(args)?, router)
     })

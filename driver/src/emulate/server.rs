@@ -98,7 +98,7 @@ impl Prepared {
 
     pub(super) async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Stats {
         let Self { engine, entrance, phase, endpoint, settings } = self;
-        let routes = key::guard(api::routes(endpoint), settings.api_key);
+        let routes = key::guard(api::routes(endpoint), settings.api_key, &settings.callers);
         let (tls, head_timeout, drain) = (settings.tls.map(|tls| tls.0), settings.head_timeout, settings.drain);
         let door = Door { listener, routes, phase, tls, head_timeout, drain };
         let served = async {

@@ -38,7 +38,7 @@ pub(super) fn routes(gateway: Arc<Gateway>) -> Router {
         })
         .with_state(gateway.clone())
         .merge(sagemaker::routes(front, container));
-    key::guard(guarded, settings.api_key.clone())
+    key::guard(guarded, settings.api_key.clone(), &settings.callers)
 }
 
 async fn chat(State(gateway): State<Arc<Gateway>>, request: Request) -> Answer {

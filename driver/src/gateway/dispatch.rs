@@ -24,6 +24,7 @@ struct State {
     health: Health,
     budget: RetryBudget,
     next: u64,
+    turn: usize,
     excluded: Vec<WorkerId>, // kept for its room
 }
 
@@ -43,19 +44,21 @@ impl Dispatch {
             clock: Clock::starting_at(Time::ZERO, TimeScale::REAL),
             block,
             meters: Meters::new(workers),
-            state: Mutex::new(State { router, health, budget, next: 0, excluded: Vec::new() }),
+            state: Mutex::new(State { router, health, budget, next: 0, turn: 0, excluded: Vec::new() }),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The state, and the time: read behind the lock, so that for the state it never runs backwards.
+    fn state(&self) -> (MutexGuard<'_, State>, Time) {
         // Nothing in there panics but for a wrong worker's number, before anything has changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        (state, now)
     }
 
     /// A number for a new request, which pays its share of retries.
     pub(super) fn begin(&self) -> RequestId {
-        let now = self.clock.now();
-        let mut state = self.state();
+        let (mut state, now) = self.state();
         state.budget.deposit(now);
         state.next += 1;
         RequestId(state.next)
@@ -71,8 +74,7 @@ impl Dispatch {
         glance: &Glance,
         retries: &Retries,
     ) -> Result<(Decision, Attempt), NoWorker> {
-        let now = self.clock.now();
-        let mut guard = self.state();
+        let (mut guard, now) = self.state();
         let state = &mut *guard;
         state.excluded.clear();
         state.health.excluded(now, &mut state.excluded);
@@ -89,17 +91,15 @@ impl Dispatch {
 
     /// Whether a request may be tried once more after an attempt that ended so.
     pub(super) fn again(&self, retries: &mut Retries, worker: WorkerId, outcome: Outcome) -> Result<(), Stop> {
-        let now = self.clock.now();
-        let mut guard = self.state();
+        let (mut guard, now) = self.state();
         let state = &mut *guard;
         retries.again(worker, outcome, &state.health, &mut state.budget, now)
     }
 
     /// What a worker's cache did in the life `epoch` of it, by its own account.
     pub(super) fn cached(&self, worker: WorkerId, epoch: Epoch, events: &[CacheEvent], counts: FeedCounts) {
-        let now = self.clock.now();
         self.meters.fed(worker, counts);
-        let mut state = self.state();
+        let (mut state, now) = self.state();
         state.router.observe(worker, Signal::Restarted(epoch), now, now);
         if !events.is_empty() {
             state.router.observe(worker, Signal::Cache(events), now, now);
@@ -108,8 +108,7 @@ impl Dispatch {
 
     /// How workers fare.
     pub(super) fn standing(&self) -> Standing {
-        let now = self.clock.now();
-        let state = self.state();
+        let (state, now) = self.state();
         let workers = (0..state.router.config().workers).map(WorkerId);
         Standing {
             available: workers.map(|worker| state.health.is_available(worker, now)).collect(),
@@ -119,15 +118,16 @@ impl Dispatch {
         }
     }
 
-    /// Whether anybody may be sent a request.
+    /// Somebody who may be sent a request, each in turn.
     pub(super) fn anybody(&self) -> Option<WorkerId> {
-        let now = self.clock.now();
-        self.state().health.available(now).next()
+        let (mut state, now) = self.state();
+        state.turn = state.turn.wrapping_add(1);
+        let available: Vec<WorkerId> = state.health.available(now).collect();
+        available.get(state.turn.checked_rem(available.len())?).copied()
     }
 
     fn ended(&self, sent: Sent, outcome: Outcome) {
-        let now = self.clock.now();
-        let mut state = self.state();
+        let (mut state, now) = self.state();
         state.router.observe(sent.worker, Signal::Finished(sent.request), now, now);
         state.health.ended(sent, outcome, now);
         drop(state);
@@ -149,8 +149,9 @@ impl Attempt {
     pub(super) fn first_token(&mut self) {
         if let Some(sent) = self.sent.filter(|_| !self.has_begun) {
             self.has_begun = true;
-            let now = self.dispatch.clock.now();
-            self.dispatch.state().router.observe(sent.worker, Signal::FirstToken(sent.request), now, now);
+            let (mut state, now) = self.dispatch.state();
+            state.router.observe(sent.worker, Signal::FirstToken(sent.request), now, now);
+            drop(state);
             self.dispatch.meters.first_token(self.begun.elapsed());
         }
     }

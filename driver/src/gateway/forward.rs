@@ -13,16 +13,19 @@ use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use kvcache::WorkerId;
 use router::{Api, Decision, Outcome, Retries, Stop};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// What a worker says of an error is passed on up to so many bytes.
 const WORDS_LIMIT: usize = 1 << 20;
+/// And waited for so long.
+const WORDS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A gateway.
 #[derive(Debug)]
@@ -152,6 +155,12 @@ impl Gateway {
         let whole = Limited::new(body, self.settings.answer_limit).collect();
         match timeout(self.settings.silence, whole).await {
             Ok(Ok(whole)) => Came::Whole(Response::from_parts(parts, whole.to_bytes())),
+            // Another worker's would be as long, and this one is well.
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let error =
+                    ApiError::bad_gateway("The worker's answer is longer than may be passed on at once: stream it.");
+                Came::Nothing(Outcome::ClientError, error.into_response())
+            }
             Ok(Err(_)) => broken(Trouble::Broken),
             Err(_) => broken(Trouble::Silent),
         }
@@ -183,6 +192,10 @@ impl Gateway {
         if !self.is_ready() {
             return Err(ApiError::stopping());
         }
+        let Some(_stay) = Stay::enter(&self.dispatch, self.settings.most_in_flight) else {
+            self.dispatch.meters.shed();
+            return Err(ApiError::busy());
+        };
         let (parts, body) = request.into_parts();
         let read = body::read(&parts.headers, body, self.settings.body_limit);
         let body = timeout(self.settings.body_timeout, read).await.map_err(|_| ApiError::too_slow())??;
@@ -227,9 +240,10 @@ async fn refused(status: StatusCode, response: Response<Incoming>) -> Came {
         return Came::Nothing(outcome, error.into_response());
     }
     let (parts, body) = response.into_parts();
-    match Limited::new(body, WORDS_LIMIT).collect().await {
-        Ok(said) => Came::Nothing(outcome, Response::from_parts(parts, Body::from(said.to_bytes()))),
-        Err(_) => Came::Nothing(outcome, ApiError::bad_gateway(words(Trouble::Broken)).into_response()),
+    // What it refuses is known; for its words nobody waits long.
+    match timeout(WORDS_PATIENCE, Limited::new(body, WORDS_LIMIT).collect()).await {
+        Ok(Ok(said)) => Came::Nothing(outcome, Response::from_parts(parts, Body::from(said.to_bytes()))),
+        _ => Came::Nothing(outcome, ApiError::bad_gateway(words(Trouble::Broken)).into_response()),
     }
 }
 

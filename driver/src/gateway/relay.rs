@@ -126,6 +126,8 @@ impl HttpBody for Relay {
                         Ok(piece) => piece,
                         Err(_) => continue, // trailers
                     },
+                    // All was told: however the connection ends is nobody's business.
+                    Poll::Ready(Some(Err(_))) if this.events.is_done() => return this.end(),
                     Poll::Ready(Some(Err(_))) => return this.fail(Outcome::Failed, &cut()),
                     Poll::Ready(None) => return this.end(),
                     Poll::Pending => break,
@@ -141,10 +143,15 @@ impl HttpBody for Relay {
                 return Poll::Ready(Some(Ok(Frame::data(whole))));
             }
         }
-        if this.over.as_mut().poll(cx).is_ready() {
+        let is_over = this.over.as_mut().poll(cx).is_ready();
+        let is_silent = this.is_silent(cx);
+        if (is_over || is_silent) && this.events.is_done() {
+            return this.end();
+        }
+        if is_over {
             return this.fail(Outcome::Cancelled, &ApiError::stopping());
         }
-        if this.is_silent(cx) {
+        if is_silent {
             return this.fail(Outcome::Failed, &ApiError::bad_gateway("The worker said nothing for too long."));
         }
         Poll::Pending

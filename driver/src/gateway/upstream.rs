@@ -82,7 +82,8 @@ impl Upstream {
     /// The headers that a worker gets of a client's.
     pub(super) fn passed_on(&self, mut headers: HeaderMap) -> HeaderMap {
         strip(&mut headers);
-        for name in [header::HOST, header::CONTENT_LENGTH, header::EXPECT] {
+        // Compressed, a stream could not be cut where an event ends.
+        for name in [header::HOST, header::CONTENT_LENGTH, header::EXPECT, header::ACCEPT_ENCODING] {
             headers.remove(name);
         }
         if self.keeps_keys || self.key.is_some() {

@@ -1,6 +1,7 @@
 //! Who has the API key: `Authorization: Bearer KEY`, or `x-api-key: KEY`, in front of every path but the two that load balancers ask.
 
 use super::error::ApiError;
+use super::sagemaker::Callers;
 use crate::bounded;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -64,17 +65,18 @@ impl ApiKey {
     }
 }
 
-/// `routes`, for those who have `key`. SageMaker's paths have signatures of their own.
-pub(crate) fn guard(routes: Router, key: Option<ApiKey>) -> Router {
+/// `routes`, for those who have `key`. SageMaker's paths have signatures of their own, where those are checked.
+pub(crate) fn guard(routes: Router, key: Option<ApiKey>, callers: &Callers) -> Router {
+    let signed = matches!(callers, Callers::Signed(_));
     match key {
-        Some(key) => routes.layer(from_fn_with_state(key, check)),
+        Some(key) => routes.layer(from_fn_with_state((key, signed), check)),
         None => routes,
     }
 }
 
-async fn check(State(key): State<ApiKey>, request: Request, next: Next) -> Response {
+async fn check(State((key, signed)): State<(ApiKey, bool)>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let is_open = ["/health", "/ping"].contains(&path) || path.starts_with("/endpoints/");
+    let is_open = ["/health", "/ping"].contains(&path) || (signed && path.starts_with("/endpoints/"));
     let headers = request.headers();
     let bearer = headers.get(AUTHORIZATION).and_then(|value| {
         let (scheme, given) = value.as_bytes().split_at_checked(7)?;

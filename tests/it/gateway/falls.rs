@@ -50,6 +50,28 @@ async fn a_worker_that_fails_at_once_is_not_noticed() {
     }
 }
 
+/// A refusal whose words do not come is a refusal all the same, and an answer that is too long is nobody's fault.
+#[tokio::test]
+async fn words_that_do_not_come_are_not_waited_for() {
+    let half = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 100\r\n\r\n{".to_vec();
+    let (bad, good) = (Mock::new(Act::Say(half)).await, Mock::new(json("200 OK", "{}")).await);
+    let gateway = Gateway::new(patient(&[&bad, &good])).await;
+    let began = Instant::now();
+    let got = call(gateway.address, "POST", "/v1/completions", ASK).await;
+    assert_eq!((got.status, got.header("x-podlab-worker")), (200, Some("1")));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let long = json("200 OK", &"x".repeat(2_000));
+    bad.tell(long.clone());
+    good.tell(long);
+    let gateway = Gateway::new(Settings { answer_limit: 1_000, ..patient(&[&bad, &good]) }).await;
+    let before = bad.requests() + good.requests();
+    let got = call(gateway.address, "POST", "/v1/completions", ASK).await;
+    assert!(got.status == 502 && got.body.contains("stream it"), "{}", got.body);
+    assert_eq!(bad.requests() + good.requests(), before + 1);
+    let metrics = call(gateway.address, "GET", "/metrics", "").await.body;
+    assert!(!metrics.contains("outcome=\"failed\"} 1"), "{metrics}");
+}
+
 /// Nobody listens where a worker was.
 #[tokio::test]
 async fn a_worker_that_is_gone_is_not_noticed() {

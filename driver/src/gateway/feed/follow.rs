@@ -2,7 +2,8 @@
 //!
 //! Batches are numbered from 0. A number that is too high is a gap: what is missing is asked for again, and where it cannot be had
 //! the worker's cache is taken for a new one, of which only is known what is told from then on. A number that is too low is an
-//! overlap of what was told again with what came meanwhile, or, on a connection that is new or at 0, another process.
+//! overlap of what was told again with what came meanwhile, or, where it is 0, another process. On a new connection all is asked
+//! for anew: it may be another process that has come as far.
 //!
 //! The router's index wants caches to be closed under prefixes. An engine may drop a block before those behind it, which nobody
 //! can find then: they are dropped here as well.
@@ -60,7 +61,8 @@ pub struct Follower {
     epoch: Epoch,
     sequence: u64,
     due: u64,
-    is_new: bool, // the connection
+    is_new: bool,    // the connection
+    is_behind: bool, // a gap is known of
     counts: FeedCounts,
 }
 
@@ -80,6 +82,7 @@ impl Follower {
             sequence: 0,
             due: 0,
             is_new: true,
+            is_behind: false,
             counts: FeedCounts::default(),
         }
     }
@@ -102,25 +105,29 @@ impl Follower {
         self.held.len()
     }
 
-    /// The connection is another one: perhaps to another process.
+    /// The connection is another one: what it tells is another cache's.
     pub const fn reconnected(&mut self) {
         self.is_new = true;
     }
 
     /// A batch with its number. O(blocks in it).
     pub fn hear(&mut self, number: u64, payload: &[u8]) -> Heard {
-        let is_new = std::mem::take(&mut self.is_new);
+        // Who is behind a new connection nobody knows: perhaps another process, which has come as far meanwhile.
+        if std::mem::take(&mut self.is_new) && self.due > 0 {
+            self.restart(0);
+        }
         if number < self.due {
-            if number > 0 && !is_new {
+            if number > 0 {
                 self.counts.overlaps += 1;
                 return Heard::Events(Vec::new());
             }
             self.restart(0);
         }
         if number > self.due {
-            self.counts.gaps += 1;
+            self.counts.gaps += u64::from(!std::mem::replace(&mut self.is_behind, true));
             return Heard::Gap(self.due);
         }
+        self.is_behind = false;
         self.due = number + 1;
         self.counts.batches += 1;
         match batch(payload) {
@@ -130,7 +137,9 @@ impl Follower {
                 Heard::Events(told)
             }
             Err(_) => {
+                // Something is gone, perhaps, and nobody knows what.
                 self.counts.malformed += 1;
+                self.restart(number + 1);
                 Heard::Events(Vec::new())
             }
         }
