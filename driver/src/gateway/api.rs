@@ -1,12 +1,12 @@
 //! The paths there are. Whatever else workers answer (administration, above all) cannot be reached through the gateway.
 
 use super::forward::Gateway;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, with_refusals};
 use crate::http::{key, sagemaker};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use router::Api;
@@ -23,7 +23,7 @@ pub(super) fn routes(gateway: Arc<Gateway>) -> Router {
         phase: gateway.phase.clone(),
     };
     let container = Router::new().route("/invocations", post(invocations)).with_state(gateway.clone());
-    let guarded = Router::new()
+    let paths = Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/invocations", post(invocations))
@@ -31,13 +31,8 @@ pub(super) fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/tokenize", post(tokenize))
         .route("/metrics", get(metrics))
         .route("/health", get(health))
-        .route("/ping", get(health).post(health))
-        .fallback(async |uri: Uri| ApiError::no_path(uri.path()))
-        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
-            ApiError::wrong_method(method.as_str(), uri.path())
-        })
-        .with_state(gateway.clone())
-        .merge(sagemaker::routes(front, container));
+        .route("/ping", get(health).post(health));
+    let guarded = with_refusals(paths).with_state(gateway.clone()).merge(sagemaker::routes(front, container));
     key::guard(guarded, settings.api_key.clone(), &settings.callers)
 }
 

@@ -13,8 +13,6 @@ const MOST: usize = 1 << 20;
 pub(super) struct Events {
     held: Vec<u8>,
     done: bool,
-    /// The last bytes passed on, to see what the stream ended with.
-    tail: Vec<u8>,
 }
 
 impl Events {
@@ -45,16 +43,10 @@ impl Events {
         self.done
     }
 
+    /// Whole events pass, so a line is never in two pieces; and a comment behind `[DONE]` takes nothing back.
     fn note(&mut self, passed: &[u8]) {
-        const DONE: &[u8] = b"data: [DONE]";
-        if passed.is_empty() {
-            return;
-        }
-        self.tail.extend_from_slice(&passed[passed.len().saturating_sub(32)..]);
-        let from = self.tail.len().saturating_sub(32);
-        self.tail.drain(..from);
-        let end = self.tail.trim_ascii_end();
-        self.done = end.ends_with(DONE) || end.ends_with(b"data:[DONE]");
+        let mut lines = passed.split(|byte| b"\r\n".contains(byte));
+        self.done = self.done || lines.any(|line| [&b"data: [DONE]"[..], b"data:[DONE]"].contains(&line));
     }
 }
 

@@ -13,12 +13,12 @@ use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use kvcache::WorkerId;
 use router::{Api, Decision, Outcome, Retries, Stop};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -74,8 +74,11 @@ impl Gateway {
         let read = body::read(&parts.headers, body, self.settings.body_limit);
         let body = timeout(self.settings.body_timeout, read).await.map_err(|_| ApiError::too_slow())??;
         let mut glance = self.reader.look(api, &parts.headers, &body)?;
+        let mut tokenized = None;
         if let Some(fields) = glance.wanted.take() {
+            let began = Instant::now();
             glance.pieces = self.pieces(glance.api, &fields, self.settings.router.block).await;
+            tokenized = HeaderValue::try_from(format!("{:.3}", began.elapsed().as_secs_f64() * 1e3)).ok();
         }
         let path = match glance.api {
             Api::Chat => "/v1/chat/completions",
@@ -91,6 +94,8 @@ impl Gateway {
             () = over(&mut phase) => return Err(ApiError::stopping()),
         };
         response.headers_mut().insert(REQUEST_ID, id);
+        // What is on the way to a first token for the strategy's sake, and not the gateway's.
+        response.headers_mut().extend(tokenized.map(|ms| (HeaderName::from_static("x-podlab-tokenize-ms"), ms)));
         Ok(response)
     }
 
@@ -109,7 +114,14 @@ impl Gateway {
                 Came::Whole(response) => {
                     attempt.first_token();
                     attempt.end(Outcome::Answered);
-                    return Ok(self.told(&decision, response.map(Body::from)));
+                    // Whoever reads it slowly keeps its place until it is read.
+                    let held = move |body| {
+                        Full::<Bytes>::new(body).map_frame(move |frame| {
+                            let _ = &stay;
+                            frame
+                        })
+                    };
+                    return Ok(self.told(&decision, response.map(|body| Body::new(held(body)))));
                 }
                 Came::Nothing(outcome, response) => {
                     attempt.end(outcome);

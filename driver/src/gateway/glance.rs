@@ -38,7 +38,7 @@ impl Reader {
         let mut fields = Fields::parse(body)?;
         let api = match api {
             Some(api) => api,
-            None => by_shape(&fields)?,
+            None => prompt::by_shape(&fields)?,
         };
         let key = self.session_key.as_deref();
         let named = key.and_then(|key| fields.get(key)).and_then(session::in_body);
@@ -74,17 +74,8 @@ impl Reader {
     }
 }
 
-/// SageMaker has one path for everything: the body tells which API it is meant for.
-pub(crate) fn by_shape(fields: &Fields) -> Result<Api, ApiError> {
-    match (fields.get("messages"), fields.get("prompt")) {
-        (Some(_), None) => Ok(Api::Chat),
-        (None, Some(_)) => Ok(Api::Completions),
-        _ => Err(ApiError::bad("The request body must have either `messages` or `prompt`.")),
-    }
-}
-
 /// Who shares with whom: the tenant's own space, or the part of it that `cache_salt` names.
-pub(crate) fn salt(fields: &Fields) -> Result<Salt, ApiError> {
+fn salt(fields: &Fields) -> Result<Salt, ApiError> {
     let name = "cache_salt";
     Salt::for_tenant("", fields.text(name)?).map_err(|error| ApiError::field(name, format!("`{name}`: {error}.")))
 }

@@ -1,8 +1,8 @@
 //! Errors as OpenAI's clients read them: `{"error": {"message", "type", "param", "code"}}`, with vLLM's types.
 
-use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use serde::Serialize;
 
 /// What a client is told instead of a reply.
@@ -123,6 +123,13 @@ impl ApiError {
     pub(crate) fn event(&self) -> String {
         event(&self.body())
     }
+}
+
+/// `routes`, with an error in the same words for every path and method that they have not.
+pub(crate) fn with_refusals<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    routes.fallback(async |uri: Uri| ApiError::no_path(uri.path())).method_not_allowed_fallback(
+        async |method: Method, uri: Uri| ApiError::wrong_method(method.as_str(), uri.path()),
+    )
 }
 
 /// An event of a stream.

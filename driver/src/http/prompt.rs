@@ -1,9 +1,10 @@
 //! The prompt in a body.
 
 use super::error::ApiError;
-use super::fields::must_be;
+use super::fields::{Fields, must_be};
 use crate::emulate::executor::Message;
 use crate::emulate::tokens::Content;
+use router::Api;
 use serde_json::{Map, Value};
 
 /// Renders the messages of a chat with one fixed template: each begins with its role, and the reply's role ends the
@@ -13,6 +14,15 @@ pub(crate) fn render(messages: &[Message]) -> String {
         messages.iter().map(|message| format!("<|{}|>\n{}\n", message.role, message.content)).collect();
     text.push_str("<|assistant|>\n");
     text
+}
+
+/// SageMaker has one path for everything: the body tells which API it is meant for.
+pub(crate) fn by_shape(fields: &Fields) -> Result<Api, ApiError> {
+    match (fields.get("messages"), fields.get("prompt")) {
+        (Some(_), None) => Ok(Api::Chat),
+        (None, Some(_)) => Ok(Api::Completions),
+        _ => Err(ApiError::bad("The request body must have either `messages` or `prompt`.")),
+    }
 }
 
 /// The messages of a chat.

@@ -103,6 +103,15 @@ async fn answer(served: &Served, name: &str, request: Request, wanted: Wanted) -
 async fn admit(front: &Front, name: &str, request: Request) -> Result<Request, Box<Response>> {
     let refuse = |status, kind, message: String| Box::new(refusal(status, kind, &message));
     let (mut parts, body) = request.into_parts();
+    // A body is read for those whom it can help.
+    if front.callers == Callers::Nobody {
+        let message = "This server has no keys to check signatures with: start it with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or listen on loopback.";
+        return Err(refuse(StatusCode::FORBIDDEN, "AccessDeniedException", message.to_owned()));
+    }
+    if *front.phase.borrow() != Phase::Serving {
+        let message = "The service is shutting down.".to_owned();
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
+    }
     let read = timeout(front.body_timeout, body::read(&parts.headers, body, BODY_LIMIT)).await;
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
@@ -117,10 +126,6 @@ async fn admit(front: &Front, name: &str, request: Request) -> Result<Request, B
             return Err(refuse(StatusCode::REQUEST_TIMEOUT, "ValidationError", message));
         }
     };
-    if front.callers == Callers::Nobody {
-        let message = "This server has no keys to check signatures with: start it with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or listen on loopback.";
-        return Err(refuse(StatusCode::FORBIDDEN, "AccessDeniedException", message.to_owned()));
-    }
     if let Callers::Signed(keys) = &front.callers {
         let headers: Vec<(&str, &str)> =
             parts.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
@@ -142,10 +147,6 @@ async fn admit(front: &Front, name: &str, request: Request) -> Result<Request, B
         let known = if known.is_empty() { "none: the endpoint file names none".to_owned() } else { known.join(", ") };
         let message = format!("Endpoint {name} not found; here is {known}.");
         return Err(refuse(StatusCode::BAD_REQUEST, "ValidationError", message));
-    }
-    if *front.phase.borrow() != Phase::Serving {
-        let message = "The service is shutting down.".to_owned();
-        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
     }
     strip(&mut parts.headers);
     parts.uri = Uri::from_static("/invocations");

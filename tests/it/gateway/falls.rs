@@ -130,6 +130,16 @@ async fn a_worker_that_breaks_off_is_told_of() {
         assert_eq!(error["error"]["code"], 502);
         assert!(!got.body.contains("[DONE]"));
     }
+    // Behind `[DONE]` there is nothing to break off from, nor does a comment there undo it.
+    let done = "data: [DONE]\n\n: bye\n\n";
+    for end in [
+        Act::Break(vec![whole.to_owned(), done.to_owned()]),
+        Act::Break(vec![whole.to_owned(), done.to_owned(), ": b".to_owned()]),
+    ] {
+        mocks.iter().for_each(|mock| mock.tell(end.clone()));
+        let got = call(gateway.address, "POST", "/v1/completions", ASK).await;
+        assert!(got.body.starts_with(&format!("{whole}{done}")) && !got.body.contains("\"error\""), "{}", got.body);
+    }
     // Ended as HTTP wants it, but without `[DONE]`: cut all the same.
     mocks.iter().for_each(|mock| mock.tell(Act::Stream(vec![whole.to_owned()], Duration::ZERO)));
     let got = call(gateway.address, "POST", "/v1/completions", ASK).await;

@@ -170,6 +170,15 @@ fn numbers_tell_what_is_missing() {
     assert_eq!(follower.epoch().0, 3);
     let counts = follower.counts();
     assert_eq!((counts.gaps, counts.restarts, counts.overlaps), (3, 3, 1));
+    // What cannot be read may have said that something is gone: nothing is known of the cache any more.
+    assert_eq!(changes(follower.hear(0, &one(1, None))).len(), 1);
+    assert_eq!(follower.hear(1, b"\xc1"), Heard::Events(Vec::new()));
+    assert_eq!((follower.epoch().0, follower.blocks(), follower.counts().malformed), (4, 0, 1));
+    assert_eq!(changes(follower.hear(2, &one(3, None))).len(), 1);
+    // A process that has come as far as the one before is another one all the same.
+    follower.reconnected();
+    assert_eq!(follower.hear(3, &one(4, None)), Heard::Gap(0));
+    assert_eq!((follower.epoch().0, follower.blocks()), (5, 0));
 }
 
 /// A long chain goes at once, and no recursion follows it.
@@ -414,6 +423,8 @@ async fn text_is_tokenised_by_a_worker() {
     ] {
         let got = call(gateway.address, "POST", path, body).await;
         assert_eq!(got.header("x-podlab-matched-tokens"), Some("8"), "{path}: {}", got.head);
+        let took = got.header("x-podlab-tokenize-ms").and_then(|ms| ms.parse::<f64>().ok());
+        assert!(took.is_some_and(|ms| ms > 0.0 && ms < 1_000.0), "{}", got.head);
     }
     let seen = mock.seen.lock().expect("sound").requests.clone();
     let asked: Vec<String> = seen.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();

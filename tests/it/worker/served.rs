@@ -209,6 +209,21 @@ async fn who_goes_away_is_computed_no_further() {
     assert!(stats.output_tokens < 250, "{} tokens were computed for nobody", stats.output_tokens);
 }
 
+/// `/tokenize`, as vLLM has it: what a gateway asks to find a prompt's blocks.
+#[tokio::test]
+async fn prompts_are_tokenised_as_they_are_computed() {
+    let ((prompt, chat, odd), _) = served(1, async |address| {
+        let ask = async |body| post(address, "/tokenize", &body).await;
+        let chat = json!({"messages": [{"role": "user", "content": "hi"}]});
+        (ask(json!({"prompt": "abc"})).await, ask(chat).await, ask(json!({"prompt": ["a", "b"]})).await)
+    })
+    .await;
+    assert_eq!(prompt.json()["tokens"], json!([97, 98, 99]));
+    assert_eq!(prompt.json()["count"], 3);
+    assert!(chat.json()["count"].as_u64() > Some(2), "{}", chat.body);
+    assert_eq!(odd.status, 400);
+}
+
 #[tokio::test]
 async fn tokens_beyond_the_vocabulary_are_refused() {
     let (response, _) = served(1, async |address| {

@@ -5,21 +5,23 @@ use super::progress::{Entrance, Submission};
 use super::settings::Settings;
 use super::tokens::{Content, Cutter};
 use crate::http::door::{Phase, over};
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, with_refusals};
 use crate::http::fields::Fields;
+use crate::http::prompt::by_shape;
 use crate::http::sagemaker::unix_seconds;
-use crate::http::{body, decision, sagemaker, session};
+use crate::http::{body, decision, prompt, sagemaker, session};
 use ask::Ask;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use kvcache::{SessionId, Tokens};
 use reply::Reply;
 use router::Api;
+use serde_json::json;
 use sim::replica::EngineConfig;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -77,20 +79,16 @@ pub(super) fn routes(endpoint: Arc<Endpoint>) -> Router {
         phase: endpoint.phase.clone(),
     };
     let container = Router::new().route("/invocations", post(invocations)).with_state(endpoint.clone());
-    Router::new()
+    let paths = Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/invocations", post(invocations))
         .route("/v1/models", get(models))
         .route("/metrics", get(metrics))
         .route("/health", get(health))
-        .route("/ping", get(health).post(health))
-        .fallback(async |uri: Uri| ApiError::no_path(uri.path()))
-        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
-            ApiError::wrong_method(method.as_str(), uri.path())
-        })
-        .with_state(endpoint)
-        .merge(sagemaker::routes(front, container))
+        .route("/tokenize", post(tokenize))
+        .route("/ping", get(health).post(health));
+    with_refusals(paths).with_state(endpoint).merge(sagemaker::routes(front, container))
 }
 
 async fn health(State(endpoint): State<Arc<Endpoint>>) -> Response {
@@ -107,6 +105,28 @@ async fn models(State(endpoint): State<Arc<Endpoint>>) -> Response {
     Json(wire::models(&endpoint.settings.models, endpoint.created, endpoint.max_model_len)).into_response()
 }
 
+/// The tokens of a prompt or a chat, as vLLM's: `{"count", "max_model_len", "tokens"}`.
+async fn tokenize(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
+    let settings = &endpoint.settings;
+    let (parts, body) = request.into_parts();
+    let read = timeout(settings.body_timeout, body::read(&parts.headers, body, settings.body_limit)).await;
+    let mut fields = Fields::parse(&read.map_err(|_| ApiError::too_slow())??)?;
+    let Some(language) = &settings.language else {
+        return Err(ApiError::bad("An emulated model has no tokenizer: `--engine candle` has its model's."));
+    };
+    let tokens = match by_shape(&fields)? {
+        Api::Chat => {
+            language.chat(&prompt::chat(fields.take("messages"))?).map_err(|error| ApiError::field("messages", error))
+        }
+        Api::Completions => match prompt::completions(fields.take("prompt"))?.as_slice() {
+            [one] => language.prompt(one).map_err(|error| ApiError::field("prompt", error)),
+            _ => Err(ApiError::field("prompt", "`prompt` must be one prompt.")),
+        },
+    }?;
+    let told = json!({"count": tokens.len(), "max_model_len": endpoint.max_model_len.0, "tokens": tokens});
+    Ok(Json(told).into_response())
+}
+
 async fn chat(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
     endpoint.answer(request, |_| Ok(Api::Chat)).await
 }
@@ -117,11 +137,6 @@ async fn completions(State(endpoint): State<Arc<Endpoint>>, request: Request) ->
 
 /// SageMaker's one path for everything: the body tells which API it is meant for.
 async fn invocations(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
-    let by_shape = |fields: &Fields| match (fields.get("messages"), fields.get("prompt")) {
-        (Some(_), None) => Ok(Api::Chat),
-        (None, Some(_)) => Ok(Api::Completions),
-        _ => Err(ApiError::bad("The request body must have either `messages` or `prompt`.")),
-    };
     endpoint.answer(request, by_shape).await
 }
 
