@@ -6,7 +6,7 @@
 use crate::cost::CostModel;
 use crate::executor::Stretch;
 use crate::ledger::LowerTiers;
-use crate::replica::{EngineConfig, InvalidEngine, Output, Pass, Replica, Stall};
+use crate::replica::{EngineConfig, InvalidEngine, Pass, Replica, Stall};
 use crate::transport::{Transport, TransportConfig};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -18,6 +18,7 @@ mod agenda; // what will happen when
 mod events; // what goes in and comes out
 mod moves; // what moves between tiers, and who stands still for it
 mod signals; // what the router hears, and when
+mod collect; // what workers have to tell, passed on
 mod overlap; // what it could have known
 mod external; // passes that somebody else executes, and bytes that somebody else carries
 mod restart; // a worker's process dies and is back at once
@@ -28,13 +29,12 @@ mod check; // the laws of all workers
 
 use agenda::{Agenda, Due};
 pub use events::{Arrival, Event, Refusal};
-use external::tell_moves;
 use limits::InLine;
 pub use limits::RequestLimits;
 pub use members::{Change, Presence};
 use members::{Paced, USUAL};
 pub use overlap::Overlap;
-use signals::{Letter, Signals};
+use signals::Signals;
 
 #[derive(Debug)]
 struct Station {
@@ -455,69 +455,6 @@ impl Cluster {
         station.replica.ended(self.now);
         self.starting.push(worker);
         self.collect(worker);
-    }
-
-    /// Passes on what a worker has to tell.
-    fn collect(&mut self, worker: WorkerId) {
-        let now = self.now;
-        if self.stations[worker.index()].stretch.is_none() {
-            self.look_at_held(worker);
-        }
-        let mut left = 0;
-        let Self { stations, router, events, transport, signals, external, .. } = self;
-        let Station { replica, telling, .. } = &mut stations[worker.index()];
-        if let Some(transport) = transport {
-            while replica.has_op() {
-                let asked = replica.poll_op().expect("there is one");
-                transport.start(worker, asked, now);
-            }
-        }
-        let loads = if *external { tell_moves(worker, replica, transport.as_mut(), events) } else { Vec::new() };
-        let changes = replica.cache_events().len() - *telling;
-        if changes > 0 {
-            if *external {
-                let told = replica.cache_events().skip(*telling).cloned().collect();
-                events.push_back(Event::Cache { worker, told });
-            }
-            if router.listens_to_cache() {
-                *telling += changes;
-                signals.send_changes(worker, changes, now);
-            } else {
-                replica.take_cache_events(changes, |_| {});
-            }
-        }
-        if *external {
-            events.extend(replica.take_let_go().into_iter().map(|request| Event::LetGo { worker, request }));
-        }
-        while let Some(output) = replica.poll_output() {
-            match output {
-                Output::FirstToken { request, .. } if router.listens_to_requests() => {
-                    signals.send(worker, Letter::FirstToken(request), now);
-                }
-                Output::Finished { request, .. } | Output::Cancelled { request } => {
-                    left += 1;
-                    if router.listens_to_requests() {
-                        signals.send(worker, Letter::Finished(request), now);
-                    }
-                }
-                _ => {}
-            }
-            events.push_back(Event::Output { worker, output });
-        }
-        events.extend(loads.into_iter().map(Event::Move));
-        if signals.are_many() {
-            signals.deliver(router, stations, now);
-        }
-        if left > 0 {
-            self.have_left(worker, left);
-        }
-    }
-
-    /// The router hears at once of what takes no time to reach it.
-    fn hear_what_is_immediate(&mut self) {
-        if self.signals.are_immediate() {
-            self.signals.deliver(&mut self.router, &mut self.stations, self.now);
-        }
     }
 
     /// So many requests have ended at `worker`.
