@@ -5,7 +5,7 @@ use crate::http::error::ApiError;
 use crate::http::fields::Fields;
 use crate::http::{prompt, session};
 use axum::http::HeaderMap;
-use kvcache::{Piece, Salt, SessionId};
+use kvcache::{Piece, SessionId};
 use router::{Api, Strategy};
 
 /// What the router is told of a request.
@@ -43,7 +43,7 @@ impl Reader {
         let key = self.session_key.as_deref();
         let named = key.and_then(|key| fields.get(key)).and_then(session::in_body);
         let session = session::in_headers(key, headers).or(named.as_deref()).map(session::id);
-        let salt = salt(&fields)?;
+        let salt = prompt::salt(&fields)?;
         // HyperPod's `kvaware` tokenises the prompt of a completion alone.
         let sees = api == Api::Completions || self.strategy != Strategy::KvAware;
         if self.by_tokens && self.reads_prompts() && sees {
@@ -72,12 +72,6 @@ impl Reader {
             | Strategy::PredictedTtft => true,
         }
     }
-}
-
-/// Who shares with whom: the tenant's own space, or the part of it that `cache_salt` names.
-fn salt(fields: &Fields) -> Result<Salt, ApiError> {
-    let name = "cache_salt";
-    Salt::for_tenant("", fields.text(name)?).map_err(|error| ApiError::field(name, format!("`{name}`: {error}.")))
 }
 
 /// The first prompt: where there are several, all go the same way.

@@ -108,6 +108,7 @@ impl ApiError {
             StatusCode::PAYLOAD_TOO_LARGE => "PayloadTooLargeError",
             StatusCode::UNAUTHORIZED => "AuthenticationError",
             StatusCode::TOO_MANY_REQUESTS => "RateLimitError",
+            StatusCode::INTERNAL_SERVER_ERROR => "InternalServerError",
             StatusCode::BAD_GATEWAY => "BadGatewayError",
             StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailableError",
             _ => "BadRequestError",

@@ -4,6 +4,7 @@ use super::error::ApiError;
 use super::fields::{Fields, must_be};
 use crate::emulate::executor::Message;
 use crate::emulate::tokens::Content;
+use kvcache::Salt;
 use router::Api;
 use serde_json::{Map, Value};
 
@@ -23,6 +24,12 @@ pub(crate) fn by_shape(fields: &Fields) -> Result<Api, ApiError> {
         (None, Some(_)) => Ok(Api::Completions),
         _ => Err(ApiError::bad("The request body must have either `messages` or `prompt`.")),
     }
+}
+
+/// Who shares with whom: the tenant's own space, or the part of it that `cache_salt` names.
+pub(crate) fn salt(fields: &Fields) -> Result<Salt, ApiError> {
+    let name = "cache_salt";
+    Salt::for_tenant("", fields.text(name)?).map_err(|error| ApiError::field(name, format!("`{name}`: {error}.")))
 }
 
 /// The messages of a chat.

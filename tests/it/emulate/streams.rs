@@ -106,6 +106,34 @@ async fn several_replies_in_one_stream() {
     server.stop().unwrap();
 }
 
+/// Goal R14: a salt is a space of its own, whose blocks nobody else finds.
+#[tokio::test]
+async fn salts_share_nothing() {
+    let server = World::new(1, Strategy::PrefixAware);
+    let server = server.serve(server.settings());
+    let cached = async |salt: Option<&str>| {
+        let mut ask = json!({"prompt": "a long prompt ".repeat(40), "max_tokens": 1});
+        if let Some(salt) = salt {
+            ask["cache_salt"] = json!(salt);
+        }
+        let got = post(server.address(), "/v1/completions", &ask).await;
+        let matched = got.header("x-podlab-matched-tokens").and_then(|text| text.parse::<u64>().ok());
+        (
+            got.json()["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("always told"),
+            matched > Some(0),
+        )
+    };
+    for salt in [None, Some("a"), Some("b")] {
+        assert_eq!(cached(salt).await, (0, false), "{salt:?}, first");
+        assert_eq!(cached(salt).await, (128, true), "{salt:?}, again");
+    }
+    for odd in [json!(""), json!("a b"), json!(7), json!("x".repeat(129))] {
+        let got = post(server.address(), "/v1/completions", &json!({"prompt": "a", "cache_salt": odd})).await;
+        assert_eq!((got.status, got.json()["error"]["param"].as_str()), (400, Some("cache_salt")));
+    }
+    server.stop().unwrap();
+}
+
 /// A hit ends before the last token of the prompt, at the end of a block.
 #[tokio::test]
 async fn cached_tokens_are_told() {

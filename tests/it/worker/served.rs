@@ -333,6 +333,7 @@ async fn a_worker_that_panics_fails_its_requests_and_gets_no_more() {
     let (died, others) = replies;
     assert_eq!(died.status, 500);
     assert!(died.body.contains("has died"), "{}", died.body);
+    assert_eq!(died.json()["error"]["type"], "InternalServerError");
     let worker = |response: &Response| response.header("x-podlab-worker").map(str::to_owned);
     for other in &others {
         assert_eq!(text(other), spoken(&greedy(PROMPT, 4)));

@@ -7,7 +7,7 @@ use crate::emulate::tokens::Content;
 use crate::http::error::ApiError;
 use crate::http::fields::{Fields, must_be};
 use crate::http::{prompt, session};
-use kvcache::Tokens;
+use kvcache::{Salt, Tokens};
 use router::Api;
 use serde_json::Value;
 
@@ -28,6 +28,8 @@ pub(super) struct Ask {
     pub(super) include_usage: bool,
     /// The user's session, where the body names one.
     pub(super) session: Option<String>,
+    /// With whom it shares blocks.
+    pub(super) salt: Salt,
     pub(super) sampling: Sampling,
     /// Texts at which a reply ends; none where no model speaks.
     pub(super) stops: Vec<String>,
@@ -73,6 +75,7 @@ impl Ask {
             max_tokens: max_tokens(api, &fields)?,
             stream,
             include_usage: include_usage(&fields, stream)?,
+            salt: prompt::salt(&fields)?,
             session: session_key.and_then(|key| fields.get(key)).and_then(session::in_body),
             sampling,
             stops,

@@ -178,7 +178,8 @@ impl Endpoint {
         let output = self.output(ask)?;
         let mut submissions = Vec::with_capacity(ask.prompts.len() * ask.n as usize);
         for prompt in &ask.prompts {
-            let submission = Submission { pieces: self.cutter.cut(prompt), output, session, api: ask.api, asked: None };
+            let pieces = self.cutter.cut_for(prompt, &ask.salt);
+            let submission = Submission { pieces, output, session, api: ask.api, asked: None };
             submissions.extend(
                 (0..ask.n).map(|choice| Submission { asked: self.asked(ask, prompt, choice), ..submission.clone() }),
             );
