@@ -63,12 +63,17 @@ fn stored(pieces: &[Piece], upto: Tokens, blocks: usize) -> impl Iterator<Item =
         start: chunk[0].end - UNIT,
         upto: chunk[chunk.len() - 1].end,
         pieces: chunk.into(),
+        strand: None,
     })
 }
 
 /// Those by which it tells that they are gone, the last first.
 fn evicted(pieces: &[Piece], blocks: usize) -> impl Iterator<Item = Change> {
-    pieces.chunks(blocks).rev().map(|chunk| Change::Evicted { left: chunk[0].end - UNIT, pieces: chunk.into() })
+    pieces.chunks(blocks).rev().map(|chunk| Change::Evicted {
+        left: chunk[0].end - UNIT,
+        pieces: chunk.into(),
+        strand: None,
+    })
 }
 
 /// A router that has heard of it all.

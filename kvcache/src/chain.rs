@@ -57,6 +57,7 @@ impl PieceKey {
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a> {
     pieces: &'a [Piece],
+    start: Tokens, // where the first piece begins
     unit: Tokens,
     tail: bool,
 }
@@ -70,13 +71,25 @@ impl<'a> Chain<'a> {
     pub fn new(pieces: &'a [Piece], unit: Tokens) -> Self {
         assert!(unit.0 > 0, "a block holds at least one token");
         debug_assert!(pieces.is_sorted_by(|a, b| a.end < b.end), "pieces are not empty");
-        Self { pieces, unit, tail: false }
+        Self { pieces, start: Tokens::ZERO, unit, tail: false }
+    }
+
+    /// What is left of a prompt behind its first `start` tokens: `start` is where the first block begins that ends in the
+    /// first of `pieces`, or where that piece begins. Positions count from the prompt's start; nothing before `start` may
+    /// be asked for.
+    ///
+    /// # Panics
+    /// As [`Chain::new`].
+    #[must_use]
+    pub fn behind(pieces: &'a [Piece], start: Tokens, unit: Tokens) -> Self {
+        Self { start, ..Self::new(pieces, unit) }
     }
 
     /// The same prompt cut into blocks of another size.
     #[must_use]
     pub fn in_units_of(self, unit: Tokens) -> Self {
-        Self::new(self.pieces, unit).with_tail(self.tail)
+        assert!(unit.0 > 0, "a block holds at least one token");
+        Self { unit, ..self }
     }
 
     /// The same prompt, whose last unit counts as an object of its own even where the prompt fills it only in part
@@ -114,11 +127,18 @@ impl<'a> Chain<'a> {
         self.unit
     }
 
-    /// Tokens in the chain.
+    /// Where its first piece begins.
+    #[inline]
+    #[must_use]
+    pub const fn start(self) -> Tokens {
+        self.start
+    }
+
+    /// Tokens in the chain, those before its first piece included.
     #[inline]
     #[must_use]
     pub fn tokens(self) -> Tokens {
-        self.pieces.last().map_or(Tokens::ZERO, |piece| piece.end)
+        self.pieces.last().map_or(self.start, |piece| piece.end)
     }
 
     /// The index of the piece that holds token `token`. O(1) where pieces are equally long, else O(log pieces).
@@ -126,7 +146,7 @@ impl<'a> Chain<'a> {
     #[must_use]
     pub fn piece_of(self, token: Tokens) -> usize {
         debug_assert!(token < self.tokens(), "token outside the chain");
-        piece_at(self.pieces, Tokens::ZERO, token).0
+        piece_at(self.pieces, self.start, token).0
     }
 
     /// Whether it has `end` full units.
@@ -147,7 +167,7 @@ impl<'a> Chain<'a> {
         }
         let last = Tokens((block.0 + 1) * self.unit.0 - 1);
         debug_assert!(last < self.tokens(), "a block outside the chain");
-        piece_at(self.pieces, Tokens::ZERO, last).1.key.block(block)
+        piece_at(self.pieces, self.start, last).1.key.block(block)
     }
 
     /// The same of a block of a chain without a tail, where that ends in piece `piece` or in one soon behind.

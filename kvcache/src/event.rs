@@ -12,6 +12,20 @@ use alloc::vec::Vec;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
 
+/// What a worker calls a *strand*: blocks that follow each other in one prompt, of which those at the end come last and go
+/// first. Where another prompt leaves a strand, its own begins. The number is used again once nothing of it is resident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StrandId(pub u32);
+
+/// Where a worker keeps what it stored: whoever follows its numbers needs no keys to find it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strand {
+    /// The strand whose end it is.
+    pub id: StrandId,
+    /// The strand that it goes on, itself where it has grown; `None`: it begins a prompt.
+    pub behind: Option<StrandId>,
+}
+
 /// One change of what is resident. `sequence` grows by exactly one from event to event of an epoch, from 0: a gap is a
 /// lost event, a repeated number a duplicate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +52,8 @@ pub enum Change {
         upto: Tokens,
         /// The pieces, first to last. There may be some in which no full block ends, but the first and the last.
         pieces: Vec<Piece>,
+        /// Where they are kept, where the worker says so.
+        strand: Option<Strand>,
     },
     /// Of the blocks that end in `pieces`, those behind token `left` were evicted.
     Evicted {
@@ -45,6 +61,8 @@ pub enum Change {
         left: Tokens,
         /// The pieces, first to last.
         pieces: Vec<Piece>,
+        /// The strand whose end they were, where the worker says so: it is resident up to `left` any more.
+        strand: Option<StrandId>,
     },
     /// Everything went.
     Cleared,

@@ -6,11 +6,19 @@
 //! Invariant: a label is vacant, or at least one run refers to it.
 
 use crate::chain::{BlockKey, Chain, Piece, PieceKey, piece_at};
+use crate::event::StrandId;
 use crate::units::{Blocks, Tokens};
 use alloc::vec::Vec;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LabelId(u32);
+
+impl From<LabelId> for StrandId {
+    /// Runs of one label lie on one way, and the last of them is the one that grows and goes: see `Runs::extend`.
+    fn from(id: LabelId) -> Self {
+        Self(id.0)
+    }
+}
 
 /// The pieces in which blocks of an extent end.
 pub(crate) struct Touched<'a> {
@@ -80,6 +88,14 @@ impl Labels {
         let label = &self.labels[id.0 as usize];
         label.skipped as usize + label.pieces.len() == chain.pieces().len()
             && label.pieces.last() == chain.pieces().last()
+    }
+
+    /// The runs of a label go on as `chain` does, which has all their blocks.
+    pub(crate) fn relabel(&mut self, id: LabelId, chain: Chain<'_>) {
+        let label = &mut self.labels[id.0 as usize];
+        label.pieces.clear();
+        // A key names its past: what is before the first piece is the same, too.
+        label.pieces.extend_from_slice(&chain.pieces()[label.skipped as usize..]);
     }
 
     /// One more run refers to it.

@@ -25,7 +25,7 @@ mod tiered; // a worker's cache over all tiers, and what moves between them
 
 pub use breaker::{Breaker, BreakerConfig, BreakerState};
 pub use chain::{BlockKey, Chain, ChainBuilder, Piece, PieceKey};
-pub use event::{CacheEvent, CacheSnapshot, Change, Epoch};
+pub use event::{CacheEvent, CacheSnapshot, Change, Epoch, Strand, StrandId};
 pub use host::{HostCache, HostConfig, HostPin, HostUsage, HostWrite};
 pub use identity::{BlockHash, Identity, InvalidSalt, Salt};
 pub use keyed::{KeyMap, OwnHash};

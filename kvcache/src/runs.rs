@@ -8,9 +8,11 @@
 //! * runs that nobody holds hang in one list, in order of their release, deeper first; hence the list's head is always
 //!   a leaf, and eating it from its last block backwards *is* least-recently-used eviction block by block, leaf first;
 //! * a holder remembers only its deepest run; a split gives the new number to the upper part, so this stays right;
-//! * `first` finds a run by its first block and nothing else: a key names its whole past, so one map serves all runs.
+//! * `first` finds a run by its first block and nothing else: a key names its whole past, so one map serves all runs;
+//! * runs of one label lie on one way through the tree, each below the one before, so that the last of them ends it.
 
 use crate::chain::{BlockKey, Chain};
+use crate::event::StrandId;
 use crate::keyed::KeyMap;
 use crate::label::{LabelId, Labels};
 use crate::units::{Blocks, Tokens};
@@ -156,14 +158,14 @@ impl Runs {
     }
 
     /// Blocks `from..to` of `chain`, computed by a holder of `leaf` (which ends at `from`), become resident.
-    /// `added` is told what is new.
+    /// `added` is told what is new, and the label of what it goes on.
     pub(crate) fn commit(
         &mut self,
         chain: Chain<'_>,
         mut leaf: RunId,
         from: Blocks,
         to: Blocks,
-        mut added: impl FnMut(&Labels, Extent),
+        mut added: impl FnMut(&Labels, Extent, Option<LabelId>),
     ) -> Committed {
         let mut done = from;
         while done < to {
@@ -177,9 +179,10 @@ impl Runs {
         }
         let copies = done - from;
         if done < to {
+            let behind = self.label_of(leaf);
             leaf = self.extend(chain, leaf, done, to);
             self.resident += to - done;
-            added(&self.labels, Extent { label: self.at(leaf).label, from: done, to });
+            added(&self.labels, Extent { label: self.at(leaf).label, from: done, to }, behind);
         }
         Committed { leaf, copies }
     }
@@ -204,10 +207,10 @@ impl Runs {
                 },
             );
         }
-        let (label, start) = (run.label, run.start);
+        let label = run.label;
         if self.labels.common(label, chain, from, to - from) < to - from {
-            self.labels.drop_one(label);
-            self.at_mut(leaf).label = self.labels.keep(chain, start);
+            // It is the last of its label: what was below it has gone.
+            self.labels.relabel(label, chain);
         }
         self.at_mut(leaf).len += to - from;
         leaf
@@ -250,6 +253,11 @@ impl Runs {
         }
     }
 
+    /// Of the root there is none.
+    fn label_of(&self, id: RunId) -> Option<LabelId> {
+        (id != RunId::ROOT).then(|| self.at(id).label)
+    }
+
     fn remove(&mut self, id: RunId) {
         let (label, start, parent) = (self.at(id).label, self.at(id).start, self.at(id).parent);
         let key = self.labels.key(label, start);
@@ -260,13 +268,16 @@ impl Runs {
         self.vacant.push(id);
     }
 
-    /// All resident blocks, run by run, each run behind the one that it hangs below.
-    pub(crate) fn extents(&self) -> Vec<Extent> {
-        let of = |run: &Run| Extent { label: run.label, from: run.start, to: run.start + run.len };
+    /// All resident blocks, run by run, each run behind the one that it hangs below, whose label comes with it.
+    pub(crate) fn extents(&self) -> Vec<(Extent, Option<LabelId>)> {
+        let of = |run: &Run| {
+            let extent = Extent { label: run.label, from: run.start, to: run.start + run.len };
+            (extent, self.label_of(run.parent))
+        };
         // The root has no blocks, and a run that is gone has none left.
         let mut extents: Vec<_> = self.runs.iter().filter(|run| run.len > Blocks::ZERO).map(of).collect();
         // A run begins where the one above it ends, so behind where that begins.
-        extents.sort_by_key(|extent| extent.from);
+        extents.sort_by_key(|(extent, _)| extent.from);
         extents
     }
 
@@ -367,7 +378,23 @@ impl Runs {
         assert_eq!((count, resident, idle), (self.first.len(), self.resident, self.idle), "counters");
         assert!(self.runs.iter().zip(&children).zip(&live).all(|((run, n), live)| !live || run.children == *n));
         assert_eq!(self.labels.count().1 as usize, count, "each run has one label");
+        self.check_labels(&live);
         self.check_list(&live, children);
+    }
+
+    /// Of the runs of one label each but the uppermost hangs below another, and no two below the same.
+    fn check_labels(&self, live: &[bool]) {
+        let mut seen = vec![(0, 0); self.runs.len()]; // runs of a label, and those below another of it
+        let mut above = vec![false; self.runs.len()];
+        for (_, run) in self.runs.iter().enumerate().skip(1).filter(|(index, _)| live[*index]) {
+            let label = StrandId::from(run.label).0 as usize;
+            seen[label].0 += 1;
+            if self.label_of(run.parent) == Some(run.label) {
+                seen[label].1 += 1;
+                assert!(!core::mem::replace(&mut above[run.parent.0 as usize], true), "a label does not branch");
+            }
+        }
+        assert!(seen.iter().all(|(runs, below)| *runs == 0 || runs - below == 1), "a label is one way");
     }
 
     /// The list holds each idle run once, children before parents, linked both ways.

@@ -7,8 +7,8 @@
 //! so a block that was freed without content can wait there behind cached ones.)
 
 use crate::chain::{Chain, Piece};
-use crate::event::{CacheEvent, CacheSnapshot, Change, Epoch};
-use crate::label::Labels;
+use crate::event::{CacheEvent, CacheSnapshot, Change, Epoch, Strand, StrandId};
+use crate::label::{LabelId, Labels};
 use crate::news::News;
 use crate::runs::{Extent, Path, RunId, Runs};
 use crate::units::{Blocks, Tokens};
@@ -209,10 +209,10 @@ impl WorkerCache {
             return;
         }
         let Self { runs, news, config, .. } = self;
-        let done = runs.commit(chain, hold.leaf, hold.committed, to, |labels, extent| {
+        let done = runs.commit(chain, hold.leaf, hold.committed, to, |labels, extent, behind| {
             if config.events {
                 let list = news.list();
-                news.push(stored(labels, extent, config.block, list));
+                news.push(stored(labels, (extent, behind), config.block, list));
             }
         });
         let new = to - hold.committed - done.copies;
@@ -318,8 +318,13 @@ impl WorkerCache {
     }
 }
 
-/// What became resident; its pieces go into `pieces`, in which there are none.
-fn stored(labels: &Labels, extent: Extent, block: Tokens, mut pieces: Vec<Piece>) -> Change {
+/// What became resident, and what it goes on; its pieces go into `pieces`, in which there are none.
+fn stored(
+    labels: &Labels,
+    (extent, behind): (Extent, Option<LabelId>),
+    block: Tokens,
+    mut pieces: Vec<Piece>,
+) -> Change {
     let touched = labels.touched(extent.label, extent.from, extent.to);
     pieces.extend_from_slice(touched.pieces);
     Change::Stored {
@@ -327,11 +332,12 @@ fn stored(labels: &Labels, extent: Extent, block: Tokens, mut pieces: Vec<Piece>
         start: touched.start.full_blocks(block).tokens(block),
         upto: extent.to.tokens(block),
         pieces,
+        strand: Some(Strand { id: extent.label.into(), behind: behind.map(StrandId::from) }),
     }
 }
 
 /// What was evicted, likewise.
 fn evicted(labels: &Labels, extent: Extent, block: Tokens, mut pieces: Vec<Piece>) -> Change {
     pieces.extend_from_slice(labels.pieces(extent.label, extent.from, extent.to));
-    Change::Evicted { left: extent.from.tokens(block), pieces }
+    Change::Evicted { left: extent.from.tokens(block), pieces, strand: Some(extent.label.into()) }
 }

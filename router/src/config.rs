@@ -188,6 +188,9 @@ pub struct RouterConfig {
     pub silence: Option<Span>,
     /// What lies below the device.
     pub lower: Option<LowerTiers>,
+    /// Workers number what they hold, as podlab's own do ([`kvcache::Strand`]): an index without a limit then finds what
+    /// they tell of by those numbers, and costs runs instead of pieces. It says the same.
+    pub strands: bool,
 }
 
 impl RouterConfig {
@@ -217,6 +220,7 @@ impl RouterConfig {
             guessed: None,
             silence: None,
             lower: None,
+            strands: false,
         }
     }
 

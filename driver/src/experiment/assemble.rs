@@ -74,6 +74,7 @@ pub(super) fn assemble(endpoint: &Endpoint, file: &str, lab: Lab, case: &Case) -
             block: engine.cache.block,
             chunk: chunk_of(lab.router.chars_per_token),
             lower: tiers.and_then(|tiers| lower_tiers(&tiers, transport.as_ref())),
+            strands: true,
             ..lab.router.config(case.strategy, crew.fleet.capacity(), engine.cache.block)
         },
         path,

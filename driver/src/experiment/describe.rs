@@ -274,6 +274,7 @@ fn router(config: &RouterConfig) -> Value {
         guessed,
         silence,
         lower,
+        strands: _, // changes what it costs, and nothing else
     } = *config;
     json!({
         "strategy": strategy.as_str(),

@@ -27,7 +27,8 @@ pub(crate) struct Controller {
 impl Controller {
     pub(crate) fn new(config: &RouterConfig) -> Self {
         // What workers hold bounds what they tell; a controller that forgets would be another one.
-        let index = IndexConfig { limit: u64::MAX, ordered: true, ..IndexConfig::new(config.workers, config.block) };
+        let (limit, by_piece) = (u64::MAX, !config.strands);
+        let index = IndexConfig { limit, ordered: true, by_piece, ..IndexConfig::new(config.workers, config.block) };
         Self {
             feed: Feed::new(index).with_silence(config.silence),
             matches: Matches::new(),

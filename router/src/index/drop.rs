@@ -69,7 +69,7 @@ impl Index {
 
     /// `worker` holds a run up to `left` only; what follows in the run goes with it.
     #[inline]
-    fn evict_part(&mut self, worker: WorkerId, id: RunId, left: Tokens) {
+    pub(super) fn evict_part(&mut self, worker: WorkerId, id: RunId, left: Tokens) {
         let run = self.at(id);
         if run.children == 0 && run.part.is_empty() && run.whole.is_only(worker) {
             return self.cut(worker, id, left);
@@ -89,8 +89,20 @@ impl Index {
         let start = run.start_of(whole);
         let kept = (whole + usize::from(start < left)).min(run.pieces.len());
         let gone = &run.pieces[kept..];
-        places.remove_all(gone.iter().map(|piece| piece.key));
-        self.continuations -= gone.iter().filter(|piece| piece.continues).count();
+        if self.config.by_piece {
+            places.remove_all(gone.iter().map(|piece| piece.key));
+            self.continuations -= gone.iter().filter(|piece| piece.continues).count();
+        } else {
+            // The first is found, and what continues others.
+            let first = if kept == 0 { gone.first().filter(|first| !first.continues) } else { None };
+            first.map(|first| places.remove(first.key));
+            if self.continuations > 0 {
+                for piece in gone.iter().filter(|piece| piece.continues) {
+                    places.remove(piece.key);
+                    self.continuations -= 1;
+                }
+            }
+        }
         run.pieces.truncate(kept);
         if let Some(last) = run.pieces.last_mut() {
             last.upto = last.upto.min(left);
@@ -202,6 +214,7 @@ impl Index {
     /// # Panics
     /// Where there is no such worker.
     pub fn clear(&mut self, worker: WorkerId) {
+        self.strands[worker.index()].clear();
         if self.held[worker.index()] == 0 {
             return;
         }

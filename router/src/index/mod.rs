@@ -24,6 +24,7 @@ mod run; // what is kept together
 mod walk; // how deep a prompt is held, and by whom
 mod store; // somebody holds more
 mod drop; // somebody holds less
+mod strands; // both, told by those who number what they hold
 mod uses; // what was used last, and what goes when room ends
 mod first; // who came first
 mod check; // the invariants
@@ -44,8 +45,9 @@ pub struct IndexConfig {
     pub limit: u64,
     /// Whether it remembers who came to hold what first.
     pub ordered: bool,
-    /// Whether pieces are told and taken back one by one ([`Index::store`], [`Index::evict`]). Where whole prompts are
-    /// ([`Index::store_chain`] alone), a run is found by its first piece, and a prompt costs its runs.
+    /// Whether pieces are told and taken back by their keys ([`Index::store`], [`Index::evict`]). Where prompts are
+    /// ([`Index::store_chain`]), or strands ([`Index::store_strand`], [`Index::evict_strand`]; they need an index without a
+    /// limit), a run is found by its first piece, and a prompt costs its runs.
     pub by_piece: bool,
 }
 
@@ -96,6 +98,8 @@ pub struct Index {
     oldest: RunId,
     newest: RunId,
     held: Vec<u64>,
+    /// Of each worker, by number: the run in which its strand ends.
+    strands: Vec<Vec<RunId>>,
     heap: usize,
     continuations: usize,
     now: Time,
@@ -123,6 +127,7 @@ impl Index {
             oldest: RunId::NONE,
             newest: RunId::NONE,
             held: vec![0; usize::from(config.workers)],
+            strands: vec![Vec::new(); usize::from(config.workers)],
             heap: 0,
             continuations: 0,
             now: Time::ZERO,
@@ -169,7 +174,8 @@ impl Index {
     pub fn bytes(&self) -> u64 {
         let fixed = self.runs.capacity() * size_of::<Run>()
             + self.vacant.capacity() * size_of::<RunId>()
-            + self.held.capacity() * size_of::<u64>();
+            + self.held.capacity() * size_of::<u64>()
+            + self.strands.iter().map(|strands| strands.capacity() * size_of::<RunId>()).sum::<usize>();
         (self.places.bytes() + fixed + self.heap) as u64
     }
 
@@ -177,6 +183,11 @@ impl Index {
     #[must_use]
     pub const fn counts(&self) -> IndexCounts {
         self.counts
+    }
+
+    /// Somebody told something that cannot be put anywhere.
+    pub(crate) const fn count_orphan(&mut self) {
+        self.counts.orphans += 1;
     }
 
     #[inline]

@@ -104,7 +104,7 @@ impl Index {
 
     /// Whether `worker` holds all of a prompt up to token `at`, which lies in run `id` or is where that begins.
     #[inline]
-    fn holds_upto(&self, worker: WorkerId, id: RunId, at: Tokens) -> bool {
+    pub(super) fn holds_upto(&self, worker: WorkerId, id: RunId, at: Tokens) -> bool {
         let run = self.at(id);
         let held = run.held_by(worker);
         // Who holds something of a run holds all above it.
@@ -120,20 +120,38 @@ impl Index {
         assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
         let unit = self.config.unit;
         let upto = upto.min(chain.tokens()).full_blocks(unit).tokens(unit);
-        let (mut above, mut at) = (RunId::ROOT, Tokens::ZERO);
-        while at < upto {
-            let Some((id, agreed)) = self.step(above, at, chain) else { break };
-            self.hold(worker, id, agreed.min(upto));
-            (above, at) = (id, agreed.min(upto));
-        }
+        let (above, at) = self.hold_known(worker, chain, (RunId::ROOT, Tokens::ZERO), upto);
         self.touch(above);
         if at < upto {
             self.store_rest(worker, chain, (above, at), upto);
         }
     }
 
-    /// Behind what is known of `chain`, which ends in run `above` at token `at`.
-    fn store_rest(&mut self, worker: WorkerId, chain: Chain<'_>, (above, at): (RunId, Tokens), upto: Tokens) {
+    /// `worker` holds what is known of `chain` from token `at` in run `above` on, up to `upto`. Gives where that ends.
+    #[inline]
+    pub(super) fn hold_known(
+        &mut self,
+        worker: WorkerId,
+        chain: Chain<'_>,
+        (mut above, mut at): (RunId, Tokens),
+        upto: Tokens,
+    ) -> (RunId, Tokens) {
+        while at < upto {
+            let Some((id, agreed)) = self.step(above, at, chain) else { break };
+            self.hold(worker, id, agreed.min(upto));
+            (above, at) = (id, agreed.min(upto));
+        }
+        (above, at)
+    }
+
+    /// Behind what is known of `chain`, which ends in run `above` at token `at`. Gives the run that holds the last of it.
+    pub(super) fn store_rest(
+        &mut self,
+        worker: WorkerId,
+        chain: Chain<'_>,
+        (above, at): (RunId, Tokens),
+        upto: Tokens,
+    ) -> Option<RunId> {
         let unit = self.config.unit;
         let end = |piece: &Piece| piece.end.full_blocks(unit).tokens(unit).min(upto);
         let first = chain.piece_of(Tokens(at.0 + unit.0 - 1));
@@ -142,21 +160,26 @@ impl Index {
         if key_behind(chain, first, at) != piece.key {
             // Others left the piece here, or hold no more of it so far.
             let place = (above, self.at(above).pieces.partition_point(|known| known.upto < at));
-            let Some(id) = self.hold_piece(worker, piece.key, place, end(piece)) else { return };
+            let id = self.hold_piece(worker, piece.key, place, end(piece))?;
             (above, start) = (id, end(piece));
+            if start >= upto {
+                return Some(id);
+            }
         }
-        // From block to block, so that pieces in which none ends cost nothing.
+        // Those in which a block ends.
+        let rest = &chain.pieces()[first..=chain.piece_of(Tokens(upto.0 - 1))];
         let mut before = start;
-        let new = core::iter::from_fn(move || {
-            let next = (before < upto).then(|| &chain.pieces()[chain.piece_of(Tokens(before.0 + unit.0 - 1))])?;
-            before = end(next);
-            Some(Stretch::new(next.key, before))
+        let new = rest.iter().filter_map(move |piece| {
+            let longer = piece.end >= before + unit;
+            longer.then(|| {
+                before = end(piece);
+                Stretch::new(piece.key, before)
+            })
         });
-        if self.config.by_piece {
-            let most = (chain.piece_of(Tokens(upto.0 - 1)) + 1).saturating_sub(first);
-            self.add_all(worker, above, start, new, most);
+        if self.config.by_piece || self.config.limit == u64::MAX {
+            self.add_all(worker, above, start, new, rest.len())
         } else {
-            self.add(worker, above, start, new);
+            self.add(worker, above, start, new)
         }
     }
 
@@ -212,7 +235,7 @@ impl Index {
 
     /// `worker` now holds a run up to `upto`.
     #[inline]
-    fn hold(&mut self, worker: WorkerId, id: RunId, upto: Tokens) {
+    pub(super) fn hold(&mut self, worker: WorkerId, id: RunId, upto: Tokens) {
         let held = self.at(id).held_by(worker);
         if held >= upto {
             return;
@@ -235,10 +258,16 @@ impl Index {
     }
 
     /// [`Index::add`] for pieces that are no rests of any, at most `most` of them.
-    fn add_all(&mut self, worker: WorkerId, above: RunId, at: Tokens, new: impl Iterator<Item = Stretch>, most: usize) {
+    fn add_all(
+        &mut self,
+        worker: WorkerId,
+        above: RunId,
+        at: Tokens,
+        new: impl Iterator<Item = Stretch>,
+        most: usize,
+    ) -> Option<RunId> {
         if !self.has_room_for(most, above) {
-            self.add(worker, above, at, new);
-            return;
+            return self.add(worker, above, at, new);
         }
         let id = match self.grown_by(worker, above, at) {
             Some(id) => {
@@ -255,17 +284,29 @@ impl Index {
         let upto = self.at(id).end();
         if upto == at {
             // Nothing came of it, nor of the run that was to hold it.
-            return self.shrink(id);
+            self.shrink(id);
+            return None;
         }
         self.added(worker, id, at, upto);
+        Some(id)
     }
 
     /// New pieces at the end of a run, which has room for them, get their places.
     fn put_all(&mut self, id: RunId, new: impl Iterator<Item = Stretch>) {
-        let Self { runs, places, counts, .. } = self;
+        let Self { runs, places, counts, config, .. } = self;
         let run = &mut runs[id.0 as usize];
         let mut known = run.pieces.len();
         run.pieces.extend(new);
+        if !config.by_piece {
+            // A run is found by its first piece.
+            if let (0, Some(first)) = (known, run.pieces.first())
+                && !places.insert(first.key, Place { run: id, ordinal: run.ordinal })
+            {
+                counts.orphans += 1; // as below
+                run.pieces.clear();
+            }
+            return;
+        }
         let keys = run.pieces[known..].iter().map(|piece| piece.key);
         places.glance(keys.clone());
         for key in keys {

@@ -94,7 +94,7 @@ impl Index {
     #[inline]
     pub(super) fn step(&self, above: RunId, at: Tokens, chain: Chain<'_>) -> Option<(RunId, Tokens)> {
         let last = Tokens(at.0.checked_add(self.config.unit.0 - 1)?);
-        if last >= chain.tokens() {
+        if last >= chain.tokens() || self.at(above).children == 0 {
             return None;
         }
         let id = self.places.get(key_behind(chain, chain.piece_of(last), at))?.run;
@@ -102,18 +102,18 @@ impl Index {
         if run.parent != above || run.start != at {
             return None;
         }
-        Some((id, self.agreed(run, chain)))
+        Some((id, self.agreed(run, 0, chain)))
     }
 
-    /// The end of the last block of `run` that `chain` has too, given that it has the first. Keys name their past, so
-    /// agreement is a prefix: the last piece is asked for first, then the search halves.
+    /// The end of the last block of `run`, from piece `first` on, that `chain` has too, given that both have all before
+    /// that. Keys name their past, so agreement is a prefix: the last piece is asked for first, then the search halves.
     #[inline]
-    fn agreed(&self, run: &Run, chain: Chain<'_>) -> Tokens {
+    pub(super) fn agreed(&self, run: &Run, first: usize, chain: Chain<'_>) -> Tokens {
         let last = run.pieces.len() - 1;
         if let Some(end) = self.agrees(run, last, chain) {
             return end;
         }
-        let (mut low, mut high) = (0, last);
+        let (mut low, mut high) = (first, last);
         while high - low > 1 {
             let middle = usize::midpoint(low, high);
             if self.agrees(run, middle, chain).is_some() {
@@ -122,7 +122,7 @@ impl Index {
                 high = middle;
             }
         }
-        self.agrees(run, low, chain).unwrap_or(run.start)
+        self.agrees(run, low, chain).unwrap_or(run.start_of(first))
     }
 
     /// The end of the last block that `chain` has of piece `index` of `run`; `None` where it has not even the first.
@@ -144,7 +144,7 @@ impl Index {
 /// The key of piece `index` of `chain`, or of what is left of it behind token `at`, the end of a block.
 #[inline]
 pub(super) fn key_behind(chain: Chain<'_>, index: usize, at: Tokens) -> PieceKey {
-    let start = index.checked_sub(1).map_or(Tokens::ZERO, |before| chain.pieces()[before].end);
+    let start = index.checked_sub(1).map_or(chain.start(), |before| chain.pieces()[before].end);
     let key = chain.pieces()[index].key;
     if start < at { continuation(key, at) } else { key }
 }

@@ -394,9 +394,16 @@ impl Feed {
 
 #[inline]
 fn apply(index: &mut Index, worker: WorkerId, change: &Change) {
+    let by_strand = !index.config().by_piece;
     match change {
-        Change::Stored { parent, start, upto, pieces } => index.store_all(worker, *parent, *start, pieces, *upto),
-        Change::Evicted { left, pieces } => index.evict_all(worker, *left, pieces),
+        Change::Stored { start, upto, pieces, strand: Some(strand), .. } if by_strand => {
+            index.store_strand(worker, *strand, *start, pieces, *upto);
+        }
+        Change::Evicted { left, strand: Some(strand), .. } if by_strand => index.evict_strand(worker, *strand, *left),
+        // Who numbers nothing cannot be followed.
+        Change::Stored { .. } | Change::Evicted { .. } if by_strand => index.count_orphan(),
+        Change::Stored { parent, start, upto, pieces, .. } => index.store_all(worker, *parent, *start, pieces, *upto),
+        Change::Evicted { left, pieces, .. } => index.evict_all(worker, *left, pieces),
         Change::Cleared => index.clear(worker),
     }
 }

@@ -95,7 +95,7 @@ impl Tables {
                     self.store(key);
                 }
             }
-            Change::Evicted { left, pieces } => {
+            Change::Evicted { left, pieces, .. } => {
                 let upto = pieces.last().map_or(*left, |piece| piece.end);
                 // The last piece may go on behind what was resident of it.
                 for key in keys(pieces, self.block, *left, upto) {

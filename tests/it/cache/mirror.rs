@@ -29,7 +29,7 @@ impl Mirror {
         assert_eq!((event.epoch, event.sequence), (self.epoch, self.next), "an event was lost or repeated");
         self.next += 1;
         match event.change {
-            Change::Stored { mut parent, start, upto, pieces } => {
+            Change::Stored { mut parent, start, upto, pieces, .. } => {
                 self.long += u64::from(pieces.len() > 1);
                 let mut at = start;
                 for piece in &pieces {
@@ -45,7 +45,7 @@ impl Mirror {
                 assert_eq!(at, upto, "the pieces reach as far as it says");
                 assert_eq!(pieces.last().map(|piece| piece.key), Some(parent), "a block ends in the last piece");
             }
-            Change::Evicted { left, pieces } => {
+            Change::Evicted { left, pieces, .. } => {
                 for piece in &pieces {
                     let Some(before) = self.upto.remove(&piece.key) else { continue }; // no block ends in it
                     assert!(before > left, "evicted down to {left}, but {before:?} was known");

@@ -111,7 +111,7 @@ impl Stage {
                 Change::Stored { parent, upto, pieces, .. } => {
                     format!("{}+{}:{}", letter(parent), letters(pieces), upto.0)
                 }
-                Change::Evicted { left, pieces } => format!("-{}:{}", letters(pieces), left.0),
+                Change::Evicted { left, pieces, .. } => format!("-{}:{}", letters(pieces), left.0),
                 Change::Cleared => "cleared".to_owned(),
             };
             self.say(format_args!("{}/{} {change}", event.epoch.0, event.sequence));

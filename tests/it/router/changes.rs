@@ -35,6 +35,7 @@ pub(super) fn stored(blocks: &[Block], from: usize, to: usize, unit: u32) -> Vec
         start: Tokens(first as u32 * unit),
         upto: Tokens(end as u32 * unit),
         pieces: [Piece { key: piece, end: Tokens(end as u32 * unit) }].into(),
+        strand: None,
     };
     groups(blocks, from, to).into_iter().map(told).collect()
 }
@@ -44,6 +45,7 @@ pub(super) fn evicted(blocks: &[Block], from: usize, to: usize, unit: u32) -> Ve
     let told = |(piece, _, gone, end): (PieceKey, usize, usize, usize)| Change::Evicted {
         left: Tokens(gone as u32 * unit),
         pieces: [Piece { key: piece, end: Tokens(end as u32 * unit) }].into(),
+        strand: None,
     };
     groups(blocks, from, to).into_iter().rev().map(told).collect()
 }
@@ -65,9 +67,11 @@ pub(super) fn together(changes: &[Change]) -> Change {
             start: *start,
             upto: *upto,
             pieces: changes.iter().flat_map(stored).collect(),
+            strand: None,
         },
         (Change::Evicted { .. }, Change::Evicted { left, .. }) => {
-            Change::Evicted { left: *left, pieces: changes.iter().rev().flat_map(evicted).collect() }
+            let pieces = changes.iter().rev().flat_map(evicted).collect();
+            Change::Evicted { left: *left, pieces, strand: None }
         }
         _ => panic!("{first:?} and {last:?}"),
     }

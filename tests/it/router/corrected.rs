@@ -54,8 +54,13 @@ impl Desk {
     /// A worker tells that it holds the first `upto` tokens of a prompt of one piece.
     fn holds(&mut self, worker: u16, pieces: &[Piece], upto: u32) {
         let (now, sequence) = (self.now(), self.told[usize::from(worker)]);
-        let change =
-            Change::Stored { parent: PieceKey::ROOT, start: Tokens(0), upto: Tokens(upto), pieces: [pieces[0]].into() };
+        let change = Change::Stored {
+            parent: PieceKey::ROOT,
+            start: Tokens(0),
+            upto: Tokens(upto),
+            pieces: [pieces[0]].into(),
+            strand: None,
+        };
         self.told[usize::from(worker)] += 1;
         let event = CacheEvent { epoch: Epoch(0), sequence, change };
         self.router.observe(WorkerId(worker), Signal::Cache(&[event]), now, now);

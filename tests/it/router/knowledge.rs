@@ -151,7 +151,8 @@ fn lower_tiers_have_what_was_sent_behind_what_is_nearer() {
     assert_eq!(known(&mut gateway, &long(1), &[0], 1000), [of(0, 0, 1008), of(0, 1008, 0)]);
     // The device tells of its first 512 tokens: the host's count from there on.
     let pieces = long(1);
-    let change = Change::Stored { parent: kvcache::PieceKey::ROOT, start: Tokens(0), upto: Tokens(512), pieces };
+    let change =
+        Change::Stored { parent: kvcache::PieceKey::ROOT, start: Tokens(0), upto: Tokens(512), pieces, strand: None };
     let event = CacheEvent { epoch: Epoch(0), sequence: 0, change };
     gateway.router.observe(WorkerId(1), Signal::Cache(&[event]), Time::ZERO, Time::ZERO);
     assert_eq!(known(&mut gateway, &long(1), &[0], 2000), [of(0, 0, 1008), of(512, 496, 0)]);

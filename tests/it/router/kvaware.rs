@@ -22,7 +22,7 @@ fn tell(gateway: &mut Gateway, worker: u16, epoch: u32, sequence: u64, change: C
 fn stored(pieces: &[Piece], piece: usize, upto: u32) -> Change {
     let parent = piece.checked_sub(1).map_or(PieceKey::ROOT, |before| pieces[before].key);
     let start = piece.checked_sub(1).map_or(Tokens::ZERO, |before| Tokens(pieces[before].end.0 / 16 * 16));
-    Change::Stored { parent, start, upto: Tokens(upto), pieces: [pieces[piece]].into() }
+    Change::Stored { parent, start, upto: Tokens(upto), pieces: [pieces[piece]].into(), strand: None }
 }
 
 /// Who is chosen and why, what that worker holds, and the most that anyone does.
@@ -53,8 +53,8 @@ fn the_first_to_hold_the_first_chunk_is_followed() {
     // Without 3, 2 is the first of those that are left.
     assert_eq!(ask(&mut gateway, &pieces, &[3]), (2, FIRST, Some(48), Some(48)));
     // 3 evicts and admits chunk 0 again: now 2 was there before it.
-    tell(&mut gateway, 3, 0, 2, Change::Evicted { left: Tokens(16), pieces: [pieces[1]].into() });
-    tell(&mut gateway, 3, 0, 3, Change::Evicted { left: Tokens::ZERO, pieces: [pieces[0]].into() });
+    tell(&mut gateway, 3, 0, 2, Change::Evicted { left: Tokens(16), pieces: [pieces[1]].into(), strand: None });
+    tell(&mut gateway, 3, 0, 3, Change::Evicted { left: Tokens::ZERO, pieces: [pieces[0]].into(), strand: None });
     tell(&mut gateway, 3, 0, 4, stored(&pieces, 0, 16));
     assert_eq!(ask(&mut gateway, &pieces, &[]), (2, FIRST, Some(48), Some(48)));
     // 2 restarts: all it had is gone, and 3 is left.
@@ -73,7 +73,7 @@ fn a_chunk_is_admitted_when_its_last_block_is() {
     assert_eq!(ask(&mut gateway, &pieces, &[]), (0, by_rate(None, Missed::NoHolder), Some(0), Some(240)));
     tell(&mut gateway, 1, 0, 1, stored(&pieces, 0, 256));
     assert_eq!(ask(&mut gateway, &pieces, &[]), (1, FIRST, Some(256), Some(256)));
-    tell(&mut gateway, 1, 0, 2, Change::Evicted { left: Tokens(240), pieces: [pieces[0]].into() });
+    tell(&mut gateway, 1, 0, 2, Change::Evicted { left: Tokens(240), pieces: [pieces[0]].into(), strand: None });
     // 1 was sent one request, 0 one: of equals the lower number.
     assert_eq!(ask(&mut gateway, &pieces, &[]), (0, by_rate(Some(1), Missed::NoHolder), Some(0), Some(240)));
 }

@@ -1,7 +1,7 @@
 //! What no engine says, told all the same.
 
 use super::Chance;
-use kvcache::{CacheEvent, Change, Epoch, Piece, PieceKey, Span, Time, Tokens, WorkerId};
+use kvcache::{CacheEvent, Change, Epoch, Piece, PieceKey, Span, Strand, StrandId, Time, Tokens, WorkerId};
 use router::{Router, RouterConfig, Signal, Strategy};
 
 const fn at(millis: u64) -> Time {
@@ -14,7 +14,8 @@ fn whatever_is_told_nothing_breaks() {
     let mut chance = Chance::new(5);
     let mut credited = 0;
     for _ in 0..3_000 {
-        let config = RouterConfig { silence: None, ..RouterConfig::new(Strategy::KvAware, 3) };
+        let strands = chance.percent(50);
+        let config = RouterConfig { silence: None, strands, ..RouterConfig::new(Strategy::KvAware, 3) };
         let (mut router, mut slow) = (Router::new(config), Router::new(config));
         let mut sequences = [0; 3];
         for _ in 0..30 {
@@ -28,24 +29,32 @@ fn whatever_is_told_nothing_breaks() {
                     let count = [1, 1, 2, 3, 5, 0][chance.pick(6)];
                     (0..count).map(|_| Piece { key: key(chance), end: start + at(chance) }).collect()
                 };
+                let id = |chance: &mut Chance| StrandId([0, 1, 2, 3, 9, u32::MAX][chance.pick(6)]);
+                let strand = |chance: &mut Chance| {
+                    let behind = chance.percent(60).then(|| id(chance));
+                    chance.percent(90).then(|| Strand { id: id(chance), behind })
+                };
                 let last = some.last().map(|event| event.change.clone());
                 let change = match (chance.below(10), last) {
                     (0..5, Some(Change::Stored { upto, pieces: before, .. })) if !before.is_empty() => {
                         // Linked as they should be, whatever the piece.
                         let parent = before[before.len() - 1].key;
                         let upto_now = upto + at(&mut chance);
-                        Change::Stored { parent, start: upto, upto: upto_now, pieces: pieces(&mut chance, upto) }
+                        let (pieces, strand) = (pieces(&mut chance, upto), strand(&mut chance));
+                        Change::Stored { parent, start: upto, upto: upto_now, pieces, strand }
                     }
                     (0..6, _) => {
                         let parent = if chance.percent(50) { PieceKey::ROOT } else { key(&mut chance) };
                         let first = parent == PieceKey::ROOT && chance.percent(80);
                         let start = if first { Tokens::ZERO } else { at(&mut chance) };
                         let upto = start + at(&mut chance);
-                        Change::Stored { parent, start, upto, pieces: pieces(&mut chance, start) }
+                        let (pieces, strand) = (pieces(&mut chance, start), strand(&mut chance));
+                        Change::Stored { parent, start, upto, pieces, strand }
                     }
                     (6..9, _) => {
                         let left = at(&mut chance);
-                        Change::Evicted { left, pieces: pieces(&mut chance, left) }
+                        let strand = chance.percent(90).then(|| id(&mut chance));
+                        Change::Evicted { left, pieces: pieces(&mut chance, left), strand }
                     }
                     _ => Change::Cleared,
                 };

@@ -256,7 +256,7 @@ impl Follower {
             }
             self.keys.remove(&held.piece.key);
             let left = held.piece.end.saturating_sub(self.block);
-            self.tell(Change::Evicted { left, pieces: [held.piece].into() }, told);
+            self.tell(Change::Evicted { left, pieces: [held.piece].into(), strand: None }, told);
         }
     }
 }
@@ -264,5 +264,5 @@ impl Follower {
 fn stored(before: Option<Piece>, pieces: Vec<Piece>) -> Change {
     let upto = pieces.last().map_or(Tokens::ZERO, |piece| piece.end);
     let (parent, start) = before.map_or((PieceKey::ROOT, Tokens::ZERO), |piece| (piece.key, piece.end));
-    Change::Stored { parent, start, upto, pieces }
+    Change::Stored { parent, start, upto, pieces, strand: None }
 }

@@ -117,24 +117,24 @@ impl World {
         let index = &mut self.index;
         match chance.below(3) {
             0 if !changes.is_empty() => match together(changes) {
-                Change::Stored { parent, start, upto, pieces } => {
+                Change::Stored { parent, start, upto, pieces, .. } => {
                     index.store_all(worker, parent, start, &pieces, upto);
                 }
-                Change::Evicted { left, pieces } => index.evict_all(worker, left, &pieces),
+                Change::Evicted { left, pieces, .. } => index.evict_all(worker, left, &pieces),
                 Change::Cleared => index.clear(worker),
             },
             0 | 1 => changes.iter().for_each(|change| match change {
-                Change::Stored { parent, start, upto, pieces } => {
+                Change::Stored { parent, start, upto, pieces, .. } => {
                     index.store_all(worker, *parent, *start, pieces, *upto);
                 }
-                Change::Evicted { left, pieces } => index.evict_all(worker, *left, pieces),
+                Change::Evicted { left, pieces, .. } => index.evict_all(worker, *left, pieces),
                 Change::Cleared => index.clear(worker),
             }),
             _ => changes.iter().for_each(|change| match change {
-                Change::Stored { parent, start, upto, pieces } => {
+                Change::Stored { parent, start, upto, pieces, .. } => {
                     index.store(worker, *parent, pieces[0].key, *start, *upto);
                 }
-                Change::Evicted { left, pieces } => index.evict(worker, pieces[0].key, *left),
+                Change::Evicted { left, pieces, .. } => index.evict(worker, pieces[0].key, *left),
                 Change::Cleared => index.clear(worker),
             }),
         }

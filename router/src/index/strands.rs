@@ -1,0 +1,106 @@
+//! What workers hold, told by those who number it: [`kvcache::WorkerCache`] says which of its strands has grown, or lost
+//! its end. Nothing but where the strand ends need be known to take that back, so no piece need be found by its key.
+//!
+//! Invariant: of a strand that its worker holds something of, `strands` has the run in which that ends. What it has of
+//! others is not asked for.
+
+use super::Index;
+use super::run::RunId;
+use kvcache::{Chain, Piece, Strand, StrandId, Tokens, WorkerId};
+
+/// Nobody numbers so many.
+const MOST: usize = 1 << 24;
+
+impl Index {
+    /// `worker` now holds all blocks that end in `pieces`, up to token `upto`, as a strand or the end of one. `start` is
+    /// where the first of them begins; it holds all before that. O(runs on the way + new pieces).
+    ///
+    /// # Panics
+    /// Where there is no such worker.
+    pub fn store_strand(&mut self, worker: WorkerId, strand: Strand, start: Tokens, pieces: &[Piece], upto: Tokens) {
+        assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
+        debug_assert!(!self.config.by_piece && self.config.limit == u64::MAX, "nothing else makes strands end");
+        let (unit, known) = (self.config.unit, strand.id.0 as usize);
+        let upto = pieces.last().map_or(start, |last| last.end.min(upto)).full_blocks(unit).tokens(unit);
+        let follow = pieces.is_sorted_by(|one, next| one.end < next.end);
+        let makes_sense = start < upto && pieces[0].end > start && follow && known < MOST;
+        let above = self.run_behind(worker, strand.behind, start);
+        let Some(above) = above.filter(|_| makes_sense) else {
+            self.counts.orphans += pieces.len() as u64;
+            return;
+        };
+        let chain = Chain::behind(pieces, start, unit);
+        let (above, at) = self.hold_inside(worker, chain, (above, start), upto);
+        let (mut end, at) = self.hold_known(worker, chain, (above, at), upto);
+        if at < upto {
+            end = self.store_rest(worker, chain, (end, at), upto).unwrap_or(end);
+        }
+        let strands = &mut self.strands[worker.index()];
+        if strands.len() <= known {
+            strands.resize(known + 1, RunId::NONE);
+        }
+        strands[known] = end;
+    }
+
+    /// Of a strand, `worker` holds only what lies before token `left` any more. O(runs that it held of it).
+    ///
+    /// # Panics
+    /// Where there is no such worker.
+    pub fn evict_strand(&mut self, worker: WorkerId, strand: StrandId, left: Tokens) {
+        assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
+        let Some(mut id) = self.end_of(worker, strand) else { return };
+        while self.is_live(id) && left < self.at(id).end() {
+            let (start, above) = (self.at(id).start, self.at(id).parent);
+            self.evict_part(worker, id, left.max(start));
+            if left > start {
+                break;
+            }
+            id = above;
+            if left == start {
+                // What goes on there goes on with something else, which is another strand's.
+                break;
+            }
+        }
+        self.strands[worker.index()][strand.0 as usize] = id;
+    }
+
+    fn end_of(&self, worker: WorkerId, strand: StrandId) -> Option<RunId> {
+        self.strands[worker.index()].get(strand.0 as usize).copied().filter(|id| *id != RunId::NONE)
+    }
+
+    /// The run in which the first `start` tokens of what is stored behind a strand end, if `worker` holds those.
+    #[inline]
+    fn run_behind(&self, worker: WorkerId, behind: Option<StrandId>, start: Tokens) -> Option<RunId> {
+        let mut id = match behind {
+            None => RunId::ROOT,
+            Some(strand) => self.end_of(worker, strand)?,
+        };
+        while self.is_live(id) && self.at(id).start >= start {
+            id = self.at(id).parent;
+        }
+        let is_there = id == RunId::ROOT || self.is_live(id);
+        (is_there && self.holds_upto(worker, id, start)).then_some(id)
+    }
+
+    /// `worker` holds what a run goes on with behind token `at`, as far as `chain` has that too.
+    #[inline]
+    fn hold_inside(
+        &mut self,
+        worker: WorkerId,
+        chain: Chain<'_>,
+        (id, at): (RunId, Tokens),
+        upto: Tokens,
+    ) -> (RunId, Tokens) {
+        let run = self.at(id);
+        if id == RunId::ROOT || at >= run.end() {
+            return (id, at);
+        }
+        let first = run.pieces.partition_point(|piece| piece.upto <= at);
+        let agreed = self.agreed(run, first, chain).min(upto);
+        if agreed <= at {
+            return (id, at);
+        }
+        self.hold(worker, id, agreed);
+        (id, agreed)
+    }
+}
