@@ -290,7 +290,7 @@ impl Engine {
                     }
                 }
                 Event::Started { worker, work, .. } => match &mut self.executor {
-                    Some(executor) => executor.run(worker, work),
+                    Some(executor) => executor.run(worker, *work),
                     // Nobody computes any more: the engine ends.
                     None => self.cluster.lasted(worker, Span(1)),
                 },

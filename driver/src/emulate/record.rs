@@ -75,7 +75,7 @@ impl Trail {
         match event {
             Event::Routed { request, decision, at, .. } => self.decisions.push((*request, decision.clone(), *at)),
             Event::Ran { worker, stretch, work: Some(work) } => {
-                self.passes.push((*worker, stretch.started, work.clone()));
+                self.passes.push((*worker, stretch.started, Work::clone(work)));
             }
             _ => {}
         }

@@ -10,11 +10,18 @@ use kvcache::WorkerId;
 impl Cluster {
     /// Passes on what a worker has to tell.
     pub(super) fn collect(&mut self, worker: WorkerId) {
-        let now = self.now;
         if self.stations[worker.index()].stretch.is_none() {
             self.look_at_held(worker);
         }
-        let mut left = 0;
+        let Station { replica, telling, .. } = &self.stations[worker.index()];
+        let has_news = replica.has_output() || replica.cache_events().len() > *telling;
+        if has_news || self.transport.is_some() || self.external {
+            self.collect_news(worker);
+        }
+    }
+
+    fn collect_news(&mut self, worker: WorkerId) {
+        let (now, mut left) = (self.now, 0);
         let Self { stations, router, events, transport, signals, external, .. } = self;
         let Station { replica, telling, .. } = &mut stations[worker.index()];
         if let Some(transport) = transport {

@@ -5,6 +5,7 @@ use super::overlap::Overlap;
 use crate::executor::Stretch;
 use crate::replica::{Output, Pass, Refused, Stall, Work};
 use crate::transport::Move;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use kvcache::{CacheEvent, OpId, Piece, RequestId, SessionId, Shelved, Span, Time, Tokens, WorkerId};
 use router::{Api, Decision};
@@ -26,7 +27,7 @@ pub struct Arrival<'a> {
     pub api: Api,
 }
 
-/// What happened, in order.
+/// What happened, in order. What is big and rare is boxed: millions of these go from hand to hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The router chose.
@@ -63,7 +64,7 @@ pub enum Event {
         /// Times of the stretch.
         stretch: Stretch,
         /// Who took part, where that is recorded.
-        work: Option<Work>,
+        work: Option<Box<Work>>,
     },
     /// A worker's cache changed, where somebody else executes passes ([`Cluster::with_external_passes`](super::Cluster::with_external_passes)).
     Cache {
@@ -102,9 +103,9 @@ pub enum Event {
         /// By which worker.
         worker: WorkerId,
         /// What it is.
-        pass: Pass,
+        pass: Box<Pass>,
         /// Who takes part.
-        work: Work,
+        work: Box<Work>,
         /// When it began.
         at: Time,
     },

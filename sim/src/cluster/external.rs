@@ -7,6 +7,7 @@ use super::{Cluster, Due, Event};
 use crate::executor::Stretch;
 use crate::replica::{EngineConfig, Pass, Replica};
 use crate::transport::{Move, Transport, Way};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use kvcache::{CacheConfig, OpId, Span, Time, WorkerId};
@@ -86,6 +87,7 @@ impl Cluster {
     pub(super) fn hand_out(&mut self, worker: WorkerId, pass: Pass) {
         let work = self.stations[worker.index()].replica.work().map(|(work, _)| work.clone()).unwrap_or_default();
         self.stations[worker.index()].handed = Some(pass);
+        let (pass, work) = (Box::new(pass), Box::new(work));
         self.events.push_back(Event::Started { worker, pass, work, at: self.now });
     }
 

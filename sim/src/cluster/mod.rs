@@ -450,7 +450,7 @@ impl Cluster {
         let stretch = station.stretch.take().expect("a due entry belongs to a stretch");
         station.free_since = self.now;
         let recorded = if self.record_work { station.replica.work() } else { None };
-        let work = recorded.map(|(work, _)| work.clone());
+        let work = recorded.map(|(work, _)| Box::new(work.clone()));
         self.events.push_back(Event::Ran { worker, stretch, work });
         station.replica.ended(self.now);
         self.starting.push(worker);

@@ -4,6 +4,7 @@ use super::signals::Letter;
 use super::{Cluster, Event};
 use crate::executor::Stretch;
 use crate::replica::Replica;
+use alloc::boxed::Box;
 use kvcache::{Span, Time, WorkerId};
 
 impl Cluster {
@@ -72,7 +73,7 @@ impl Cluster {
         let ended = if is_late { stretch.passes - 1 } else { stretch.passes_ended(self.now) };
         if ended > 0 {
             let recorded = if self.record_work { station.replica.work() } else { None };
-            let work = recorded.map(|(work, _)| work.clone());
+            let work = recorded.map(|(work, _)| Box::new(work.clone()));
             self.events.push_back(Event::Ran { worker, stretch: Stretch { passes: ended, ..stretch }, work });
         }
         let began = stretch.started + stretch.lasts(ended);

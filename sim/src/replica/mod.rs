@@ -347,6 +347,13 @@ impl Replica {
         1 + self.decoders.passes_that_fit(most, u64::from(self.cache.available().0))
     }
 
+    /// Whether there is an output that nobody was told of yet.
+    #[inline]
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// The next output that nobody was told of yet.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

@@ -98,7 +98,7 @@ fn of_workers(cluster: &Cluster, events: &[Event]) -> Vec<OfWorker> {
                 let mut started = stretch.started;
                 for pass in 0..stretch.passes {
                     let lasts = stretch.first + stretch.growth * pass;
-                    let work = work.clone().unwrap_or_default();
+                    let work = work.as_deref().cloned().unwrap_or_default();
                     workers[worker.index()].ran.push(Ran { started, lasts, work });
                     started += lasts;
                 }

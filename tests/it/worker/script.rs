@@ -113,7 +113,7 @@ fn simulated(script: &[Asked], mut cluster: Cluster) -> (Vec<(WorkerId, Time, Wo
     let (mut passes, mut preempted) = (Vec::new(), 0);
     while let Some(event) = cluster.poll() {
         match event {
-            Event::Ran { worker, stretch, work: Some(work) } => passes.push((worker, stretch.started, work)),
+            Event::Ran { worker, stretch, work: Some(work) } => passes.push((worker, stretch.started, *work)),
             Event::Output { output: Output::Preempted { .. }, .. } => preempted += 1,
             _ => {}
         }
@@ -184,7 +184,7 @@ impl<'a> Computed<'a> {
                 Event::Cache { worker, told } => self.workers[worker.index()].hear_cache(&told),
                 Event::Output { worker, output } => self.workers[worker.index()].hear(&output),
                 Event::Started { worker, pass, work, .. } => self.compute(worker, &pass, &work),
-                Event::Ran { worker, stretch, work: Some(work) } => self.passes.push((worker, stretch.started, work)),
+                Event::Ran { worker, stretch, work: Some(work) } => self.passes.push((worker, stretch.started, *work)),
                 Event::Refused { refusal, .. } => panic!("{refusal}"),
                 _ => {}
             }

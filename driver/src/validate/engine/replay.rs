@@ -82,7 +82,7 @@ pub(super) fn replay(recorded: &Recorded, model: Box<dyn CostModel>) -> Result<R
             passes.push(Pass {
                 began: seconds(stretch.started),
                 ended: seconds(stretch.ends()),
-                work: work.clone().unwrap_or_default(),
+                work: work.as_deref().cloned().unwrap_or_default(),
                 preempted: core::mem::take(&mut preempted),
                 finished: Vec::new(),
             });
