@@ -10,3 +10,4 @@ mod script; // the passes that the batcher plans
 mod tiers; // bytes below the devices
 mod hybrid; // real computation in virtual time
 mod served; // real tokens over HTTP
+mod turns; // what one turn of a chat said, found by the next

@@ -77,6 +77,7 @@ fn report(reports: &Reports, parcels: &mpsc::Sender<Parcels>, worker: WorkerId, 
     };
     let said = ran.said.into_iter().map(|said| Said {
         request: said.request,
+        token: said.token,
         text: said.text,
         rest: said.rest,
         end: said.end.map(|end| match end {
@@ -104,6 +105,10 @@ impl Executor for Stations {
         let sampling = Sampling { seed: seed.unwrap_or(request.0), temperature, top_p };
         let ask = Ask { tokens: prompt.tokens, pieces, reply: Reply::Drawn(sampling) };
         self.stations[worker.index()].submit(request, ask, prompt.stops);
+    }
+
+    fn name(&mut self, worker: WorkerId, request: RequestId, pieces: Vec<Piece>) {
+        self.stations[worker.index()].name(request, pieces);
     }
 
     fn cache(&mut self, worker: WorkerId, told: Vec<CacheEvent>) {

@@ -9,6 +9,7 @@
 use super::clock::Clock;
 use super::executor::{Executor, Held, Prompt, Reports, Said, Workers};
 use super::meters::{Ended, Meters};
+use super::names::Names;
 use super::parts::Parts;
 use super::progress::{End, Entrance, Progress};
 use super::record::{Input, Recording};
@@ -77,6 +78,8 @@ struct Live {
     entered: Time,
     /// What is to be computed, until a worker has been told.
     asked: Option<(Prompt, Vec<Piece>)>,
+    /// What its blocks are called, and what its reply is called that has not been said.
+    names: Option<(Names, Piece)>,
     /// What belongs to its text if it ends now.
     rest: String,
     /// It ended by itself, and is taken back from its worker.
@@ -84,6 +87,16 @@ struct Live {
 }
 
 impl Live {
+    /// A token was said. Where it fills a block, gives what prompt and reply are called from now on.
+    fn name(&mut self, token: u32) -> Option<Vec<Piece>> {
+        let (names, reply) = self.names.as_mut()?;
+        let mut pieces = names.say(token)?.to_vec();
+        // What has not been said is like nothing else, and behind another past it is something else.
+        let last = pieces.last().copied().filter(|last| last.end < reply.end);
+        pieces.extend(last.map(|last| Piece { key: last.key.then(last.end, reply.key.0), end: reply.end }));
+        Some(pieces)
+    }
+
     fn tell(&self, change: impl FnOnce(&mut Progress)) {
         self.teller.send_modify(|all| change(&mut all[self.choice]));
     }
@@ -230,9 +243,13 @@ impl Engine {
                 Input::Arrive { pieces, .. } => pieces.clone(),
                 Input::Cancel { .. } => Vec::new(),
             };
+            let mut asked = asked;
+            let names = asked.as_mut().and_then(|asked| asked.names.take()).zip(named.last().copied());
             let asked = asked.map(|asked| (asked, named));
             let (teller, rest, entered) = (teller.clone(), String::new(), now + self.latency);
-            self.live.insert(request, Live { teller, choice, worker: None, prompt, entered, asked, rest, over: false });
+            let (worker, over) = (None, false);
+            let live = Live { teller, choice, worker, prompt, entered, asked, names, rest, over };
+            self.live.insert(request, live);
             self.on_their_way.push_back(OnItsWay { at: now + self.latency, request, arrive });
         }
         self.meters.live(self.live.len() as u64);
@@ -396,8 +413,14 @@ impl Engine {
 
     /// A worker ran a pass: what was said in it is told, and who ended by itself is taken back.
     fn ran(&mut self, worker: WorkerId, span: Span, said: Vec<Said>) {
-        for Said { request, text, rest, end } in said {
+        for Said { request, token, text, rest, end } in said {
             let Some(live) = self.live.get_mut(&request) else { continue };
+            if let Some(pieces) = live.name(token)
+                && self.cluster.name(worker, request, &pieces)
+                && let Some(executor) = &mut self.executor
+            {
+                executor.name(worker, request, pieces);
+            }
             live.rest = rest;
             live.over |= end.is_some();
             let over = live.over;

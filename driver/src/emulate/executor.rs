@@ -3,6 +3,7 @@
 //! The engine hands on what the core decided, in order, and hears how long each pass lasted and what was said in it.
 
 use super::engine::Command;
+use super::names::Names;
 use super::tokens::Content;
 use core::fmt;
 use kvcache::{CacheEvent, OpId, Piece, RequestId, Shelved, Span, WorkerId};
@@ -30,6 +31,8 @@ pub struct Prompt {
     pub sampling: Sampling,
     /// Texts at which the reply ends.
     pub stops: Vec<String>,
+    /// What its blocks are called, and the reply's as they are said. `None`: nobody will refer to the reply.
+    pub names: Option<Names>,
 }
 
 /// A message of a chat.
@@ -60,6 +63,8 @@ pub trait Language: fmt::Debug + Send + Sync {
 pub trait Executor: fmt::Debug {
     /// A request was sent to `worker`; `pieces` name its prompt and its reply.
     fn submit(&mut self, worker: WorkerId, request: RequestId, prompt: Prompt, pieces: Vec<Piece>);
+    /// Prompt and reply of a request of `worker` are called so from now on; blocks that are computed keep their names.
+    fn name(&mut self, worker: WorkerId, request: RequestId, pieces: Vec<Piece>);
     /// The cache of `worker` changed.
     fn cache(&mut self, worker: WorkerId, told: Vec<CacheEvent>);
     /// Something came out of the core's engine of `worker`.
@@ -96,6 +101,8 @@ pub struct Held {
 pub struct Said {
     /// In reply to which request.
     pub request: RequestId,
+    /// Which.
+    pub token: u32,
     /// What it adds to the text; may be empty.
     pub text: String,
     /// What belongs to the text as well, if the reply ends here.

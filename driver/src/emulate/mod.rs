@@ -14,6 +14,7 @@ pub mod executor; // whoever executes passes for real
 #[cfg(feature = "candle")]
 pub mod candle; // workers that compute
 pub mod parts; // where a time to first token went
+pub mod names; // what a reply is called while it is said
 mod meters; // what is counted for /metrics
 mod settings; // what the server is like
 mod api; // the OpenAI-compatible wire

@@ -4,8 +4,9 @@
 //! So prompts that begin with the same text share blocks, as they would with a tokenizer, and lengths come close to
 //! the real ones where the characters per token are those of the text (English about 4, Korean about 1.5).
 
+use super::names::Names;
 use core::fmt;
-use kvcache::{Identity, Piece, Salt, Tokens};
+use kvcache::{BlockHash, Identity, Piece, Salt, Tokens};
 
 /// Characters per token, in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,16 @@ impl Cutter {
         }
     }
 
+    /// The names of a prompt of token ids, of which the reply's will go on.
+    pub(super) fn names(&self, prompt: &[u32], salt: &Salt) -> Names {
+        Names::of(prompt, self.root("token ids", salt), self.block)
+    }
+
+    /// One model's text and its token ids are different languages: nothing of the one is found by the other.
+    fn root(&self, kind: &str, salt: &Salt) -> BlockHash {
+        Identity { model: &self.model, dtype: kind, block: self.block, salt, adapter: "" }.root()
+    }
+
     /// `start_of` says at which symbol a token starts.
     fn pieces(
         &self,
@@ -105,9 +116,7 @@ impl Cutter {
         tokens: Tokens,
         start_of: impl Fn(u64) -> u64,
     ) -> Vec<Piece> {
-        // One model's text and its token ids are different languages: nothing of the one is found by the other.
-        let identity = Identity { model: &self.model, dtype: kind, block: self.block, salt, adapter: "" };
-        let mut hash = identity.root();
+        let mut hash = self.root(kind, salt);
         let (mut pieces, mut from, mut end) = (Vec::new(), 0, Tokens::ZERO);
         while end < tokens {
             end = (end + self.block).min(tokens);

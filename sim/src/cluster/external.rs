@@ -10,7 +10,7 @@ use crate::transport::{Move, Transport, Way};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use kvcache::{CacheConfig, OpId, Span, Time, WorkerId};
+use kvcache::{CacheConfig, OpId, Piece, RequestId, Span, Time, WorkerId};
 
 /// How long a pass may last of which nobody has said how long it lasted: ten days.
 const LONGEST: Span = Span::from_secs(864_000);
@@ -81,6 +81,11 @@ impl Cluster {
             }
             replica.lose_in_host(spoiled.objects(), object);
         }
+    }
+
+    /// What prompt and reply of a request of `worker` are called from now on: see [`Replica::name`].
+    pub fn name(&mut self, worker: WorkerId, request: RequestId, pieces: &[Piece]) -> bool {
+        self.stations[worker.index()].replica.name(request, pieces)
     }
 
     /// A pass has begun that this cluster does not execute.

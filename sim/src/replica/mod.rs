@@ -263,6 +263,28 @@ impl Replica {
         Ok(())
     }
 
+    /// Prompt and reply of `request` are called `pieces` from now on: a reply that somebody computes is known as it is said,
+    /// and what comes of it can be found by a prompt that goes on from it. Of its blocks that are full none may be called
+    /// otherwise than before. Says whether it is so: the request may be gone, or its prompt has to be told from its reply
+    /// ([`kvcache::TierConfig::save_unfull_chunk`]). O(requests here).
+    ///
+    /// # Panics
+    /// Where the pieces do not end with the longest reply it may have.
+    pub fn name(&mut self, request: RequestId, pieces: &[Piece]) -> bool {
+        if self.config.tiers.is_some_and(|tiers| tiers.save_unfull_chunk) {
+            return false;
+        }
+        let Self { running, waiting, moves, sequences, .. } = self;
+        let mut here = running.iter().chain(&*waiting).chain(&moves.loading).chain(&moves.looking);
+        let Some(id) = here.find(|id| sequences[**id].request == request).copied() else { return false };
+        let sequence = &mut sequences[id];
+        let end = sequence.prompt + sequence.output;
+        assert_eq!(pieces.last().map(|piece| piece.end), Some(end), "pieces name prompt and reply");
+        sequence.pieces.clear();
+        sequence.pieces.extend_from_slice(pieces);
+        true
+    }
+
     /// A sequence waits behind all others.
     fn wait_last(&mut self, id: SeqId) {
         self.sequences[id].turn = self.turns.end;

@@ -146,6 +146,11 @@ impl Worker {
         self.requests.insert(request, Live { tokens: ask.tokens, names: Vec::new(), prompt, draws, given });
     }
 
+    /// What prompt and reply of a request are called from now on; blocks that are computed keep their names.
+    pub fn name(&mut self, request: RequestId, pieces: Vec<Piece>) {
+        self.tables.name(request, pieces);
+    }
+
     /// The core's cache changed.
     pub fn hear_cache(&mut self, told: &[CacheEvent]) {
         told.iter().for_each(|event| self.tables.hear(event));

@@ -3,7 +3,7 @@
 use crate::depot::Parcel;
 use crate::engine::{Ask, Worker};
 use crate::language::{Ending, Language, Speech};
-use kvcache::{CacheEvent, OpId, RequestId, Span};
+use kvcache::{CacheEvent, OpId, Piece, RequestId, Span};
 use sim::replica::{Output, Work};
 use sim::transport::Move;
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use std::time::Instant;
 #[derive(Debug)]
 enum Told {
     Submit { request: RequestId, ask: Box<Ask>, stops: Vec<String> },
+    Name { request: RequestId, pieces: Vec<Piece> },
     Cache(Vec<CacheEvent>),
     Output(Output),
     Run(Work),
@@ -104,6 +105,11 @@ impl Station {
         self.tell(Told::Submit { request, ask: Box::new(ask), stops });
     }
 
+    /// What prompt and reply of a request are called from now on.
+    pub fn name(&self, request: RequestId, pieces: Vec<Piece>) {
+        self.tell(Told::Name { request, pieces });
+    }
+
     /// The core's cache changed.
     pub fn cache(&self, told: Vec<CacheEvent>) {
         self.tell(Told::Cache(told));
@@ -165,6 +171,7 @@ impl Life {
                     self.worker.submit(request, *ask);
                     self.speeches.insert(request, Speech::new(self.language.clone(), stops));
                 }
+                Told::Name { request, pieces } => self.worker.name(request, pieces),
                 Told::Cache(told) => self.worker.hear_cache(&told),
                 Told::Output(output) => {
                     self.worker.hear(&output);

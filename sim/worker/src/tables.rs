@@ -57,6 +57,13 @@ impl Tables {
         self.requests.insert(request, Table { pieces, pages: Vec::new(), full: Blocks::ZERO, filled: Tokens::ZERO });
     }
 
+    /// What its prompt and its reply are called from now on. Of its full blocks, none is called otherwise than before.
+    pub fn name(&mut self, request: RequestId, pieces: Vec<Piece>) {
+        if let Some(table) = self.requests.get_mut(&request) {
+            table.pieces = pieces;
+        }
+    }
+
     /// Pages of a request, from its beginning.
     ///
     /// # Panics

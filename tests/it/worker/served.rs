@@ -20,10 +20,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use worker::engine::Memory;
 
-const PAGES: u32 = 60;
+pub(super) const PAGES: u32 = 60;
 
 /// Serves the tiny model of seed 1 while `clients` ask, and tells what became of all requests.
-async fn served<T>(workers: u16, clients: impl AsyncFnOnce(SocketAddr) -> T) -> (T, Stats) {
+pub(super) async fn served<T>(workers: u16, clients: impl AsyncFnOnce(SocketAddr) -> T) -> (T, Stats) {
     let memory = Memory { block: Tokens(16), pages: PAGES };
     let computed = Loaded::tiny(1).workers(workers, memory, 1);
     served_by(cluster(workers, PAGES), computed, clients).await
@@ -58,14 +58,18 @@ fn completion(prompt: &str, max_tokens: u32) -> Value {
     json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0})
 }
 
-fn text(response: &Response) -> String {
+pub(super) fn text(response: &Response) -> String {
     assert_eq!(response.status, 200, "{}", response.body);
     response.json()["choices"][0]["text"].as_str().expect("a text").to_owned()
 }
 
 /// The tokens that a worker emits that serves this prompt alone, always the most likely one.
 fn greedy(prompt: &str, count: usize) -> Vec<u32> {
-    let tokens: Vec<u32> = prompt.bytes().map(u32::from).collect();
+    greedy_behind(prompt.bytes().map(u32::from).collect(), count)
+}
+
+/// The same, of tokens.
+pub(super) fn greedy_behind(tokens: Vec<u32>, count: usize) -> Vec<u32> {
     let pages = (tokens.len() + count).div_ceil(16);
     let mut bench = Bench::new(&model(), 16, pages, 1);
     let mut sequence = Sequence::new(tokens, 0..pages as u32);
@@ -81,7 +85,7 @@ fn greedy(prompt: &str, count: usize) -> Vec<u32> {
 }
 
 /// The text of bytes, as far as there is one; the end of a text ends it.
-fn spoken(tokens: &[u32]) -> String {
+pub(super) fn spoken(tokens: &[u32]) -> String {
     let bytes: Vec<u8> = tokens.iter().map_while(|token| u8::try_from(*token).ok()).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -275,6 +279,10 @@ impl Executor for Fatal {
             prompt.tokens[1] = 1 << 20;
         }
         self.0.submit(worker, request, prompt, pieces);
+    }
+
+    fn name(&mut self, worker: WorkerId, request: RequestId, pieces: Vec<Piece>) {
+        self.0.name(worker, request, pieces);
     }
 
     fn cache(&mut self, worker: WorkerId, told: Vec<CacheEvent>) {

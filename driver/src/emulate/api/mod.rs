@@ -192,7 +192,8 @@ impl Endpoint {
         let (Some(_), Content::Ids(tokens)) = (&self.settings.language, prompt) else { return None };
         let seed = ask.sampling.seed.map(|seed| seed.wrapping_add(u64::from(choice)));
         let sampling = Sampling { seed, ..ask.sampling };
-        Some(Prompt { tokens: tokens.clone(), sampling, stops: ask.stops.clone() })
+        let names = Some(self.cutter.names(tokens, &ask.salt));
+        Some(Prompt { tokens: tokens.clone(), sampling, stops: ask.stops.clone(), names })
     }
 
     /// How many tokens to emit. A default gives way to the context length; a wish beyond it is refused.
