@@ -10,7 +10,8 @@ use super::clock::Clock;
 use super::executor::{Executor, Held, Prompt, Reports, Said, Workers};
 use super::meters::{Ended, Meters};
 use super::parts::Parts;
-use super::progress::{End, Entrance, Progress};
+use super::feed::Publisher;
+use super::progress::{End, Entrance, Progress, Taken};
 use super::record::{Input, Recording};
 use super::settings::Watch;
 use crate::alarm::Alarm;
@@ -32,7 +33,7 @@ const STEPS_AT_A_STRETCH: u32 = 256;
 #[derive(Debug)]
 pub(super) enum Command {
     /// One caller's requests, numbered from `first`.
-    Submit { first: u64, arrivals: Vec<(Input, Option<Prompt>)>, teller: watch::Sender<Vec<Progress>> },
+    Submit { first: u64, arrivals: Vec<Taken>, teller: watch::Sender<Vec<Progress>> },
     /// Their caller went away.
     Cancel { numbers: Range<u64> },
     /// A worker ran a pass.
@@ -110,6 +111,7 @@ pub struct Engine {
     stats: Stats,
     growth: Option<Watch>, // until it has been told
     executor: Option<Box<dyn Executor>>,
+    publisher: Option<Publisher>,
     /// Whether workers have L1, and L2.
     lower: [bool; 2],
 }
@@ -134,6 +136,7 @@ impl Engine {
             stats: Stats { recording: record.then(Recording::default), ..Stats::default() },
             growth: None,
             executor: None,
+            publisher: None,
             lower,
         };
         (Entrance::new(commands, meters), engine)
@@ -143,6 +146,16 @@ impl Engine {
     #[must_use]
     pub fn with_watch(mut self, watch: Option<Watch>) -> Self {
         self.growth = watch;
+        self
+    }
+
+    /// The same engine, which tells the world what its workers hold, where there is a way to.
+    #[must_use]
+    pub(super) fn with_publisher(mut self, publisher: Option<Publisher>) -> Self {
+        if publisher.is_some() {
+            self.cluster = self.cluster.with_told_caches();
+        }
+        self.publisher = publisher;
         self
     }
 
@@ -218,19 +231,18 @@ impl Engine {
     fn take(
         &mut self,
         first: u64,
-        arrivals: Vec<(Input, Option<Prompt>)>,
+        arrivals: Vec<Taken>,
         teller: &watch::Sender<Vec<Progress>>,
         now: Time,
     ) {
-        for ((choice, (arrive, asked)), number) in arrivals.into_iter().enumerate().zip(first..) {
+        for ((choice, Taken { arrive, asked, tokens }), number) in arrivals.into_iter().enumerate().zip(first..) {
             let request = RequestId(number);
             self.stats.requests += 1;
             let prompt = arrive.prompt();
-            let named = match &arrive {
-                Input::Arrive { pieces, .. } => pieces.clone(),
-                Input::Cancel { .. } => Vec::new(),
-            };
-            let asked = asked.map(|asked| (asked, named));
+            if let (Some(publisher), Some(tokens)) = (&mut self.publisher, &tokens) {
+                publisher.know(request, arrive.pieces(), tokens);
+            }
+            let asked = asked.map(|asked| (asked, arrive.pieces().to_vec()));
             let (teller, rest, entered) = (teller.clone(), String::new(), now + self.latency);
             self.live.insert(request, Live { teller, choice, worker: None, prompt, entered, asked, rest, over: false });
             self.on_their_way.push_back(OnItsWay { at: now + self.latency, request, arrive });
@@ -285,6 +297,9 @@ impl Engine {
                 Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
                 Event::Stalled { .. } | Event::Restarted { .. } | Event::Worker { .. } => {}
                 Event::Cache { worker, told } => {
+                    if let Some(publisher) = &mut self.publisher {
+                        publisher.cache(worker, &told);
+                    }
                     if let Some(executor) = &mut self.executor {
                         executor.cache(worker, told);
                     }
@@ -428,6 +443,9 @@ impl Engine {
 
     fn conclude(&mut self, request: RequestId, end: End) {
         let Some(live) = self.live.remove(&request) else { return };
+        if let Some(publisher) = &mut self.publisher {
+            publisher.forget(request);
+        }
         match end {
             End::Finished => self.stats.completed += 1,
             End::Refused(_) | End::Lost => self.stats.refused += 1,

@@ -36,6 +36,14 @@ pub enum Input {
 }
 
 impl Input {
+    /// What its prompt and its reply are; nothing of what is no arrival.
+    pub(super) fn pieces(&self) -> &[Piece] {
+        match self {
+            Self::Arrive { pieces, .. } => pieces,
+            Self::Cancel { .. } => &[],
+        }
+    }
+
     /// Tokens of its prompt; none of what is no arrival.
     pub(super) const fn prompt(&self) -> Tokens {
         match self {
