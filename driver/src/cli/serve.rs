@@ -171,7 +171,9 @@ async fn publish(args: &ServeArgs, ip: IpAddr, assembled: &Assembled) -> Result<
         warn("warning: prefix caching is off: there are no KV events");
     }
     if !ip.is_loopback() {
-        warn("warning: KV events carry the tokens of prompts, and whoever reaches this address may read them, without a key");
+        warn(
+            "warning: KV events carry the tokens of prompts, and whoever reaches this address may read them, without a key",
+        );
     }
     Ok(Some(feed))
 }

@@ -125,7 +125,8 @@ pub(super) struct ServeArgs {
 
 fn ports(text: &str) -> Result<Ports, String> {
     let (events, replay) = text.split_once(',').map_or((text, None), |(events, replay)| (events, Some(replay)));
-    let port = |text: &str| text.parse::<u16>().map_err(|_| "one port, or two (events, replay), are expected".to_owned());
+    let port =
+        |text: &str| text.parse::<u16>().map_err(|_| "one port, or two (events, replay), are expected".to_owned());
     Ok(Ports { events: port(events)?, replay: replay.map(port).transpose()? })
 }
 

@@ -8,9 +8,9 @@
 
 use super::clock::Clock;
 use super::executor::{Executor, Held, Prompt, Reports, Said, Workers};
+use super::feed::Publisher;
 use super::meters::{Ended, Meters};
 use super::parts::Parts;
-use super::feed::Publisher;
 use super::progress::{End, Entrance, Progress, Taken};
 use super::record::{Input, Recording};
 use super::settings::Watch;
@@ -228,13 +228,7 @@ impl Engine {
         self.cluster.advance(now);
     }
 
-    fn take(
-        &mut self,
-        first: u64,
-        arrivals: Vec<Taken>,
-        teller: &watch::Sender<Vec<Progress>>,
-        now: Time,
-    ) {
+    fn take(&mut self, first: u64, arrivals: Vec<Taken>, teller: &watch::Sender<Vec<Progress>>, now: Time) {
         for ((choice, Taken { arrive, asked, tokens }), number) in arrivals.into_iter().enumerate().zip(first..) {
             let request = RequestId(number);
             self.stats.requests += 1;

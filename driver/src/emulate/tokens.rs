@@ -91,8 +91,7 @@ impl Cutter {
     #[must_use]
     pub fn cut_for(&self, content: &Content, salt: &Salt) -> Vec<Piece> {
         let ids = self.ids(content);
-        let identity =
-            Identity { model: &self.model, dtype: "token ids", block: self.block, salt, adapter: "" };
+        let identity = Identity { model: &self.model, dtype: "token ids", block: self.block, salt, adapter: "" };
         let (mut hash, mut end) = (identity.root(), Tokens::ZERO);
         let piece = |block: &[u32]| {
             hash = hash.then(block);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-/// Blocks of a worker: what its longest prompt takes.
+/// Blocks of a worker that requests can have: what the longest takes. One more is the engine's.
 const BLOCKS: usize = 8192;
 
 /// A process that is killed when it goes out of scope.
@@ -36,7 +36,7 @@ impl Worker {
         let mut command = podlab()?;
         command.arg("serve").arg(project("driver/examples/aws-blog-70b.yaml"));
         command.args(["--listen", "127.0.0.1:0", "--replicas", "1", "--time-scale", "1000"]);
-        command.args(["--set", "engine.num_gpu_blocks=8192", "--publish-kv-events", "0,0"]);
+        command.args(["--set", "engine.num_gpu_blocks=8193", "--publish-kv-events", "0,0"]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
         let process = Process(child);
@@ -165,7 +165,7 @@ async fn vllm_router_finds_what_workers_hold() {
         }
     }
     // One prompt that takes the whole cache of a worker: what that held before goes.
-    let all: Vec<usize> = (0..BLOCKS * 16 - 16).map(|token| 500_000 + token).collect();
+    let all: Vec<usize> = (0..BLOCKS * 16 - 1).map(|token| 500_000 + token).collect();
     let long = json!({"prompt": all, "max_tokens": 1}).to_string();
     assert_eq!(call(workers[1].address, "POST", COMPLETIONS, &long).await.status, 200);
     sleep(Duration::from_secs(1)).await;

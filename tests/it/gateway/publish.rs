@@ -59,8 +59,7 @@ impl Publishing {
 
 /// podlab's gateway before these, by what they say.
 async fn before(workers: &[&Publishing]) -> Gateway {
-    let origin =
-        |one: &&Publishing| gateway::worker(&format!("http://{}", one.server.address())).expect("on loopback");
+    let origin = |one: &&Publishing| gateway::worker(&format!("http://{}", one.server.address())).expect("on loopback");
     let count = u16::try_from(workers.len()).expect("few");
     let router = RouterConfig { block: Tokens(16), ..RouterConfig::new(Strategy::KvAwarePlus, count) };
     let mut settings = Settings::new(workers.iter().map(origin).collect(), router);
@@ -69,7 +68,8 @@ async fn before(workers: &[&Publishing]) -> Gateway {
 }
 
 async fn ask(address: SocketAddr, ids: &[u32], max_tokens: u64) -> Response {
-    let got = call(address, "POST", "/v1/completions", &json!({"prompt": ids, "max_tokens": max_tokens}).to_string()).await;
+    let got =
+        call(address, "POST", "/v1/completions", &json!({"prompt": ids, "max_tokens": max_tokens}).to_string()).await;
     assert_eq!(got.status, 200, "{}", got.body);
     got
 }
@@ -178,10 +178,14 @@ async fn replayed(worker: &Publishing) -> Vec<(u64, Vec<Event>)> {
     asked_again(worker, 0).await.into_iter().map(|(number, bytes)| (number, batch(&bytes).expect("a batch"))).collect()
 }
 
-/// Batches from a number on, asked for as vLLM's clients do.
 async fn asked_again(worker: &Publishing, from: u64) -> Vec<(u64, Vec<u8>)> {
+    replay(worker.feed.places()[0].1.expect("it tells again"), from).await
+}
+
+/// Batches from a number on, asked for as vLLM's clients do.
+pub(crate) async fn replay(at: SocketAddr, from: u64) -> Vec<(u64, Vec<u8>)> {
     let mut socket = DealerSocket::new();
-    socket.connect(&worker.place().replay.expect("it tells again")).await.expect("it listens");
+    socket.connect(&format!("tcp://{at}")).await.expect("it listens");
     let mut asked = ZmqMessage::from("");
     asked.push_back(from.to_be_bytes().to_vec().into());
     socket.send(asked).await.expect("it takes it");
@@ -220,7 +224,8 @@ async fn batches_are_vllms() {
     assert_eq!(fields[2].as_u64(), Some(0), "its rank");
     let event = fields[1][0].as_map().expect("a map");
     let names: Vec<&str> = event.iter().filter_map(|(name, _)| name.as_str()).collect();
-    let all = ["type", "block_hashes", "parent_block_hash", "token_ids", "block_size", "lora_id", "medium", "lora_name"];
+    let all =
+        ["type", "block_hashes", "parent_block_hash", "token_ids", "block_size", "lora_id", "medium", "lora_name"];
     assert_eq!(names, all);
     assert_eq!((event[6].1.as_str(), event[4].1.as_u64()), (Some("GPU"), Some(16)));
     let events: Vec<Event> = told.iter().flat_map(|(_, payload)| batch(payload).expect("a batch")).collect();
@@ -335,15 +340,10 @@ async fn workers_are_ranks() {
     for round in 0..2 {
         ask(workers.server.address(), &[round; 17], 1).await;
     }
-    for (rank, (_, replay)) in (0_u64..).zip(workers.feed.places()) {
-        let mut socket = DealerSocket::new();
-        socket.connect(&format!("tcp://{}", replay.expect("it tells again"))).await.expect("it listens");
-        let mut asked = ZmqMessage::from("");
-        asked.push_back(0_u64.to_be_bytes().to_vec().into());
-        socket.send(asked).await.expect("it takes it");
-        let answer = timeout(Duration::from_secs(10), socket.recv()).await.expect("in time").expect("an answer");
-        let told = rmpv::decode::read_value(&mut answer.get(2).expect("a batch").as_ref()).expect("MessagePack");
-        assert_eq!(told[2].as_u64(), Some(rank));
+    for (rank, (_, at)) in (0_u64..).zip(workers.feed.places()) {
+        let told = replay(at.expect("it tells again"), 0).await;
+        let batch = rmpv::decode::read_value(&mut told[0].1.as_slice()).expect("MessagePack");
+        assert_eq!(batch[2].as_u64(), Some(rank));
     }
 }
 
@@ -359,7 +359,10 @@ async fn rendered_tokens_are_those_that_are_told() {
         assert_eq!(got.status, 200, "{path}: {}", got.body);
         got.json()
     };
-    let cases = [("/v1/completions", json!({"prompt": text, "max_tokens": 1})), ("/v1/chat/completions", json!({"messages": chat, "max_tokens": 1}))];
+    let cases = [
+        ("/v1/completions", json!({"prompt": text, "max_tokens": 1})),
+        ("/v1/chat/completions", json!({"messages": chat, "max_tokens": 1})),
+    ];
     for (number, (path, body)) in cases.iter().enumerate() {
         let rendered = post(&format!("{path}/render"), body).await;
         let rendered = if number == 0 { rendered[0].clone() } else { rendered };

@@ -13,10 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The tokens of a prompt or a chat, as vLLM's: `{"count", "max_model_len", "tokens"}`.
-pub(super) async fn tokenize(
-    State(endpoint): State<Arc<Endpoint>>,
-    request: Request,
-) -> Result<Response, ApiError> {
+pub(super) async fn tokenize(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
     let (_, fields) = endpoint.read(request).await?;
     let tokens = endpoint.tokens(fields)?;
     let told = json!({"count": tokens.len(), "max_model_len": endpoint.max_model_len.0, "tokens": tokens});
@@ -32,10 +29,7 @@ pub(super) async fn render_completions(
 }
 
 /// What would be computed for a chat.
-pub(super) async fn render_chat(
-    State(endpoint): State<Arc<Endpoint>>,
-    request: Request,
-) -> Result<Response, ApiError> {
+pub(super) async fn render_chat(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
     let rendered = endpoint.render(Api::Chat, request).await?;
     Ok(Json(rendered.into_iter().next()).into_response())
 }

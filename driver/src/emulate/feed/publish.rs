@@ -47,7 +47,9 @@ pub enum NoFeed {
         last: u32,
     },
     /// Streams and replays would meet.
-    #[error("publish KV events: {workers} workers take {workers} ports from each on, and {events} and {replay} are not so far apart")]
+    #[error(
+        "publish KV events: {workers} workers take {workers} ports from each on, and {events} and {replay} are not so far apart"
+    )]
     Overlap {
         /// How many.
         workers: u16,
@@ -158,8 +160,7 @@ async fn bind(socket: &mut impl Socket, address: SocketAddr) -> Result<SocketAdd
     let taken = |error| NoFeed::Taken { address, error };
     match socket.bind(&format!("tcp://{address}")).await.map_err(taken)? {
         Endpoint::Tcp(_, port) => Ok(SocketAddr::new(address.ip(), port)),
-        #[allow(unreachable_patterns, reason = "other transports are features of the crate")]
-        _ => Ok(address),
+        Endpoint::Ipc(_) => Ok(address), // never of a TCP address
     }
 }
 
