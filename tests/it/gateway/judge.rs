@@ -83,7 +83,7 @@ impl Judge {
             free.local_addr().expect("bound")
         });
         let mut command = Command::new(python);
-        command.arg(project("tests/clients/vllm_router.py")).env("PYTHONPATH", folder);
+        command.arg(project("tests/clients/vllm_router_alone.py")).env("PYTHONPATH", folder);
         command.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
         command.args(["--prometheus-host", "127.0.0.1", "--prometheus-port", &metrics.port().to_string()]);
         command.args(["--policy", "kv_aware", "--kv-event-block-size", "16", "--kv-event-model", "m", "--worker-urls"]);

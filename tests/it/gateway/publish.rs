@@ -160,7 +160,7 @@ async fn gateways_believe_what_caches_hold() {
     assert!(hits > 100 && partial > 30, "{hits} hits, {partial} of a part: too few to tell anything");
     for (gateway, set) in gateways.iter().zip(sets) {
         for worker in 0..set.len() {
-            for what in ["orphans", "others", "misfits", "malformed", "restarts"] {
+            for what in ["orphaned_blocks", "other_blocks", "blocks_of_another_size", "malformed_batches", "restarts"] {
                 assert_eq!(counted(gateway.address, worker, what).await, 0, "{what} of worker {worker}");
             }
         }
@@ -215,7 +215,7 @@ async fn batches_are_vllms() {
     let ids: Vec<u32> = (100..150).collect();
     ask(address, &ids, 20).await;
     ask(address, &ids[..40], 1).await; // nothing new but what nobody can find
-    ask(address, &(0..600).collect::<Vec<u32>>(), 1).await; // all others go
+    ask(address, &(0..639).collect::<Vec<u32>>(), 1).await; // all others go
     let told = asked_again(&worker, 0).await;
     let value = |payload: &[u8]| rmpv::decode::read_value(&mut &payload[..]).expect("MessagePack");
     let first = value(&told[0].1);

@@ -160,7 +160,7 @@ async fn bind(socket: &mut impl Socket, address: SocketAddr) -> Result<SocketAdd
     let taken = |error| NoFeed::Taken { address, error };
     match socket.bind(&format!("tcp://{address}")).await.map_err(taken)? {
         Endpoint::Tcp(_, port) => Ok(SocketAddr::new(address.ip(), port)),
-        Endpoint::Ipc(_) => Ok(address), // never of a TCP address
+        _ => Ok(address), // no other kind comes of a TCP address
     }
 }
 
