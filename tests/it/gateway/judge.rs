@@ -1,6 +1,6 @@
 //! The judge of what podlab's workers publish: vLLM's own router, which sends prompts where their blocks are by that account alone.
 
-use crate::emulate::raw::{Response, call};
+use crate::emulate::raw::{Call, Response, call, request};
 use crate::support::{podlab, project, skipped};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -113,7 +113,10 @@ impl Judge {
     /// Asks, and says whether the judge knew a holder.
     async fn ask(&self, path: &str, body: &Value) -> (Response, bool) {
         let before = self.lookups().await;
-        let got = call(self.address, "POST", path, &body.to_string()).await;
+        // It takes JSON only from those who say so.
+        let request =
+            request("POST", path, "content-type: application/json\r\nconnection: close\r\n", &body.to_string());
+        let got = Call::open(self.address, request.as_bytes()).await.response().await;
         assert_eq!(got.status, 200, "{}", got.body);
         let [hits, misses] = self.lookups().await;
         assert_eq!(hits + misses, before[0] + before[1] + 1, "it looks once");
@@ -121,8 +124,9 @@ impl Judge {
     }
 }
 
+/// Tokens that a worker found on its device, of which alone it tells; what it evicts may still be in L1 or L2.
 fn found(got: &Response) -> u64 {
-    got.json()["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("always told")
+    got.json()["usage"]["podlab"]["cached_l0_tokens"].as_u64().expect("always told")
 }
 
 /// A prompt of 20 blocks and a token that is like no other.
