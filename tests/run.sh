@@ -37,4 +37,14 @@ if [ "$(cat "$venv/installed" 2>/dev/null)" != "${clients[*]} $lmcache" ]; then
 fi
 export PODLAB_PYTHON=$venv/bin/python PODLAB_LMCACHE=$venv/lmcache
 
+# vLLM's own router judges what podlab's workers publish: its extension and the few files around it (70 MB) need nothing else.
+router=vllm-router==0.1.17
+PODLAB_VLLM_ROUTER=$CARGO_TARGET_DIR/vllm-router
+if [ "$(cat "$PODLAB_VLLM_ROUTER/installed" 2>/dev/null)" != "$router" ]; then
+    rm -rf "$PODLAB_VLLM_ROUTER"
+    timeout 900 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --target "$PODLAB_VLLM_ROUTER" "$router"
+    echo "$router" >"$PODLAB_VLLM_ROUTER/installed"
+fi
+export PODLAB_VLLM_ROUTER
+
 timeout 3000 cargo test --locked --workspace --tests -- --test-threads=2 "$@"

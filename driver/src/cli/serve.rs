@@ -16,6 +16,7 @@ use crate::growth::NOTABLE;
 use crate::http::{ApiKey, acceptor};
 use kvcache::Span;
 use sim::simulate::HORIZON;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -107,12 +108,14 @@ fn listen(
             warn(&format!("routing to {count} {noun} on {scheme}://{address}/v1 by {strategy}; Ctrl-C stops"));
             return gateway::serve(settings, listener, stopped(std::future::pending())).await;
         }
+        let feed = publish(args, address.ip(), assembled).await?;
         let (teller, mut grown) = tokio::sync::mpsc::unbounded_channel();
         let growth = Some(emulate::Watch { beyond: NOTABLE, teller });
         let (api_key, tls) = access(args, address.ip().is_loopback())?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let settings = emulate::Settings {
             growth,
+            feed,
             callers,
             api_key,
             tls,
@@ -153,6 +156,26 @@ fn listen(
         };
         served.map(|_| ()).map_err(|error| Failure::Failed(error.to_string()))
     })
+}
+
+/// Where the world is told what workers hold, if it is to be.
+async fn publish(args: &ServeArgs, ip: IpAddr, assembled: &Assembled) -> Result<Option<emulate::feed::Feed>, Failure> {
+    let Some(ports) = args.publish_kv_events else { return Ok(None) };
+    let (workers, block) = (assembled.fleet.replicas, assembled.engine.cache.block);
+    let feed = emulate::feed::open(ip, ports, workers, block).await?;
+    for (rank, (events, replay)) in feed.places().iter().enumerate() {
+        let again = replay.map(|at| format!(", replay on tcp://{at}")).unwrap_or_default();
+        warn(&format!("worker {rank}: KV events on tcp://{events}{again}; blocks of {block}"));
+    }
+    if !assembled.engine.cache.prefix_caching {
+        warn("warning: prefix caching is off: there are no KV events");
+    }
+    if !ip.is_loopback() {
+        warn(
+            "warning: KV events carry the tokens of prompts, and whoever reaches this address may read them, without a key",
+        );
+    }
+    Ok(Some(feed))
 }
 
 /// Resolves at a signal, or when it is over by itself. A second signal ends the process.

@@ -2,6 +2,7 @@
 
 use super::{LabArgs, Named, whole};
 use crate::cli::strategies::Names;
+use crate::emulate::feed::Ports;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -37,6 +38,7 @@ Examples:
   podlab serve driver/examples/aws-blog-70b.yaml --strategy kvaware --worker http://10.0.0.11:8000 --kv-events 5557,5558
 
   podlab serve driver/examples/aws-blog-70b.yaml --engine candle --replicas 2    # needs `--features candle`
+  podlab serve driver/examples/aws-blog-70b.yaml --replicas 1 --publish-kv-events 5557,5558    # one vLLM, as routers see it
 
 Without `--engine candle` the reply is made of random words: only its timing and its cache hits mean something.";
 
@@ -97,6 +99,11 @@ pub(super) struct ServeArgs {
     pub(super) compute_threads: u16,
     #[command(flatten)]
     pub(super) gateway: GatewayArgs,
+    /// Publish what workers hold as vLLM does (--kv-events-config): KV events over ZeroMQ on this port of the address that is listened
+    /// on, and, with a second port, batches that were missed once more. Each further worker takes the next port, as vLLM's data-parallel
+    /// ranks do; port 0 takes free ones
+    #[arg(long, conflicts_with = "workers", value_parser = ports, value_name = "PORT[,REPLAY]")]
+    pub(super) publish_kv_events: Option<Ports>,
     #[command(flatten)]
     pub(super) access: AccessArgs,
     /// Where to listen; port 0 takes a free one
@@ -114,6 +121,13 @@ pub(super) struct ServeArgs {
     /// Seed of all randomness
     #[arg(long, default_value_t = 0, value_parser = whole::from_zero, value_name = "S")]
     pub(super) seed: u64,
+}
+
+fn ports(text: &str) -> Result<Ports, String> {
+    let (events, replay) = text.split_once(',').map_or((text, None), |(events, replay)| (events, Some(replay)));
+    let port =
+        |text: &str| text.parse::<u16>().map_err(|_| "one port, or two (events, replay), are expected".to_owned());
+    Ok(Ports { events: port(events)?, replay: replay.map(port).transpose()? })
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {

@@ -8,10 +8,11 @@
 
 use super::clock::Clock;
 use super::executor::{Executor, Held, Prompt, Reports, Said, Workers};
+use super::feed::Publisher;
 use super::meters::{Ended, Meters};
 use super::names::Names;
 use super::parts::Parts;
-use super::progress::{End, Entrance, Progress};
+use super::progress::{End, Entrance, Progress, Taken};
 use super::record::{Input, Recording};
 use super::settings::Watch;
 use crate::alarm::Alarm;
@@ -33,7 +34,7 @@ const STEPS_AT_A_STRETCH: u32 = 256;
 #[derive(Debug)]
 pub(super) enum Command {
     /// One caller's requests, numbered from `first`.
-    Submit { first: u64, arrivals: Vec<(Input, Option<Prompt>)>, teller: watch::Sender<Vec<Progress>> },
+    Submit { first: u64, arrivals: Vec<Taken>, teller: watch::Sender<Vec<Progress>> },
     /// Their caller went away.
     Cancel { numbers: Range<u64> },
     /// A worker ran a pass.
@@ -123,6 +124,7 @@ pub struct Engine {
     stats: Stats,
     growth: Option<Watch>, // until it has been told
     executor: Option<Box<dyn Executor>>,
+    publisher: Option<Publisher>,
     /// Whether workers have L1, and L2.
     lower: [bool; 2],
 }
@@ -147,6 +149,7 @@ impl Engine {
             stats: Stats { recording: record.then(Recording::default), ..Stats::default() },
             growth: None,
             executor: None,
+            publisher: None,
             lower,
         };
         (Entrance::new(commands, meters), engine)
@@ -156,6 +159,16 @@ impl Engine {
     #[must_use]
     pub fn with_watch(mut self, watch: Option<Watch>) -> Self {
         self.growth = watch;
+        self
+    }
+
+    /// The same engine, which tells the world what its workers hold, where there is a way to.
+    #[must_use]
+    pub(super) fn with_publisher(mut self, publisher: Option<Publisher>) -> Self {
+        if publisher.is_some() {
+            self.cluster = self.cluster.with_told_caches();
+        }
+        self.publisher = publisher;
         self
     }
 
@@ -228,21 +241,15 @@ impl Engine {
         self.cluster.advance(now);
     }
 
-    fn take(
-        &mut self,
-        first: u64,
-        arrivals: Vec<(Input, Option<Prompt>)>,
-        teller: &watch::Sender<Vec<Progress>>,
-        now: Time,
-    ) {
-        for ((choice, (arrive, asked)), number) in arrivals.into_iter().enumerate().zip(first..) {
+    fn take(&mut self, first: u64, arrivals: Vec<Taken>, teller: &watch::Sender<Vec<Progress>>, now: Time) {
+        for ((choice, Taken { arrive, asked, tokens }), number) in arrivals.into_iter().enumerate().zip(first..) {
             let request = RequestId(number);
             self.stats.requests += 1;
             let prompt = arrive.prompt();
-            let named = match &arrive {
-                Input::Arrive { pieces, .. } => pieces.clone(),
-                Input::Cancel { .. } => Vec::new(),
-            };
+            if let (Some(publisher), Some(tokens)) = (&mut self.publisher, &tokens) {
+                publisher.know(request, arrive.pieces(), tokens);
+            }
+            let named = arrive.pieces().to_vec();
             let mut asked = asked;
             let names = asked.as_mut().and_then(|asked| asked.names.take()).zip(named.last().copied());
             let asked = asked.map(|asked| (asked, named));
@@ -302,6 +309,9 @@ impl Engine {
                 Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
                 Event::Stalled { .. } | Event::Restarted { .. } | Event::Worker { .. } => {}
                 Event::Cache { worker, told } => {
+                    if let Some(publisher) = &mut self.publisher {
+                        publisher.cache(worker, &told);
+                    }
                     if let Some(executor) = &mut self.executor {
                         executor.cache(worker, told);
                     }
@@ -420,6 +430,11 @@ impl Engine {
                 && let Some(executor) = &mut self.executor
             {
                 executor.name(worker, request, pieces);
+                if let (Some(publisher), Some((names, _))) = (&mut self.publisher, &live.names)
+                    && let Some((key, tokens)) = names.last_block()
+                {
+                    publisher.know_more(request, key, tokens);
+                }
             }
             live.rest = rest;
             live.over |= end.is_some();
@@ -451,6 +466,9 @@ impl Engine {
 
     fn conclude(&mut self, request: RequestId, end: End) {
         let Some(live) = self.live.remove(&request) else { return };
+        if let Some(publisher) = &mut self.publisher {
+            publisher.forget(request);
+        }
         match end {
             End::Finished => self.stats.completed += 1,
             End::Refused(_) | End::Lost => self.stats.refused += 1,

@@ -35,6 +35,14 @@ pub struct Prompt {
     pub names: Option<Names>,
 }
 
+impl Prompt {
+    /// The same for its reply number `choice`.
+    pub(super) fn choice(mut self, choice: u32) -> Self {
+        self.sampling.seed = self.sampling.seed.map(|seed| seed.wrapping_add(u64::from(choice)));
+        self
+    }
+}
+
 /// A message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

@@ -28,6 +28,19 @@ pub struct Submission {
     pub api: Api,
     /// What is to be computed, where workers compute.
     pub asked: Option<Prompt>,
+    /// Its prompt's tokens, where others are told who holds them.
+    pub tokens: Option<Arc<[u32]>>,
+}
+
+/// A request as the engine takes it in.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// What the core is told of it.
+    pub(super) arrive: Input,
+    /// As above.
+    pub(super) asked: Option<Prompt>,
+    /// As above.
+    pub(super) tokens: Option<Arc<[u32]>>,
 }
 
 impl Submission {
@@ -38,11 +51,12 @@ impl Submission {
     }
 
     /// What the core is told of it; `number` is the request's, and makes the reply like no other.
-    fn arrive(self, number: u64) -> (Input, Option<Prompt>) {
-        let Self { mut pieces, output, session, api, asked } = self;
+    fn arrive(self, number: u64) -> Taken {
+        let Self { mut pieces, output, session, api, asked, tokens } = self;
         let (before, prompt) = pieces.last().map_or((PieceKey::ROOT, Tokens::ZERO), |last| (last.key, last.end));
         pieces.push(Piece { key: before.then(prompt, number), end: prompt + output });
-        (Input::Arrive { request: RequestId(number), session, pieces, prompt, output, api }, asked)
+        let arrive = Input::Arrive { request: RequestId(number), session, pieces, prompt, output, api };
+        Taken { arrive, asked, tokens }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The replay law: what went into a live cluster, and when, decides all that came out.
 //!
 //! A recording holds inputs with the moments at which the core was told of them; hashes, never prompts. Fed to a fresh
-//! cluster of the same set-up they give the same decisions and the same passes.
+//! cluster of the same set-up they give the same decisions and the same passes. (Not so where workers compute: how long
+//! their passes last and what they say comes from them.)
 
 use kvcache::{Piece, RequestId, SessionId, Time, Tokens, WorkerId};
 use router::{Api, Decision};
@@ -36,6 +37,14 @@ pub enum Input {
 }
 
 impl Input {
+    /// What its prompt and its reply are; nothing of what is no arrival.
+    pub(super) fn pieces(&self) -> &[Piece] {
+        match self {
+            Self::Arrive { pieces, .. } => pieces,
+            Self::Cancel { .. } => &[],
+        }
+    }
+
     /// Tokens of its prompt; none of what is no arrival.
     pub(super) const fn prompt(&self) -> Tokens {
         match self {

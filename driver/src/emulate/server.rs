@@ -4,6 +4,7 @@ use super::api::{self, Endpoint};
 use super::clock::Clock;
 use super::engine::{Engine, Stats};
 use super::executor::Workers;
+use super::feed::Publisher;
 use super::progress::Entrance;
 use super::settings::Settings;
 use crate::http::door::{Door, Phase};
@@ -85,7 +86,8 @@ pub(super) fn prepare(cluster: Cluster, settings: Settings) -> Result<Prepared, 
     let clock = Clock::starting_at(cluster.now(), settings.time_scale);
     let tiers_known = cluster.router().config().tiers_known();
     let (entrance, engine) = Engine::new(cluster, clock, settings.latency, settings.record);
-    let engine = engine.with_watch(settings.growth.clone());
+    let publisher = settings.feed.clone().map(|feed| Publisher::new(feed, config.cache.block));
+    let engine = engine.with_watch(settings.growth.clone()).with_publisher(publisher);
     let (phase, watched) = watch::channel(Phase::Serving);
     let endpoint = Arc::new(Endpoint::new(&settings, &config, tiers_known, entrance.clone(), watched));
     Ok(Prepared { engine, entrance, phase, endpoint, settings })

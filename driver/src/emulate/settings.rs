@@ -2,6 +2,7 @@
 
 use super::clock::TimeScale;
 use super::executor::Language;
+use super::feed::Feed;
 use super::tokens::CharsPerToken;
 use crate::growth::Growth;
 use crate::http::{ApiKey, Callers};
@@ -54,6 +55,8 @@ pub struct Settings {
     pub record: bool,
     /// Who is told, once, that the router's index has passed so many bytes and goes on growing; `None`: nobody.
     pub growth: Option<Watch>,
+    /// Where the world is told what workers hold; `None`: nowhere.
+    pub feed: Option<Feed>,
     /// The model's language, where workers compute.
     pub language: Option<Arc<dyn Language>>,
 }
@@ -100,6 +103,7 @@ impl Settings {
             seed: 0,
             record: false,
             growth: None,
+            feed: None,
             language: None,
         }
     }

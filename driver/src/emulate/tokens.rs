@@ -1,12 +1,16 @@
-//! Prompts without a tokenizer: a token is a fixed number of characters, and a block is known by the hash of its
-//! characters and of all before them.
+//! Prompts without a tokenizer: a token is a fixed number of characters and its id a hash of them; a block is known by the hash of
+//! its tokens and of all before them.
 //!
 //! So prompts that begin with the same text share blocks, as they would with a tokenizer, and lengths come close to
-//! the real ones where the characters per token are those of the text (English about 4, Korean about 1.5).
+//! the real ones where the characters per token are those of the text (English about 4, Korean about 1.5). A text and its ids are
+//! one prompt, as everywhere.
 
+use super::executor::{Language, Message};
 use super::names::Names;
+use crate::http::prompt::render;
 use core::fmt;
-use kvcache::{BlockHash, Identity, Piece, Salt, Tokens};
+use kvcache::{BlockHash, Identity, Piece, PieceKey, Salt, Tokens};
+use std::borrow::Cow;
 
 /// Characters per token, in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,44 +91,54 @@ impl Cutter {
     /// The same for somebody who shares only with those of the same salt.
     #[must_use]
     pub fn cut_for(&self, content: &Content, salt: &Salt) -> Vec<Piece> {
-        let tokens = self.count(content);
-        match content {
-            Content::Text(text) => {
-                let chars: Vec<u32> = text.chars().map(u32::from).collect();
-                // Token i begins at character floor(i x characters per token).
-                self.pieces(("characters", salt), &chars, tokens, |token| token * self.chars.thousandths / 1000)
-            }
-            Content::Ids(ids) => self.pieces(("token ids", salt), ids, tokens, |token| token),
-        }
+        let ids = self.ids(content);
+        let (mut hash, mut end) = (self.root(salt), Tokens::ZERO);
+        let piece = |block: &[u32]| {
+            hash = hash.then(block);
+            end += Tokens(u32::try_from(block.len()).unwrap_or(u32::MAX));
+            Piece { key: hash.piece_key(), end }
+        };
+        ids.chunks(self.block.0 as usize).map(piece).collect()
     }
 
     /// The names of a prompt of token ids, of which the reply's will go on.
     pub(super) fn names(&self, prompt: &[u32], salt: &Salt) -> Names {
-        Names::of(prompt, self.root("token ids", salt), self.block)
+        Names::of(prompt, self.root(salt), self.block)
     }
 
-    /// One model's text and its token ids are different languages: nothing of the one is found by the other.
-    fn root(&self, kind: &str, salt: &Salt) -> BlockHash {
-        Identity { model: &self.model, dtype: kind, block: self.block, salt, adapter: "" }.root()
+    fn root(&self, salt: &Salt) -> BlockHash {
+        Identity { model: &self.model, dtype: "token ids", block: self.block, salt, adapter: "" }.root()
     }
 
-    /// `start_of` says at which symbol a token starts.
-    fn pieces(
-        &self,
-        (kind, salt): (&str, &Salt),
-        symbols: &[u32],
-        tokens: Tokens,
-        start_of: impl Fn(u64) -> u64,
-    ) -> Vec<Piece> {
-        let mut hash = self.root(kind, salt);
-        let (mut pieces, mut from, mut end) = (Vec::new(), 0, Tokens::ZERO);
-        while end < tokens {
-            end = (end + self.block).min(tokens);
-            let upto = if end == tokens { symbols.len() } else { start_of(u64::from(end.0)) as usize };
-            hash = hash.then(&symbols[from..upto]);
-            pieces.push(Piece { key: hash.piece_key(), end });
-            from = upto;
-        }
-        pieces
+    /// The ids of its tokens. O(characters).
+    #[must_use]
+    pub fn ids<'a>(&self, content: &'a Content) -> Cow<'a, [u32]> {
+        let text = match content {
+            Content::Ids(ids) => return Cow::Borrowed(ids),
+            Content::Text(text) => text,
+        };
+        let chars: Vec<char> = text.chars().collect();
+        let count = self.count(content).0;
+        // Token i begins at character floor(i x characters per token).
+        let start = |token: u32| (u64::from(token) * self.chars.thousandths / 1000) as usize;
+        let id = |token| id(&chars[start(token)..if token + 1 == count { chars.len() } else { start(token + 1) }]);
+        Cow::Owned((0..count).map(id).collect())
     }
+}
+
+impl Language for Cutter {
+    fn prompt(&self, content: &Content) -> Result<Vec<u32>, String> {
+        Ok(self.ids(content).into_owned())
+    }
+
+    fn chat(&self, messages: &[Message]) -> Result<Vec<u32>, String> {
+        Ok(self.ids(&Content::Text(render(messages))).into_owned())
+    }
+}
+
+/// What these characters are called: 31 bits, which readers with signed numbers take as well.
+fn id(chars: &[char]) -> u32 {
+    let place = |index: usize| Tokens(u32::try_from(index).unwrap_or(u32::MAX));
+    let hash = (0..).zip(chars).fold(PieceKey::ROOT, |hash, (index, one)| hash.then(place(index), u64::from(*one)));
+    (hash.0 >> 33) as u32
 }

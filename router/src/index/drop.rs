@@ -214,7 +214,9 @@ impl Index {
     /// # Panics
     /// Where there is no such worker.
     pub fn clear(&mut self, worker: WorkerId) {
-        self.strands[worker.index()].clear();
+        if let Some(strands) = self.strands.get_mut(worker.index()) {
+            strands.clear();
+        }
         if self.held[worker.index()] == 0 {
             return;
         }

@@ -69,6 +69,11 @@ impl IndexConfig {
         Self::LEAST + 256 * workers as u64
     }
 
+    /// Whether strands can be told and taken back.
+    pub(crate) const fn follows_strands(&self) -> bool {
+        !self.by_piece && self.limit == u64::MAX
+    }
+
     /// What lists that are no pieces may come to take for a moment: both copies of one list of holders, and of the
     /// list of vacant runs.
     const fn slack(&self) -> u64 {
@@ -98,7 +103,7 @@ pub struct Index {
     oldest: RunId,
     newest: RunId,
     held: Vec<u64>,
-    /// Of each worker, by number: the run in which its strand ends.
+    /// Of each worker, by number: the run in which its strand ends. Empty where strands are not told.
     strands: Vec<Vec<RunId>>,
     heap: usize,
     continuations: usize,
@@ -127,7 +132,7 @@ impl Index {
             oldest: RunId::NONE,
             newest: RunId::NONE,
             held: vec![0; usize::from(config.workers)],
-            strands: vec![Vec::new(); usize::from(config.workers)],
+            strands: if config.follows_strands() { vec![Vec::new(); usize::from(config.workers)] } else { Vec::new() },
             heap: 0,
             continuations: 0,
             now: Time::ZERO,
@@ -175,7 +180,11 @@ impl Index {
         let fixed = self.runs.capacity() * size_of::<Run>()
             + self.vacant.capacity() * size_of::<RunId>()
             + self.held.capacity() * size_of::<u64>()
-            + self.strands.iter().map(|strands| strands.capacity() * size_of::<RunId>()).sum::<usize>();
+            + self
+                .strands
+                .iter()
+                .map(|strands| size_of_val(strands) + strands.capacity() * size_of::<RunId>())
+                .sum::<usize>();
         (self.places.bytes() + fixed + self.heap) as u64
     }
 

@@ -19,7 +19,7 @@ impl Index {
     /// Where there is no such worker.
     pub fn store_strand(&mut self, worker: WorkerId, strand: Strand, start: Tokens, pieces: &[Piece], upto: Tokens) {
         assert!(worker.0 < self.config.workers, "{worker} of {}", self.config.workers);
-        debug_assert!(!self.config.by_piece && self.config.limit == u64::MAX, "nothing else makes strands end");
+        debug_assert!(self.config.follows_strands(), "they need an index that nothing else takes away from");
         let (unit, known) = (self.config.unit, strand.id.0 as usize);
         let upto = pieces.last().map_or(start, |last| last.end.min(upto)).full_blocks(unit).tokens(unit);
         let follow = pieces.is_sorted_by(|one, next| one.end < next.end);
@@ -27,6 +27,10 @@ impl Index {
         let above = self.run_behind(worker, strand.behind, start);
         let Some(above) = above.filter(|_| makes_sense) else {
             self.counts.orphans += pieces.len() as u64;
+            // What had its number before has ended.
+            if let Some(end) = self.strands[worker.index()].get_mut(known) {
+                *end = RunId::NONE;
+            }
             return;
         };
         let chain = Chain::behind(pieces, start, unit);
@@ -72,8 +76,9 @@ impl Index {
     #[inline]
     fn run_behind(&self, worker: WorkerId, behind: Option<StrandId>, start: Tokens) -> Option<RunId> {
         let mut id = match behind {
-            None => RunId::ROOT,
-            Some(strand) => self.end_of(worker, strand)?,
+            // Nothing is before the beginning, whatever grows there.
+            Some(strand) if start > Tokens::ZERO => self.end_of(worker, strand)?,
+            _ => RunId::ROOT,
         };
         while self.is_live(id) && self.at(id).start >= start {
             id = self.at(id).parent;

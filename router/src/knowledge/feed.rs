@@ -394,7 +394,7 @@ impl Feed {
 
 #[inline]
 fn apply(index: &mut Index, worker: WorkerId, change: &Change) {
-    let by_strand = !index.config().by_piece;
+    let by_strand = index.config().follows_strands();
     match change {
         Change::Stored { start, upto, pieces, strand: Some(strand), .. } if by_strand => {
             index.store_strand(worker, *strand, *start, pieces, *upto);

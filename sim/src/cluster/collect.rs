@@ -3,11 +3,31 @@
 use super::external::tell_moves;
 use super::signals::Letter;
 use super::{Cluster, Event, Station};
-use crate::replica::Output;
+use crate::replica::{EngineConfig, Output, Replica};
 use alloc::vec::Vec;
-use kvcache::WorkerId;
+use kvcache::{CacheConfig, WorkerId};
 
 impl Cluster {
+    /// The same cluster, none of whose requests has arrived yet; what its workers' caches hold is told as [`Event::Cache`],
+    /// whether its router listens or not.
+    ///
+    /// # Panics
+    /// Where a request has arrived.
+    #[must_use]
+    pub fn with_told_caches(mut self) -> Self {
+        assert!(self.arrivals == 0, "caches are told of from their first block on");
+        if self.tells_caches {
+            return self;
+        }
+        self.tells_caches = true;
+        for station in &mut self.stations {
+            let engine = station.replica.config();
+            let engine = EngineConfig { cache: CacheConfig { events: true, ..engine.cache }, ..*engine };
+            station.replica = Replica::new(engine).expect("what was valid is valid with its changes kept");
+        }
+        self
+    }
+
     /// Passes on what a worker has to tell.
     pub(super) fn collect(&mut self, worker: WorkerId) {
         if self.stations[worker.index()].stretch.is_none() {
@@ -22,7 +42,7 @@ impl Cluster {
 
     fn collect_news(&mut self, worker: WorkerId) {
         let (now, mut left) = (self.now, 0);
-        let Self { stations, router, events, transport, signals, external, .. } = self;
+        let Self { stations, router, events, transport, signals, external, tells_caches, .. } = self;
         let Station { replica, telling, .. } = &mut stations[worker.index()];
         if let Some(transport) = transport {
             while replica.has_op() {
@@ -33,7 +53,7 @@ impl Cluster {
         let loads = if *external { tell_moves(worker, replica, transport.as_mut(), events) } else { Vec::new() };
         let changes = replica.cache_events().len() - *telling;
         if changes > 0 {
-            if *external {
+            if *tells_caches {
                 let told = replica.cache_events().skip(*telling).cloned().collect();
                 events.push_back(Event::Cache { worker, told });
             }

@@ -66,7 +66,8 @@ pub enum Event {
         /// Who took part, where that is recorded.
         work: Option<Box<Work>>,
     },
-    /// A worker's cache changed, where somebody else executes passes ([`Cluster::with_external_passes`](super::Cluster::with_external_passes)).
+    /// A worker's cache changed, where that is told ([`Cluster::with_told_caches`](super::Cluster::with_told_caches)) or somebody else executes
+    /// passes.
     Cache {
         /// Whose.
         worker: WorkerId,

@@ -50,7 +50,7 @@ impl Cluster {
     #[must_use]
     pub fn with_external_passes(mut self) -> Self {
         assert!(self.arrivals == 0, "passes are somebody else's from the first one on");
-        self.external = true;
+        (self.external, self.tells_caches) = (true, true);
         self.record_work = true;
         for station in &mut self.stations {
             let engine = station.replica.config();

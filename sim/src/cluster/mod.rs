@@ -87,6 +87,8 @@ pub struct Cluster {
     audits: bool,
     /// Somebody else executes passes.
     external: bool,
+    /// Whoever drives it is told what its workers' caches hold.
+    tells_caches: bool,
     held: held::Watch,
     /// When stretches were last told of up to the present moment.
     caught_up: Option<Time>,
@@ -156,6 +158,7 @@ impl Cluster {
             signals: Signals::default(),
             audits: false,
             external: false,
+            tells_caches: false,
             held: held::Watch::default(),
             caught_up: None,
         })

@@ -266,12 +266,12 @@ impl Replica {
     /// Prompt and reply of `request` are called `pieces` from now on: a reply that somebody computes is known as it is said,
     /// and what comes of it can be found by a prompt that goes on from it. Of its blocks that are full none may be called
     /// otherwise than before. Says whether it is so: the request may be gone, or its prompt has to be told from its reply
-    /// ([`kvcache::TierConfig::save_unfull_chunk`]). O(requests here).
+    /// ([`kvcache::TierConfig::save_unfull_chunk`]). O(requests here + pieces).
     ///
     /// # Panics
     /// Where the pieces do not end with the longest reply it may have.
     pub fn name(&mut self, request: RequestId, pieces: &[Piece]) -> bool {
-        if self.config.tiers.is_some_and(|tiers| tiers.save_unfull_chunk) {
+        if self.config.tiers.is_some_and(|tiers| tiers.save_unfull_chunk && !tiers.save_decode_cache) {
             return false;
         }
         let Self { running, waiting, moves, sequences, .. } = self;

@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 enum Place {
     Free,
     Private(RequestId),
-    Resident,
+    /// Under a key. Whose page it was, while that request computes on it: where several computed the same, the core may have
+    /// stored another's block and count this one as private still.
+    Resident(Option<RequestId>),
 }
 
 /// The pages of one worker.
@@ -107,7 +109,7 @@ impl Tables {
                 // The last piece may go on behind what was resident of it.
                 for key in keys(pieces, self.block, *left, upto) {
                     if let Some(page) = self.resident.remove(&key) {
-                        self.give_back(page);
+                        self.evict(key, page);
                     }
                 }
             }
@@ -126,10 +128,22 @@ impl Tables {
             return;
         }
         let copies = self.computed.get_mut(&key).filter(|copies| !copies.is_empty());
-        // Who computed it first has committed it first.
-        let (_, page) = copies.expect("what is stored has been computed").remove(0);
-        self.places[page.0 as usize] = Place::Resident;
+        // All copies are alike, so it does not matter which one the core means; see `evict`.
+        let (owner, page) = copies.expect("what is stored has been computed").remove(0);
+        self.places[page.0 as usize] = Place::Resident(Some(owner));
         self.resident.insert(key, page);
+    }
+
+    /// A page holds nothing that others may find any more. Whoever stored a block holds it, so nobody does here: a request
+    /// that computes on this page has it for itself, as the core counts it, and may store it later.
+    fn evict(&mut self, key: BlockKey, page: PageId) {
+        match self.places[page.0 as usize] {
+            Place::Resident(Some(owner)) => {
+                self.places[page.0 as usize] = Place::Private(owner);
+                self.computed.entry(key).or_default().push((owner, page));
+            }
+            _ => self.give_back(page),
+        }
     }
 
     fn give_back(&mut self, page: PageId) {
@@ -189,7 +203,10 @@ impl Tables {
         }
         (table.full, table.filled) = (Blocks::ZERO, Tokens::ZERO);
         for page in pages {
-            if self.places[page.0 as usize] == Place::Private(request) {
+            let place = &mut self.places[page.0 as usize];
+            if *place == Place::Resident(Some(request)) {
+                *place = Place::Resident(None);
+            } else if *place == Place::Private(request) {
                 self.give_back(page);
             }
         }
@@ -215,12 +232,9 @@ impl Tables {
         let count =
             |wanted: fn(&Place) -> bool| Blocks(self.places.iter().filter(|place| wanted(place)).count() as u32);
         assert_eq!(self.free.len(), count(|place| *place == Place::Free).0 as usize, "free pages are listed");
-        assert_eq!(self.resident.len(), count(|place| *place == Place::Resident).0 as usize, "resident ones are known");
-        assert_eq!(
-            count(|place| *place == Place::Resident),
-            usage.held + usage.idle,
-            "as many resident as the core says"
-        );
+        let resident = count(|place| matches!(place, Place::Resident(_)));
+        assert_eq!(self.resident.len(), resident.0 as usize, "resident ones are known");
+        assert_eq!(resident, usage.held + usage.idle, "as many resident as the core says");
         // Between a plan and its pass the core has reserved what is not handed out here yet.
         assert!(
             count(|place| matches!(place, Place::Private(_))) <= usage.private,

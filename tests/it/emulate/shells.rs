@@ -56,7 +56,7 @@ async fn emulated(world: &World, workload: &Workload, path: Path, scale: f64) ->
             let (pieces, output, session) = (prompt.to_vec(), request.output, request.session);
             tickets.push(
                 entrance
-                    .submit(vec![Submission { pieces, output, session, api: path.api, asked: None }])
+                    .submit(vec![Submission { pieces, output, session, api: path.api, asked: None, tokens: None }])
                     .expect("it runs"),
             );
         }

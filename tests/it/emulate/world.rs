@@ -14,10 +14,10 @@ use sim::transport::{PoolAccess, ProbeMode, TransportConfig};
 
 /// Passes that cost so much, and so much per new token and per token of context.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Linear {
-    pub(super) pass: Span,
-    pub(super) token: Span,
-    pub(super) context: Span,
+pub(crate) struct Linear {
+    pub(crate) pass: Span,
+    pub(crate) token: Span,
+    pub(crate) context: Span,
 }
 
 impl CostModel for Linear {
@@ -28,26 +28,26 @@ impl CostModel for Linear {
 
 /// What a cluster is made of.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct World {
-    pub(super) workers: u16,
-    pub(super) strategy: Strategy,
-    pub(super) capacity: Blocks,
-    pub(super) max_model_len: Tokens,
-    pub(super) async_scheduling: bool,
+pub(crate) struct World {
+    pub(crate) workers: u16,
+    pub(crate) strategy: Strategy,
+    pub(crate) capacity: Blocks,
+    pub(crate) max_model_len: Tokens,
+    pub(crate) async_scheduling: bool,
     /// L1 and L2, and what the engine does while they load; `None`: there is the device alone.
-    pub(super) lower: Option<LoadMode>,
-    pub(super) cost: Linear,
+    pub(crate) lower: Option<LoadMode>,
+    pub(crate) cost: Linear,
 }
 
 impl World {
     /// Passes of 2 ms and 20 us per new token; caches in which everything fits.
-    pub(super) const fn new(workers: u16, strategy: Strategy) -> Self {
+    pub(crate) const fn new(workers: u16, strategy: Strategy) -> Self {
         let cost = Linear { pass: Span::from_millis(2), token: Span::from_micros(20), context: Span::from_nanos(100) };
         let (capacity, max_model_len) = (Blocks(10_000), Tokens(4096));
         Self { workers, strategy, capacity, max_model_len, async_scheduling: false, lower: None, cost }
     }
 
-    pub(super) fn cluster(&self) -> Cluster {
+    pub(crate) fn cluster(&self) -> Cluster {
         let engine = EngineConfig {
             max_num_seqs: 64,
             max_num_batched_tokens: Tokens(512),
@@ -72,11 +72,11 @@ impl World {
         Cluster::new(self.workers, engine, router, Box::new(self.cost), self.lower.map(|_| transport())).expect("valid")
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings::new("toy", self.strategy)
     }
 
-    pub(super) fn serve(self, settings: Settings) -> Emulator {
+    pub(crate) fn serve(self, settings: Settings) -> Emulator {
         Emulator::spawn(move || self.cluster(), settings).expect("a server")
     }
 }
@@ -131,7 +131,7 @@ fn transport() -> TransportConfig {
 }
 
 /// A server of two workers in turn, modelled time `scale` times as fast as the wall's.
-pub(super) fn server(scale: f64) -> Emulator {
+pub(crate) fn server(scale: f64) -> Emulator {
     let world = World::new(2, Strategy::RoundRobin);
     world.serve(Settings { time_scale: TimeScale::try_from(scale).expect("valid"), ..world.settings() })
 }

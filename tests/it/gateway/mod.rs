@@ -8,4 +8,6 @@ mod leaves; // clients that leave, gateways that stop
 mod bounds; // slow, huge and many clients
 mod places; // where a worker may be
 mod feed; // what workers say of their caches
+pub(crate) mod publish; // ... where the workers are podlab's own
+mod judge; // ... to vLLM's own router
 mod secrets; // keys and prompts that nobody else sees

@@ -4,16 +4,19 @@ use super::bench::{Bench, Sequence, model};
 use super::script::cluster;
 use super::tiers;
 use crate::emulate::raw::{Call, Response, call, post, request};
+use crate::gateway::publish::replay;
 use driver::emulate::candle::Loaded;
 use driver::emulate::executor::{Executor, Held, Prompt, Workers};
+use driver::emulate::feed::{Feed, Ports, open};
 use driver::emulate::{Settings, Stats, serve_computed};
+use driver::gateway::feed::{Event, batch};
 use kvcache::{CacheEvent, OpId, Piece, RequestId, Shelved, Tokens, WorkerId};
 use router::Strategy;
 use serde_json::{Value, json};
 use sim::cluster::Cluster;
 use sim::replica::{Output, Work};
 use sim::transport::Move;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -31,10 +34,21 @@ pub(super) async fn served<T>(workers: u16, clients: impl AsyncFnOnce(SocketAddr
 
 /// The same, of a cluster and its workers.
 async fn served_by<T>(cluster: Cluster, computed: Workers, clients: impl AsyncFnOnce(SocketAddr) -> T) -> (T, Stats) {
+    served_telling(cluster, computed, None, clients).await
+}
+
+/// The same; what workers hold is told to the world.
+async fn served_telling<T>(
+    cluster: Cluster,
+    computed: Workers,
+    feed: Option<Feed>,
+    clients: impl AsyncFnOnce(SocketAddr) -> T,
+) -> (T, Stats) {
     let loaded = Loaded::tiny(1);
     let settings = Settings {
         language: Some(Arc::new(loaded.clone())),
         chat_max_tokens: Tokens(u32::MAX),
+        feed,
         ..Settings::new("tiny", Strategy::RoundRobin)
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -61,6 +75,13 @@ fn completion(prompt: &str, max_tokens: u32) -> Value {
 pub(super) fn text(response: &Response) -> String {
     assert_eq!(response.status, 200, "{}", response.body);
     response.json()["choices"][0]["text"].as_str().expect("a text").to_owned()
+}
+
+/// Two workers that die of a prompt.
+fn fatal() -> Workers {
+    let memory = Memory { block: Tokens(16), pages: PAGES };
+    let computed = Loaded::tiny(1).workers(2, memory, 1);
+    Box::new(|reports| Ok(Box::new(Fatal(computed(reports)?)) as Box<dyn Executor>))
 }
 
 /// The tokens that a worker emits that serves this prompt alone, always the most likely one.
@@ -324,10 +345,7 @@ impl Executor for Fatal {
 
 #[tokio::test]
 async fn a_worker_that_panics_fails_its_requests_and_gets_no_more() {
-    let memory = Memory { block: Tokens(16), pages: PAGES };
-    let computed = Loaded::tiny(1).workers(2, memory, 1);
-    let fatal: Workers = Box::new(|reports| Ok(Box::new(Fatal(computed(reports)?)) as Box<dyn Executor>));
-    let (replies, stats) = served_by(cluster(2, PAGES), fatal, async |address| {
+    let (replies, stats) = served_by(cluster(2, PAGES), fatal(), async |address| {
         let body = completion("fatal", 4);
         let died = tokio::time::timeout(Duration::from_secs(20), post(address, "/v1/completions", &body));
         let died = died.await.expect("nobody waits for ever");
@@ -348,6 +366,45 @@ async fn a_worker_that_panics_fails_its_requests_and_gets_no_more() {
         assert_eq!(worker(other), worker(&others[0]), "the other worker serves them all");
     }
     assert_eq!((stats.completed, stats.refused, stats.left), (4, 1, 0));
+}
+
+/// What is told of a cache are the model's own tokens, and that all of it went with its process.
+#[tokio::test]
+async fn the_world_hears_which_tokens_workers_hold() {
+    let ports = Ports { events: 0, replay: Some(0) };
+    let feed = open(Ipv4Addr::LOCALHOST.into(), ports, 2, Tokens(16)).await.expect("free ports");
+    let mut told = Vec::new();
+    served_telling(cluster(2, PAGES), fatal(), Some(feed.clone()), async |address| {
+        for expected in [200, 200, 500] {
+            let prompt = if expected == 500 { "fatal" } else { PROMPT };
+            let body = completion(prompt, 40);
+            assert_eq!(post(address, "/v1/completions", &body).await.status, expected);
+        }
+        for (_, at) in feed.places() {
+            let batches = replay(at.expect("it tells again"), 0).await;
+            let events = batches.iter().flat_map(|(_, payload)| batch(payload).expect("a batch"));
+            told.push(events.collect::<Vec<Event>>());
+        }
+    })
+    .await;
+    let mut ids: Vec<u32> = PROMPT.bytes().map(u32::from).collect();
+    // The last token that was said was never computed.
+    ids.extend(&greedy(PROMPT, 40)[..39]);
+    for told in &told {
+        let Event::Stored { tokens, parent: None, .. } = &told[0] else { panic!("{told:?}") };
+        let stored: Vec<u32> = told
+            .iter()
+            .flat_map(|event| match event {
+                Event::Stored { tokens, .. } => tokens.as_slice(),
+                _ => &[],
+            })
+            .copied()
+            .collect();
+        assert!(!tokens.is_empty());
+        assert_eq!(stored, ids[..ids.len() / 16 * 16], "whole blocks of the prompt and of the reply");
+    }
+    let ends: Vec<bool> = told.iter().map(|told| told.last() == Some(&Event::Cleared)).collect();
+    assert_eq!(ends.iter().filter(|cleared| **cleared).count(), 1, "{told:?}");
 }
 
 #[tokio::test]

@@ -124,3 +124,40 @@ async fn turns_that_crowd_each_other_out_stay_right() {
     assert!(found > 0, "some of what was said is still there");
     assert_eq!((stats.completed, stats.left), (24, 0));
 }
+
+/// Who computes the same blocks as somebody else may end first, and what it leaves behind go while the other is not done.
+#[tokio::test]
+async fn equal_replies_that_end_in_another_order_stay_right() {
+    let first = ids(3, 60);
+    let reply = greedy_behind(first.clone(), 300);
+    let long = reply.iter().position(|token| *token >= 256).unwrap_or(300);
+    assert!(long > 150, "it goes on for a while");
+    let others: Vec<_> = (0..6).map(|seed| ids(60 + seed, 150)).collect();
+    let others: Vec<_> = others.into_iter().map(|prompt| (greedy_behind(prompt.clone(), 30), prompt)).collect();
+    let (replies, stats) = served(1, async |address| {
+        let go = |body: Value| tokio::spawn(async move { post(address, "/v1/completions", &body).await });
+        // The one that is to be there longest comes first, and has computed each block before the others have.
+        let mut asked = vec![go(ask(&first, long)), go(ask(&first, 40)), go(ask(&first, 90))];
+        // What is free goes to these, and then what nobody holds.
+        asked.extend(others.iter().map(|(_, prompt)| go(ask(prompt, 30))));
+        let mut twice = ask(&first, long);
+        twice["n"] = json!(2);
+        asked.push(go(twice));
+        let mut replies = Vec::new();
+        for one in asked {
+            replies.push(one.await.expect("it is answered"));
+        }
+        replies.push(post(address, "/v1/completions", &ask(&first, long)).await);
+        replies
+    })
+    .await;
+    for (reply_to, length) in [(0, long), (1, 40), (2, 90), (9, long), (10, long)] {
+        assert_eq!(text(&replies[reply_to]), spoken(&reply[..length]), "reply {reply_to}");
+    }
+    let second = replies[9].json()["choices"][1]["text"].as_str().map(str::to_owned);
+    assert_eq!(second, Some(spoken(&reply[..long])), "the second choice is as likely");
+    for ((reply, _), got) in others.iter().zip(&replies[3..]) {
+        assert_eq!(text(got), spoken(reply));
+    }
+    assert_eq!(stats.left, 0);
+}

@@ -30,6 +30,8 @@ pub(super) struct Ask {
     pub(super) session: Option<String>,
     /// With whom it shares blocks.
     pub(super) salt: Salt,
+    /// Whether the client chose that.
+    pub(super) is_salted: bool,
     pub(super) sampling: Sampling,
     /// Texts at which a reply ends; none where no model speaks.
     pub(super) stops: Vec<String>,
@@ -76,6 +78,7 @@ impl Ask {
             stream,
             include_usage: include_usage(&fields, stream)?,
             salt: prompt::salt(&fields)?,
+            is_salted: fields.get("cache_salt").is_some(),
             session: session_key.and_then(|key| fields.get(key)).and_then(session::in_body),
             sampling,
             stops,

@@ -1,6 +1,6 @@
 //! The OpenAI-compatible wire, with vLLM's behaviour where that is known.
 
-use super::executor::{Prompt, Sampling};
+use super::executor::Prompt;
 use super::progress::{Entrance, Submission};
 use super::settings::Settings;
 use super::tokens::{Content, Cutter};
@@ -9,19 +9,18 @@ use crate::http::error::{ApiError, with_refusals};
 use crate::http::fields::Fields;
 use crate::http::prompt::by_shape;
 use crate::http::sagemaker::unix_seconds;
-use crate::http::{body, decision, prompt, sagemaker, session};
+use crate::http::{body, decision, sagemaker, session};
 use ask::Ask;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use kvcache::{SessionId, Tokens};
 use reply::Reply;
 use router::Api;
-use serde_json::json;
 use sim::replica::EngineConfig;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -29,6 +28,7 @@ use tokio::time::timeout;
 use wire::Head;
 
 mod ask; // what a body asks for
+mod tokens; // a prompt's tokens, and nothing computed
 mod reply; // what it gets
 mod stream; // token by token
 mod wire; // in which words
@@ -86,7 +86,9 @@ pub(super) fn routes(endpoint: Arc<Endpoint>) -> Router {
         .route("/v1/models", get(models))
         .route("/metrics", get(metrics))
         .route("/health", get(health))
-        .route("/tokenize", post(tokenize))
+        .route("/v1/chat/completions/render", post(tokens::render_chat))
+        .route("/v1/completions/render", post(tokens::render_completions))
+        .route("/tokenize", post(tokens::tokenize))
         .route("/ping", get(health).post(health));
     with_refusals(paths).with_state(endpoint).merge(sagemaker::routes(front, container))
 }
@@ -103,28 +105,6 @@ async fn metrics(State(endpoint): State<Arc<Endpoint>>) -> Response {
 
 async fn models(State(endpoint): State<Arc<Endpoint>>) -> Response {
     Json(wire::models(&endpoint.settings.models, endpoint.created, endpoint.max_model_len)).into_response()
-}
-
-/// The tokens of a prompt or a chat, as vLLM's: `{"count", "max_model_len", "tokens"}`.
-async fn tokenize(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
-    let settings = &endpoint.settings;
-    let (parts, body) = request.into_parts();
-    let read = timeout(settings.body_timeout, body::read(&parts.headers, body, settings.body_limit)).await;
-    let mut fields = Fields::parse(&read.map_err(|_| ApiError::too_slow())??)?;
-    let Some(language) = &settings.language else {
-        return Err(ApiError::bad("An emulated model has no tokenizer: `--engine candle` has its model's."));
-    };
-    let tokens = match by_shape(&fields)? {
-        Api::Chat => {
-            language.chat(&prompt::chat(fields.take("messages"))?).map_err(|error| ApiError::field("messages", error))
-        }
-        Api::Completions => match prompt::completions(fields.take("prompt"))?.as_slice() {
-            [one] => language.prompt(one).map_err(|error| ApiError::field("prompt", error)),
-            _ => Err(ApiError::field("prompt", "`prompt` must be one prompt.")),
-        },
-    }?;
-    let told = json!({"count": tokens.len(), "max_model_len": endpoint.max_model_len.0, "tokens": tokens});
-    Ok(Json(told).into_response())
 }
 
 async fn chat(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Result<Response, ApiError> {
@@ -153,14 +133,10 @@ impl Endpoint {
         if !self.is_ready() {
             return Err(ApiError::stopping());
         }
-        let (parts, body) = request.into_parts();
-        let (limit, patience) = (self.settings.body_limit, self.settings.body_timeout);
-        let body = timeout(patience, body::read(&parts.headers, body, limit)).await;
-        let fields = Fields::parse(&body.map_err(|_| ApiError::too_slow())??)?;
-        let language = self.settings.language.as_deref();
-        let ask = Ask::parse(api(&fields)?, fields, self.settings.session_key.as_deref(), language)?;
+        let (headers, fields) = self.read(request).await?;
+        let ask = self.ask(api(&fields)?, fields)?;
         let key = self.settings.session_key.as_deref();
-        let session = session::in_headers(key, &parts.headers).or(ask.session.as_deref()).map(session::id);
+        let session = session::in_headers(key, &headers).or(ask.session.as_deref()).map(session::id);
         let submissions = self.submissions(&ask, session)?;
         let (stream, reply) = (ask.stream, self.submit(ask, submissions)?);
         let mut phase = self.phase.clone();
@@ -170,30 +146,51 @@ impl Endpoint {
         }
     }
 
+    /// The head of a request, and the fields of its body.
+    async fn read(&self, request: Request) -> Result<(HeaderMap, Fields), ApiError> {
+        let (parts, body) = request.into_parts();
+        let (limit, patience) = (self.settings.body_limit, self.settings.body_timeout);
+        let body = timeout(patience, body::read(&parts.headers, body, limit)).await;
+        let fields = Fields::parse(&body.map_err(|_| ApiError::too_slow())??)?;
+        Ok((parts.headers, fields))
+    }
+
+    fn ask(&self, api: Api, fields: Fields) -> Result<Ask, ApiError> {
+        Ask::parse(api, fields, self.settings.session_key.as_deref(), self.settings.language.as_deref())
+    }
+
     /// The engine's requests: `n` for each prompt.
     fn submissions(&self, ask: &Ask, session: Option<SessionId>) -> Result<Vec<Submission>, ApiError> {
-        if let Some(name) = ask.model.as_ref().filter(|name| !self.settings.models.contains(name)) {
-            return Err(ApiError::no_model(name));
-        }
-        let output = self.output(ask)?;
+        let output = self.checked(ask)?;
         let mut submissions = Vec::with_capacity(ask.prompts.len() * ask.n as usize);
         for prompt in &ask.prompts {
             let pieces = self.cutter.cut_for(prompt, &ask.salt);
-            let submission = Submission { pieces, output, session, api: ask.api, asked: None };
-            submissions.extend(
-                (0..ask.n).map(|choice| Submission { asked: self.asked(ask, prompt, choice), ..submission.clone() }),
-            );
+            // Nobody else finds what is salted, and what names its blocks to others is their tokens alone.
+            let is_told = self.settings.feed.is_some() && !ask.is_salted;
+            let tokens = is_told.then(|| Arc::from(self.cutter.ids(prompt)));
+            let submission = Submission { pieces, output, session, api: ask.api, asked: None, tokens };
+            let asked = self.asked(ask, prompt);
+            submissions.extend((0..ask.n).map(|choice| {
+                let asked = asked.clone().map(|asked| asked.choice(choice));
+                Submission { asked, ..submission.clone() }
+            }));
         }
         Ok(submissions)
     }
 
-    /// What workers are to compute for the reply number `choice` to a prompt, where they do.
-    fn asked(&self, ask: &Ask, prompt: &Content, choice: u32) -> Option<Prompt> {
+    /// What workers are to compute for the first reply to a prompt, where they do.
+    fn asked(&self, ask: &Ask, prompt: &Content) -> Option<Prompt> {
         let (Some(_), Content::Ids(tokens)) = (&self.settings.language, prompt) else { return None };
-        let seed = ask.sampling.seed.map(|seed| seed.wrapping_add(u64::from(choice)));
-        let sampling = Sampling { seed, ..ask.sampling };
         let names = Some(self.cutter.names(tokens, &ask.salt));
-        Some(Prompt { tokens: tokens.clone(), sampling, stops: ask.stops.clone(), names })
+        Some(Prompt { tokens: tokens.clone(), sampling: ask.sampling, stops: ask.stops.clone(), names })
+    }
+
+    /// How many tokens to emit for a request that this endpoint takes.
+    fn checked(&self, ask: &Ask) -> Result<Tokens, ApiError> {
+        match ask.model.as_ref().filter(|name| !self.settings.models.contains(name)) {
+            Some(name) => Err(ApiError::no_model(name)),
+            None => self.output(ask),
+        }
     }
 
     /// How many tokens to emit. A default gives way to the context length; a wish beyond it is refused.
