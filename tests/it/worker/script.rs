@@ -1,7 +1,10 @@
-//! One script, a third shell: workers that compute run the very passes of the simulator, and what they emit is what a
-//! worker that serves one request alone emits.
+//! One script, three shells: a cluster told virtual times, one told the wall clock's behind the server's engine, and workers
+//! that compute run the very same passes; what is computed there is what a worker that serves one request alone emits.
 
 use super::bench::{Bench, Sequence, model, prompt};
+use driver::emulate::clock::{Clock, TimeScale};
+use driver::emulate::engine::Engine;
+use driver::emulate::progress::Submission;
 use kvcache::{
     Blocks, CacheConfig, Duplicates, Identity, Piece, PieceKey, RequestId, Salt, Span, Time, Tokens, WorkerId,
 };
@@ -12,6 +15,7 @@ use sim::executor::Stretch;
 use sim::replica::{EngineConfig, Output, Pass, Work};
 use sim::streams::Streams;
 use std::collections::BTreeMap;
+use tokio::time::{Instant, sleep_until};
 use worker::engine::{Ask, Memory, Reply, Sampling, Worker};
 use worker::kernel::Level;
 
@@ -102,7 +106,7 @@ fn arrive(cluster: &mut Cluster, number: usize, asked: &Asked) {
 }
 
 /// The passes of a cluster whose passes last what they are modelled to.
-fn simulated(script: &[Asked], mut cluster: Cluster) -> (Vec<(WorkerId, Time, Work)>, usize) {
+fn simulated(script: &[Asked], mut cluster: Cluster) -> (Passes, usize) {
     for (number, asked) in script.iter().enumerate() {
         cluster.advance(asked.at);
         arrive(&mut cluster, number, asked);
@@ -119,6 +123,31 @@ fn simulated(script: &[Asked], mut cluster: Cluster) -> (Vec<(WorkerId, Time, Wo
         }
     }
     (passes, preempted)
+}
+
+/// Passes of workers, and when they began.
+type Passes = Vec<(WorkerId, Time, Work)>;
+
+/// Those of a cluster that the server's engine drives by the wall clock.
+async fn emulated(script: &[Asked], cluster: Cluster) -> Passes {
+    let clock = Clock::starting_at(Time::ZERO, TimeScale::try_from(1.0).expect("valid"));
+    let (start, (entrance, engine)) = (Instant::now(), Engine::new(cluster, clock, Span::ZERO, true));
+    let play = async {
+        let mut tickets = Vec::new();
+        for asked in script {
+            sleep_until(start + std::time::Duration::from_nanos(asked.at.0 / 1000)).await;
+            // The engine appends the reply, as the script does.
+            let pieces = asked.pieces[..asked.pieces.len() - 1].to_vec();
+            let (output, session, api) = (asked.output, None, Api::Completions);
+            let submission = Submission { pieces, output, session, api, asked: None, tokens: None };
+            tickets.push(entrance.submit(vec![submission]).expect("it runs"));
+        }
+        for ticket in &mut tickets {
+            ticket.until(|one| one.end.is_some()).await.expect("it runs");
+        }
+        entrance.stop();
+    };
+    tokio::join!(engine.run(), play).0.recording.expect("it was recorded").trail.passes
 }
 
 /// A cluster whose passes are computed; each lasts what it is modelled to, so that nothing else may differ.
@@ -222,16 +251,20 @@ fn alone(asked: &Asked) -> Vec<u32> {
     sequence.tokens.split_off(prompt)
 }
 
-#[test]
-fn computed_passes_are_the_simulated_ones_and_emit_what_cold_runs_emit() {
+/// Time is tokio's paused clock, which jumps to the next timer.
+#[tokio::test(start_paused = true)]
+async fn one_script_three_shells() {
     let (mut preemptions, mut hits) = (0, 0);
     for seed in 0..3 {
         let script = script(seed);
         let (passes, preempted) = simulated(&script, cluster(2, 26));
         let computed = Computed::new(&script, 2, 26).run();
-        assert_eq!(computed.passes.len(), passes.len(), "seed {seed}: number of passes");
-        for (index, (computed, simulated)) in computed.passes.iter().zip(&passes).enumerate() {
-            assert_eq!(computed, simulated, "seed {seed}: pass {index}");
+        for (shell, others) in [("computed", &computed.passes), ("emulated", &emulated(&script, cluster(2, 26)).await)]
+        {
+            assert_eq!(others.len(), passes.len(), "seed {seed}, {shell}: number of passes");
+            for (index, (other, simulated)) in others.iter().zip(&passes).enumerate() {
+                assert_eq!(other, simulated, "seed {seed}, {shell}: pass {index}");
+            }
         }
         preemptions += preempted;
         hits += passes.iter().flat_map(|(.., work)| &work.chunks).filter(|(_, from, _)| *from > Tokens::ZERO).count();
