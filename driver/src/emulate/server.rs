@@ -101,8 +101,9 @@ impl Prepared {
     pub(super) async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Stats {
         let Self { engine, entrance, phase, endpoint, settings } = self;
         let routes = key::guard(api::routes(endpoint), settings.api_key, &settings.callers);
-        let (tls, head_timeout, drain) = (settings.tls.map(|tls| tls.0), settings.head_timeout, settings.drain);
-        let door = Door { listener, routes, phase, tls, head_timeout, drain };
+        let Settings { head_timeout, reader_timeout, drain, .. } = settings;
+        let tls = settings.tls.map(|tls| tls.0);
+        let door = Door { listener, routes, phase, tls, head_timeout, reader_timeout, drain };
         let served = async {
             door.serve(shutdown).await;
             entrance.stop();

@@ -45,6 +45,8 @@ pub struct Settings {
     pub body_limit: usize,
     /// How long a client may take to send a request's head. Idle connections are closed after it, too.
     pub head_timeout: Duration,
+    /// How long a client may take nothing of what it is sent: then its connection is closed, and its request is over.
+    pub reader_timeout: Duration,
     /// How long a client may take to send a request's body.
     pub body_timeout: Duration,
     /// How long requests in flight may take to end once the server is told to stop.
@@ -98,6 +100,7 @@ impl Settings {
             tls: None,
             body_limit: 4 << 20,
             head_timeout: Duration::from_secs(10),
+            reader_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             seed: 0,

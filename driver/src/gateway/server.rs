@@ -46,7 +46,8 @@ pub async fn serve(
         by_tokens: !settings.feeds.is_empty(),
     };
     let (phase, watched) = watch::channel(Phase::Serving);
-    let (tls, head_timeout, drain) = (settings.tls.clone().map(|tls| tls.0), settings.head_timeout, settings.drain);
+    let tls = settings.tls.clone().map(|tls| tls.0);
+    let Settings { head_timeout, reader_timeout, drain, .. } = settings;
     let dispatch = Arc::new(dispatch);
     let mut followers = JoinSet::new();
     for (worker, place) in (0..workers).map(WorkerId).zip(settings.feeds.clone()) {
@@ -61,7 +62,7 @@ pub async fn serve(
         settings,
     };
     let routes = api::routes(Arc::new(gateway));
-    Door { listener, routes, phase, tls, head_timeout, drain }.serve(shutdown).await;
+    Door { listener, routes, phase, tls, head_timeout, reader_timeout, drain }.serve(shutdown).await;
     followers.shutdown().await;
     Ok(())
 }

@@ -50,6 +50,8 @@ pub struct Settings {
     pub answer_limit: usize,
     /// How long a client may take to send a request's head. Idle connections are closed after it, too.
     pub head_timeout: Duration,
+    /// How long a client may take nothing of what it is sent: then its connection is closed, and its request is over.
+    pub reader_timeout: Duration,
     /// How long a client may take to send a request's body.
     pub body_timeout: Duration,
     /// How long a connection to a worker may take.
@@ -85,6 +87,7 @@ impl Settings {
             body_limit: 4 << 20,
             answer_limit: 16 << 20,
             head_timeout: Duration::from_secs(10),
+            reader_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
             silence: Duration::from_secs(300),

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
 
 /// How long clients may take to read the last words once the drain time is over.
@@ -67,6 +68,8 @@ pub(crate) struct Door {
     pub(crate) tls: Option<TlsAcceptor>,
     /// How long a client may take to send a request's head, or to agree on TLS. Idle connections are closed after it, too.
     pub(crate) head_timeout: Duration,
+    /// How long a client may take nothing of what it is sent: then its connection is closed, and its request is over.
+    pub(crate) reader_timeout: Duration,
     /// How long requests in flight may take to end once the server is told to stop.
     pub(crate) drain: Duration,
 }
@@ -123,6 +126,9 @@ impl Door {
         let mut phase = self.phase.subscribe();
         let was_serving = *phase.borrow() == Phase::Serving;
         let (patience, routes, tls) = (self.head_timeout, self.routes.clone(), self.tls.clone());
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(self.reader_timeout));
+        let stream = Box::pin(stream);
         async move {
             let stream: Box<dyn Stream> = match tls {
                 None => Box::new(stream),

@@ -75,6 +75,55 @@ async fn who_does_not_read_is_not_buffered_for() {
     assert_eq!(call(gateway.address, "POST", "/v1/completions", ASK).await.status, 200);
 }
 
+/// Who reads nothing for too long is hung up on, and its place among those in flight is another's.
+#[tokio::test]
+async fn who_reads_nothing_loses_its_place() {
+    let mock = Mock::new(Act::Flood(1_000, 256 << 10)).await;
+    let reader_timeout = Duration::from_millis(700);
+    let settings = Settings { most_in_flight: 1, reader_timeout, ..settings(&[&mock]) };
+    let gateway = Gateway::new(settings).await;
+    let mut client = TcpStream::connect(gateway.address).await.expect("it listens");
+    client.write_all(request("POST", "/v1/completions", "", ASK).as_bytes()).await.expect("open");
+    client.readable().await.expect("its answer has begun");
+    mock.tell(json("200 OK", "{}"));
+    let began = Instant::now();
+    let mut refused = 0;
+    loop {
+        match call(gateway.address, "POST", "/v1/completions", ASK).await.status {
+            200 => break,
+            429 => refused += 1,
+            other => panic!("{other}"),
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "it keeps its place");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(refused > 5, "it had the only place for a while: {refused}");
+    let mut got = Vec::new();
+    // What was on its way comes, and then the end.
+    let ended = timeout(Duration::from_secs(5), client.read_to_end(&mut got)).await;
+    assert!(ended.is_ok() && got.len() < 250 << 20, "{} bytes", got.len());
+}
+
+/// Who reads slowly is waited for: all that counts is that it reads at all.
+#[tokio::test]
+async fn who_reads_slowly_gets_all() {
+    let mock = Mock::new(Act::Flood(64, 256 << 10)).await;
+    let gateway = Gateway::new(Settings { reader_timeout: Duration::from_millis(700), ..settings(&[&mock]) }).await;
+    let mut client = TcpStream::connect(gateway.address).await.expect("it listens");
+    client.write_all(request("POST", "/v1/completions", "", ASK).as_bytes()).await.expect("open");
+    let (began, mut got, mut piece) = (Instant::now(), 0, vec![0; 1 << 20]);
+    while got < 16 << 20 {
+        let count =
+            timeout(Duration::from_secs(5), client.read(&mut piece)).await.expect("there is more").expect("open");
+        assert!(count > 0, "it ended after {got} bytes");
+        got += count;
+        if began.elapsed() < Duration::from_millis(2_000) {
+            sleep(Duration::from_millis(150)).await;
+        }
+    }
+    assert!(began.elapsed() > Duration::from_millis(1_400), "longer than it may read nothing");
+}
+
 /// A thousand connections that say nothing leave a request as fast as it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_cost_nobody_anything() {
