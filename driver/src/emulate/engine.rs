@@ -7,17 +7,17 @@
 //! Laws: moments never decrease; a request is told how it ended exactly once; `live` counts those that were not.
 
 use super::clock::Clock;
-use super::executor::{Executor, Held, Prompt, Reports, Said, Workers};
+use super::executor::{Executor, Held, Reports, Said, Workers};
 use super::feed::Publisher;
+use super::live::Live;
 use super::meters::{Ended, Meters};
-use super::names::Names;
 use super::parts::Parts;
 use super::progress::{End, Entrance, Progress, Taken};
 use super::record::{Input, Recording};
 use super::settings::Watch;
 use crate::alarm::Alarm;
 use crate::growth::Growth;
-use kvcache::{OpId, Piece, RequestId, Span, Time, Tokens, Usage, WorkerId};
+use kvcache::{OpId, RequestId, Span, Time, Tokens, Usage, WorkerId};
 use sim::cluster::{Cluster, Event};
 use sim::replica::Output;
 use std::collections::{BTreeMap, VecDeque};
@@ -66,41 +66,6 @@ pub struct Stats {
     pub left: u64,
     /// The run, where it was recorded.
     pub recording: Option<Recording>,
-}
-
-/// A request that has not ended.
-#[derive(Debug)]
-struct Live {
-    teller: watch::Sender<Vec<Progress>>,
-    choice: usize, // its place among those of its caller
-    worker: Option<WorkerId>,
-    prompt: Tokens,
-    /// When it is or was at the router.
-    entered: Time,
-    /// What is to be computed, until a worker has been told.
-    asked: Option<(Prompt, Vec<Piece>)>,
-    /// What its blocks are called, and what its reply is called that has not been said.
-    names: Option<(Names, Piece)>,
-    /// What belongs to its text if it ends now.
-    rest: String,
-    /// It ended by itself, and is taken back from its worker.
-    over: bool,
-}
-
-impl Live {
-    /// A token was said. Where it fills a block, gives what prompt and reply are called from now on.
-    fn name(&mut self, token: u32) -> Option<Vec<Piece>> {
-        let (names, reply) = self.names.as_mut()?;
-        let mut pieces = names.say(token)?.to_vec();
-        // What has not been said is like nothing else, and behind another past it is something else.
-        let last = pieces.last().copied().filter(|last| last.end < reply.end);
-        pieces.extend(last.map(|last| Piece { key: last.key.then(last.end, reply.key.0), end: reply.end }));
-        Some(pieces)
-    }
-
-    fn tell(&self, change: impl FnOnce(&mut Progress)) {
-        self.teller.send_modify(|all| change(&mut all[self.choice]));
-    }
 }
 
 /// A request between the server and the router.

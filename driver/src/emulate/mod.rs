@@ -16,6 +16,7 @@ pub mod candle; // workers that compute
 pub mod feed; // what workers hold, told to the world
 pub mod parts; // where a time to first token went
 pub mod names; // what a reply is called while it is said
+mod live; // a request that has not ended
 mod meters; // what is counted for /metrics
 mod settings; // what the server is like
 mod api; // the OpenAI-compatible wire

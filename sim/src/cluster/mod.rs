@@ -292,7 +292,7 @@ impl Cluster {
     pub fn arrive(&mut self, arrival: &Arrival<'_>) {
         let (request, at) = (arrival.request, self.now);
         self.arrivals += 1;
-        if self.router.listens_to_cache() || self.audits {
+        if self.router.listens_to_cache() || self.tells_caches || self.audits {
             self.catch_up();
         }
         self.signals.deliver(&mut self.router, &mut self.stations, at);
