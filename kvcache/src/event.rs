@@ -59,7 +59,7 @@ pub enum Change {
     Evicted {
         /// What is resident of the prompt ends here.
         left: Tokens,
-        /// The pieces, first to last.
+        /// The pieces, first to last; none where nobody asks ([`crate::WorkerCache::tell_by_strand`]).
         pieces: Vec<Piece>,
         /// The strand whose end they were, where the worker says so: it is resident up to `left` any more.
         strand: Option<StrandId>,

@@ -1,7 +1,8 @@
 //! Changes of a cache that nobody was told of yet.
 
 use crate::chain::Piece;
-use crate::event::{CacheEvent, Change, Epoch};
+use crate::event::{CacheEvent, Change, Epoch, StrandId};
+use crate::units::Tokens;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -15,6 +16,10 @@ pub(crate) struct News {
     sequence: u64,
     events: VecDeque<CacheEvent>,
     spare: Vec<Vec<Piece>>,
+    /// Whether evictions are told by their strands alone.
+    by_strand: bool,
+    /// The number of the latest eviction told so, and its strand, which has not grown since.
+    latest: Option<(u64, StrandId)>,
 }
 
 impl News {
@@ -30,11 +35,42 @@ impl News {
 
     /// Another life begins.
     pub(crate) const fn begin(&mut self, epoch: Epoch) {
-        (self.epoch, self.sequence) = (epoch, 0);
+        (self.epoch, self.sequence, self.latest) = (epoch, 0, None);
+    }
+
+    /// From now on, whether evictions are told by their strands alone.
+    pub(crate) const fn tell_by_strand(&mut self, by_strand: bool) {
+        (self.by_strand, self.latest) = (by_strand, None);
+    }
+
+    /// Whether nobody asks which pieces were evicted.
+    pub(crate) const fn is_by_strand(&self) -> bool {
+        self.by_strand
+    }
+
+    /// Of `strand` only what lies before token `left` is resident any more, and nobody asks which pieces went. Where nobody
+    /// was told of what went before it, it is told with that: what came in between hangs below nothing that goes now.
+    pub(crate) fn push_cut(&mut self, strand: StrandId, left: Tokens) {
+        if let Some((number, cut)) = self.latest
+            && cut == strand
+            && let Some(place) = self.events.len().checked_sub((self.sequence - number) as usize)
+            && let Change::Evicted { left: before, .. } = &mut self.events[place].change
+        {
+            debug_assert!(left < *before, "more goes");
+            *before = left;
+            return;
+        }
+        self.latest = Some((self.sequence, strand));
+        self.push(Change::Evicted { left, pieces: Vec::new(), strand: Some(strand) });
     }
 
     /// Something changed.
     pub(crate) fn push(&mut self, change: Change) {
+        if let (Change::Stored { strand: Some(grown), .. }, Some((_, cut))) = (&change, self.latest)
+            && grown.id == cut
+        {
+            self.latest = None;
+        }
         self.events.push_back(CacheEvent { epoch: self.epoch, sequence: self.sequence, change });
         self.sequence += 1;
     }
@@ -63,6 +99,7 @@ impl News {
         for told in self.events.drain(..count) {
             if let (Change::Stored { mut pieces, .. } | Change::Evicted { mut pieces, .. }, true) =
                 (told.change, self.spare.len() < SPARE)
+                && pieces.capacity() > 0
             {
                 pieces.clear();
                 self.spare.push(pieces);

@@ -191,7 +191,9 @@ impl WorkerCache {
         if evict > Blocks::ZERO {
             let Self { runs, news, config, .. } = self;
             runs.evict(evict, |labels, extent| {
-                if config.events {
+                if config.events && news.is_by_strand() {
+                    news.push_cut(extent.label.into(), extent.from.tokens(config.block));
+                } else if config.events {
                     let list = news.list();
                     news.push(evicted(labels, extent, config.block, list));
                 }
@@ -275,6 +277,12 @@ impl WorkerCache {
     #[inline]
     pub fn events(&self) -> impl ExactSizeIterator<Item = &CacheEvent> {
         self.news.iter()
+    }
+
+    /// From now on, whether evictions are told by their strands alone ([`Change::Evicted`] without pieces), and what goes of a
+    /// strand as one change until somebody is told of it. For those who follow strands, and hear of all of it at once.
+    pub const fn tell_by_strand(&mut self, by_strand: bool) {
+        self.news.tell_by_strand(by_strand);
     }
 
     /// Hands the next changes that nobody was told of yet, at most `most` of them, to `hear`, in order, where there are any.

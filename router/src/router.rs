@@ -342,6 +342,15 @@ impl Router {
         self.rule.feed().is_some()
     }
 
+    /// Whether it follows the strands that caches number, so that nobody need tell which pieces were evicted.
+    #[must_use]
+    pub const fn follows_strands(&self) -> bool {
+        match self.rule.feed() {
+            Some(feed) => feed.index().config().follows_strands(),
+            None => false,
+        }
+    }
+
     /// Whether first tokens and ends of requests make a difference. Where not, nobody need tell of them.
     #[must_use]
     pub const fn listens_to_requests(&self) -> bool {

@@ -324,6 +324,11 @@ impl TieredCache {
         self.device.poll_event()
     }
 
+    /// [`WorkerCache::tell_by_strand`] of the device.
+    pub const fn tell_by_strand(&mut self, by_strand: bool) {
+        self.device.tell_by_strand(by_strand);
+    }
+
     /// Hands the next changes of L0 that nobody was told of yet, at most `most` of them, to `hear`, in order, where there are
     /// any.
     pub fn take_events(&mut self, most: usize, hear: impl FnOnce(&[CacheEvent])) {

@@ -84,10 +84,11 @@ impl Index {
         let Self { runs, places, .. } = self;
         let run = &mut runs[id.0 as usize];
         let end = run.end();
-        // Whole pieces that stay, and one that is cut.
-        let whole = run.pieces.partition_point(|piece| piece.upto <= left);
-        let start = run.start_of(whole);
-        let kept = (whole + usize::from(start < left)).min(run.pieces.len());
+        // Mostly little goes.
+        let mut kept = run.pieces.len();
+        while kept > 0 && left <= run.start_of(kept - 1) {
+            kept -= 1;
+        }
         let gone = &run.pieces[kept..];
         if self.config.by_piece {
             places.remove_all(gone.iter().map(|piece| piece.key));

@@ -380,7 +380,7 @@ impl Index {
 
     /// `worker`, and nobody else, holds new pieces of a run.
     #[inline]
-    fn added(&mut self, worker: WorkerId, id: RunId, at: Tokens, upto: Tokens) {
+    pub(super) fn added(&mut self, worker: WorkerId, id: RunId, at: Tokens, upto: Tokens) {
         self.held[worker.index()] += u64::from((upto - at).0);
         let run = &mut self.runs[id.0 as usize];
         run.whole.add(worker);

@@ -5,7 +5,7 @@
 //! others is not asked for.
 
 use super::Index;
-use super::run::RunId;
+use super::run::{RunId, Stretch};
 use kvcache::{Chain, Piece, Strand, StrandId, Tokens, WorkerId};
 
 /// Nobody numbers so many.
@@ -24,6 +24,9 @@ impl Index {
         let upto = pieces.last().map_or(start, |last| last.end.min(upto)).full_blocks(unit).tokens(unit);
         let follow = pieces.is_sorted_by(|one, next| one.end < next.end);
         let makes_sense = start < upto && pieces[0].end > start && follow && known < MOST;
+        if makes_sense && strand.behind == Some(strand.id) && self.grow(worker, strand.id, start, pieces, upto) {
+            return;
+        }
         let above = self.run_behind(worker, strand.behind, start);
         let Some(above) = above.filter(|_| makes_sense) else {
             self.counts.orphans += pieces.len() as u64;
@@ -44,6 +47,44 @@ impl Index {
             strands.resize(known + 1, RunId::NONE);
         }
         strands[known] = end;
+    }
+
+    /// A strand grows by `pieces`, and nobody else knows anything of where it ends: what most of them do. Says whether it was
+    /// so simple. O(new pieces).
+    fn grow(&mut self, worker: WorkerId, strand: StrandId, start: Tokens, pieces: &[Piece], upto: Tokens) -> bool {
+        let (unit, Some(id)) = (self.config.unit, self.end_of(worker, strand)) else { return false };
+        let run = self.at(id);
+        let Some(last) = run.pieces.last() else { return false };
+        if last.continued || run.children > 0 || !run.part.is_empty() || !run.whole.is_only(worker) {
+            return false;
+        }
+        let end = |piece: &Piece| piece.end.full_blocks(unit).tokens(unit).min(upto);
+        // It begins behind the last piece, or has more of that.
+        let more = last.key == pieces[0].key && run.start_of(run.pieces.len() - 1) == start;
+        if if more { end(&pieces[0]) < last.upto } else { last.upto != start } {
+            return false;
+        }
+        let (held, run) = (last.upto, &mut self.runs[id.0 as usize]);
+        let before = run.pieces.capacity();
+        if run.pieces.len() + pieces.len() > before {
+            run.make_room(pieces.len());
+        }
+        let (mut at, mut new) = (start, pieces);
+        if let (true, Some(last)) = (more, run.pieces.last_mut()) {
+            at = end(&pieces[0]);
+            last.upto = at;
+            new = &pieces[1..];
+        }
+        for piece in new {
+            // Those in which a block ends.
+            if piece.end >= at + unit && at < upto {
+                at = end(piece);
+                run.pieces.push(Stretch::new(piece.key, at));
+            }
+        }
+        self.heap += (run.pieces.capacity() - before) * size_of::<Stretch>();
+        self.added(worker, id, held, at);
+        true
     }
 
     /// Of a strand, `worker` holds only what lies before token `left` any more. O(runs that it held of it).

@@ -120,9 +120,12 @@ impl Cluster {
         assert!(!wants_pool || transport.is_some_and(|ways| ways.pool.is_some()), "an L2 must be reached somehow");
         let mut engine = engine;
         engine.cache.events = router.listens_to_cache();
+        let follows_strands = router.follows_strands();
         let station = || {
+            let mut replica = Replica::new(engine)?;
+            replica.tell_by_strand(follows_strands);
             Ok(Station {
-                replica: Replica::new(engine)?,
+                replica,
                 stretch: None,
                 handed: None,
                 told: 0,
@@ -168,6 +171,11 @@ impl Cluster {
     #[must_use]
     pub fn with_signal_lag(mut self, lag: Span) -> Self {
         self.signals = Signals::new(lag);
+        // What left a worker at one moment is not to be heard with what left it at another.
+        let tell_by_strand = self.signals.are_immediate() && self.router.follows_strands();
+        for station in &mut self.stations {
+            station.replica.tell_by_strand(tell_by_strand);
+        }
         self
     }
 

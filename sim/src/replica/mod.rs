@@ -392,6 +392,11 @@ impl Replica {
         self.cache.device().events()
     }
 
+    /// [`kvcache::WorkerCache::tell_by_strand`] of its device.
+    pub const fn tell_by_strand(&mut self, by_strand: bool) {
+        self.cache.tell_by_strand(by_strand);
+    }
+
     /// Hands the next changes of the cache that nobody was told of yet, at most `most` of them, to `hear`, in order, where
     /// there are any.
     pub fn take_cache_events(&mut self, most: usize, hear: impl FnOnce(&[CacheEvent])) {

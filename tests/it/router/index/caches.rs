@@ -149,6 +149,65 @@ fn so_is_one_that_goes_by_strands() {
     exact(true, 150_000);
 }
 
+/// What went of a strand is told without its pieces, and together with what went of it before: a router that hears of it says
+/// the same as one that hears of everything as it happened.
+#[test]
+fn what_goes_of_a_strand_may_be_told_together() {
+    let config = RouterConfig {
+        strands: true,
+        kv_aware_threshold: Tokens(100),
+        lmcache_chunk: CHUNK,
+        ..RouterConfig::new(Strategy::KvAware, WORKERS)
+    };
+    let mut worlds = [false, true].map(|together| {
+        let (mut fleet, gateway) = (Fleet::new(UNIT), Gateway::with(config.clone()));
+        fleet.caches.iter_mut().for_each(|cache| cache.tell_by_strand(together));
+        (fleet, gateway, Chance::new(7), 0_u32)
+    });
+    let (mut chance, mut matches) = (Chance::new(8), Matches::new());
+    for step in 0..100_000 {
+        for (fleet, _, chance, _) in &mut worlds {
+            fleet.step(chance, |chance, _| some_prompt(chance));
+        }
+        if chance.percent(80) {
+            continue; // nobody asks
+        }
+        for (fleet, gateway, _, told) in &mut worlds {
+            for (cache, worker) in fleet.caches.iter_mut().zip((0..).map(WorkerId)) {
+                // Not always all: what waits may still become more.
+                let some = cache.events().len() - if step % 3 == 0 { cache.events().len() / 2 } else { 0 };
+                let hear = |events: &[_]| {
+                    *told += events.len() as u32;
+                    gateway.router.observe(worker, Signal::Cache(events), Time::ZERO, Time::ZERO);
+                };
+                cache.take_events(if step % 3 == 0 { some } else { usize::MAX }, hear);
+            }
+        }
+        if step % 3 == 0 {
+            continue; // the two have heard of different things
+        }
+        let pieces = some_prompt(&mut chance);
+        let excluded = some_excluded(&mut chance);
+        let [one, other] = worlds.each_mut().map(|(fleet, gateway, ..)| {
+            let (chain, index) = (Chain::new(&pieces, UNIT), gateway.router.index().expect("it keeps one"));
+            index.check();
+            index.matches(chain, &mut matches);
+            for (cache, held) in fleet.caches.iter().zip(matches.tokens()) {
+                let truth = cache.find(chain, chain.tokens().full_blocks(UNIT)).blocks().tokens(UNIT);
+                assert_eq!(*held, truth, "step {step}");
+            }
+            let somebody = excluded.len() < usize::from(WORKERS);
+            (matches.tokens().to_vec(), somebody.then(|| gateway.ask(&pieces, None, &excluded, 0)))
+        });
+        assert_eq!(one, other, "step {step}");
+    }
+    let [one, other] = worlds.map(|(_, gateway, _, told)| {
+        assert_eq!(gateway.router.index().expect("it keeps one").counts(), IndexCounts::default());
+        told
+    });
+    assert!(other < one - one / 20, "{one} events, {other} of them where they are told together");
+}
+
 fn exact(strands: bool, steps: u32) {
     let config = RouterConfig {
         strands,
