@@ -14,4 +14,5 @@ mod judge; // ... to vLLM's own router
 mod replay; // all that was decided, once more
 mod meters; // what a scrape gets, by vLLM's names
 mod learn; // workers whose speed nobody told
+mod fuzz; // what no client should send
 mod secrets; // keys and prompts that nobody else sees
