@@ -104,7 +104,8 @@ impl Relay {
         if !is_known {
             self.waked = Some(cx.waker().clone());
         }
-        is_known && *self.phase.borrow() != Phase::Over && Instant::now() < self.quiet.deadline()
+        // A phase that has changed has used up its wake, even where it is not the last one.
+        is_known && self.phase.has_changed().is_ok_and(|has| !has) && Instant::now() < self.quiet.deadline()
     }
 
     /// Whether nothing was heard for too long. The alarm is set anew only when it rings: pieces come often.

@@ -183,9 +183,12 @@ fn stream(reason: &str, prompt: u64) -> Act {
             format!("data: {{\"choices\":[{{\"index\":0,\"text\":\"\\\"usage\\\": 7 \\\"finish_reason\\\":\\\"length\\\"\",\"finish_reason\":{reason}}}],\"usage\":null}}\n\n")
         })
         .collect();
-    events.last_mut().expect("some").push_str(&format!(
-        "data: {{\"choices\":[],\"usage\": {{\"prompt_tokens\":{prompt},\"total_tokens\":9,\"completion_tokens\":{TOKENS},\"prompt_tokens_details\":{{\"cached_tokens\":8}}}}}}\n\ndata: [DONE]\n\n"
-    ));
+    // Neither is a token.
+    let usage = format!(
+        "{{\"prompt_tokens\":{prompt},\"total_tokens\":9,\"completion_tokens\":{TOKENS},\"prompt_tokens_details\":{{\"cached_tokens\":8}}}}"
+    );
+    events.push(format!("data: {{\"choices\":[],\"usage\": {usage}}}\n\n"));
+    events.push("data: [DONE]\n\n".to_owned());
     Act::Stream(events, GAP)
 }
 
