@@ -1,5 +1,7 @@
 //! What a scrape gets by vLLM's names, read by Prometheus' own parser, against runs whose truth is known.
 
+#![expect(clippy::float_cmp, reason = "counts are whole numbers, which doubles hold exactly")]
+
 use super::world::{Act, Gateway, Mock, json, settings};
 use crate::emulate::raw::{Call, call, post};
 use crate::emulate::world::World;
