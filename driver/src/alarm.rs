@@ -2,6 +2,7 @@
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use std::future::pending;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -24,6 +25,14 @@ impl AsRawFd for Timer {
 }
 
 impl Alarm {
+    /// Waits until `at`, where there is such a moment; else for ever.
+    pub(crate) async fn until_any(&mut self, at: Option<Instant>) {
+        match at {
+            Some(at) => self.until(at).await,
+            None => pending().await,
+        }
+    }
+
     /// Waits until `at`. Dropped before that, it waits for nothing.
     pub(crate) async fn until(&mut self, at: Instant) {
         // A moment that has passed is rounded up to the next millisecond, too.

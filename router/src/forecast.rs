@@ -61,6 +61,21 @@ impl Alone {
 }
 
 impl Forecast {
+    /// Where nobody says what work takes, a token counts as one unit, whatever that is.
+    pub const UNKNOWN: Self = Self {
+        fixed: Span::ZERO,
+        least: Span::ZERO,
+        per_new_token: Span::from_micros(50),
+        per_1024_pairs: Span::ZERO,
+        per_context_token: Span::ZERO,
+        pass: Tokens(8192),
+        l1: TierCost { fixed: Span::ZERO, per_token: Span::from_micros(12) },
+        l2: TierCost { fixed: Span::ZERO, per_token: Span::from_micros(25) },
+        loading: Loading::WhereFaster,
+        capacity: u64::MAX,
+        as_of: Time::ZERO,
+    };
+
     /// How long it takes to compute `new` tokens behind `cached` ones, while others decode with `context` tokens of
     /// context together. O(1).
     #[must_use]

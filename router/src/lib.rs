@@ -24,8 +24,11 @@ mod index; // who holds which prefix
 mod tokens; // from tokens to keys
 mod draws; // seeded randomness
 mod health; // who is fit, how often to try again, what is reserved
+mod learn; // what work takes, learned from first tokens
+mod desk; // all of it as one machine
 
 pub use config::{RouterConfig, Strategy, TierCredits, UnknownStrategy};
+pub use desk::{Desk, DeskConfig};
 pub use forecast::{Forecast, Loading};
 pub use health::{
     CircuitState, Health, HealthConfig, HealthCounts, Outcome, ReservationCounts, Reservations, Reserved, Retries,
@@ -33,6 +36,7 @@ pub use health::{
 };
 pub use index::{Index, IndexConfig, IndexCounts, Matches};
 pub use knowledge::{FeedCount, Kept, LowerTiers, Snapshot, Wanted};
+pub use learn::Learner;
 pub use request::{Api, Decision, Missed, NoWorker, Reason, RouteRequest, Signal};
 pub use router::Router;
 pub use score::{CostUnit, Score, TierTokens};

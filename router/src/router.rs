@@ -357,6 +357,12 @@ impl Router {
         self.counts_load
     }
 
+    /// Whether what work takes makes a difference.
+    #[must_use]
+    pub const fn listens_to_forecasts(&self) -> bool {
+        matches!(self.rule, Rule::Predicted(_))
+    }
+
     /// What became of the cache events heard; `None` where nobody listens.
     #[must_use]
     pub const fn feed(&self) -> Option<FeedCount> {

@@ -9,6 +9,7 @@ mod controller; // events lost, doubled, late
 mod knowledge; // what is not told: soon, guessed, below the device
 mod corrected; // podlab's strategies by hand
 mod attempts; // tried again, heard late
+mod learned; // what work takes, by first tokens
 mod lateness; // signals that take a while
 mod nonsense; // what no engine says
 mod health; // who is fit, how often to try again, what is reserved

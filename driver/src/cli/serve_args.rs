@@ -62,6 +62,10 @@ pub(super) struct GatewayArgs {
     /// How long a worker may say nothing, seconds: before its answer begins (one that is not streamed begins at its end), and in it
     #[arg(long, requires = "workers", default_value_t = 300, value_parser = whole::up_to::<u32>(86_400), value_name = "SECONDS")]
     pub(super) worker_timeout: u32,
+    /// Write all that decides where requests go, and what was decided, into a new file: hashes of prompts, no text. `podlab validate
+    /// decisions FILE` plays it once more
+    #[arg(long, requires = "workers", value_name = "FILE")]
+    pub(super) decision_log: Option<PathBuf>,
     /// Requests in flight beyond which further ones get 429
     #[arg(long, requires = "workers", default_value_t = 4096, value_parser = whole::up_to::<u32>(1_000_000), value_name = "N")]
     pub(super) max_in_flight: u32,

@@ -98,6 +98,7 @@ pub(super) fn prepare(
         api_key,
         tls,
         forecast: Some(assembled.forecast()),
+        decision_log: args.gateway.decision_log.clone(),
         feeds: if listens { feeds } else { Vec::new() },
         worker_key: super::key(args.gateway.worker_key_file.as_deref(), "--worker-key-file")?,
         worker_certificates: args.gateway.cacert.clone(),

@@ -2,12 +2,15 @@
 
 use super::{print, threads, warn, whole};
 use crate::failure::Failure;
+use crate::gateway::{Replayed, replay};
 use crate::process::Usage;
 use crate::report::Partial;
 use crate::validate::theory::fault::Fault;
 use crate::validate::theory::{self, Options};
 use crate::validate::{Report, engine, silicon};
 use clap::{Args, Subcommand, ValueEnum};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -33,6 +36,19 @@ pub(super) enum ValidateCommand {
     /// Measurements of real engines: runs predicted from kernels measured on their GPU, and tables of closed loops
     #[command(after_help = ENGINE_HELP)]
     Engine(EngineArgs),
+    /// A gateway's log (`serve --worker .. --decision-log FILE`): a fresh router that is told the same decides the same
+    #[command(after_help = "Exit code 99: an answer differs.")]
+    Decisions(DecisionsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DecisionsArgs {
+    /// The log
+    #[arg(value_name = "FILE")]
+    log: PathBuf,
+    /// How to print what came of it
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    format: CheckFormat,
 }
 
 /// What every kind of validation takes.
@@ -126,7 +142,44 @@ pub(super) fn run(command: &ValidateCommand) -> Result<(), Failure> {
             check_folder(&args.common)?;
             tell(&engine_report(args)?, &args.common, began)
         }
+        ValidateCommand::Decisions(args) => decisions(args),
     }
+}
+
+/// Plays a gateway's log once more.
+fn decisions(args: &DecisionsArgs) -> Result<(), Failure> {
+    let name = args.log.display();
+    let file = File::open(&args.log).map_err(|error| Failure::Invalid(format!("{name}: {error}")))?;
+    let played = replay(BufReader::new(file)).map_err(|error| Failure::Invalid(format!("{name}: {error}")))?;
+    if played.is_cut {
+        warn(&format!("warning: {name}: the last line is cut: whoever wrote it was killed"));
+    }
+    let Replayed { calls, requests, decisions, retries, failures, batches, differences, ref shown, .. } = played;
+    for (line, logged, now) in shown {
+        warn(&format!("{name}, line {line}: the log has {logged}, and it is {now}"));
+    }
+    print(&match args.format {
+        CheckFormat::Json => format!(
+            "{}\n",
+            serde_json::json!({
+                "calls": calls,
+                "requests": requests,
+                "decisions": decisions,
+                "retries": retries,
+                "failures": failures,
+                "cache_batches": batches,
+                "differences": differences,
+            })
+        ),
+        CheckFormat::Table => format!(
+            "{requests} requests ({retries} retries, {failures} attempts that did not end well), {batches} batches of cache events: \
+             {differences} of {decisions} decisions differ\n"
+        ),
+    })?;
+    if differences > 0 {
+        return Err(Failure::NotMet(format!("{name}: {differences} of {decisions} decisions differ")));
+    }
+    Ok(())
 }
 
 /// Refuses a folder that cannot be written, before any work is done for it.

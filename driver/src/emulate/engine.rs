@@ -9,7 +9,7 @@
 use super::clock::Clock;
 use super::executor::{Executor, Held, Reports, Said, Workers};
 use super::feed::Publisher;
-use super::live::Live;
+use super::live::{Live, Timing};
 use super::meters::{Ended, Meters};
 use super::parts::Parts;
 use super::progress::{End, Entrance, Progress, Taken};
@@ -17,15 +17,14 @@ use super::record::{Input, Recording};
 use super::settings::Watch;
 use crate::alarm::Alarm;
 use crate::growth::Growth;
+use crate::http::vllm::Finish;
 use kvcache::{OpId, RequestId, Span, Time, Tokens, Usage, WorkerId};
 use sim::cluster::{Cluster, Event};
 use sim::replica::Output;
 use std::collections::{BTreeMap, VecDeque};
-use std::future::pending;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 /// Steps of the cluster between two looks at other tasks, where it has fallen behind the clock.
 const STEPS_AT_A_STRETCH: u32 = 256;
@@ -102,7 +101,8 @@ impl Engine {
         let (commands, line) = mpsc::unbounded_channel();
         let tiers = cluster.replicas().next().and_then(|replica| replica.config().tiers);
         let lower = tiers.map_or([false; 2], |tiers| [tiers.host.is_some(), tiers.pool]);
-        let meters = Arc::new(Meters::new(lower));
+        let longest = cluster.replicas().next().map_or(Tokens::ZERO, |replica| replica.config().max_model_len);
+        let meters = Arc::new(Meters::new(lower, cluster.replicas().count(), longest));
         let engine = Self {
             cluster,
             clock,
@@ -155,7 +155,7 @@ impl Engine {
             let command = tokio::select! {
                 biased;
                 command = self.commands.recv() => command.unwrap_or(Command::Stop),
-                () = wake_at(&mut alarm, due) => {
+                () = alarm.until_any(due) => {
                     self.catch_up(self.clock.now()).await;
                     continue;
                 }
@@ -219,8 +219,8 @@ impl Engine {
             let names = asked.as_mut().and_then(|asked| asked.names.take()).zip(named.last().copied());
             let asked = asked.map(|asked| (asked, named));
             let (teller, rest, entered) = (teller.clone(), String::new(), now + self.latency);
-            let (worker, over) = (None, false);
-            let live = Live { teller, choice, worker, prompt, entered, asked, names, rest, over };
+            let (worker, over, timing) = (None, false, Timing::new(now));
+            let live = Live { teller, choice, worker, prompt, entered, asked, names, rest, over, timing };
             self.live.insert(request, live);
             self.on_their_way.push_back(OnItsWay { at: now + self.latency, request, arrive });
         }
@@ -271,7 +271,10 @@ impl Engine {
                     }
                     self.pass_on_output(output);
                 }
-                Event::Ran { stretch, .. } => self.stats.passes += stretch.passes,
+                Event::Ran { worker, stretch, .. } => {
+                    self.stats.passes += stretch.passes;
+                    self.meter_device(worker);
+                }
                 Event::Stalled { .. } | Event::Restarted { .. } | Event::Worker { .. } => {}
                 Event::Cache { worker, told } => {
                     if let Some(publisher) = &mut self.publisher {
@@ -317,6 +320,13 @@ impl Engine {
         self.meters.kv([blocks * block, host, pool]);
     }
 
+    /// What requests hold on a worker's device, for a scrape.
+    fn meter_device(&self, worker: WorkerId) {
+        if let Some(replica) = self.cluster.replicas().nth(worker.index()) {
+            self.meters.held(worker, replica.cache().usage());
+        }
+    }
+
     fn watch_growth(&mut self) {
         let passes = |watch: &Watch| Growth::of(self.cluster.router()).filter(|growth| growth.passes(watch.beyond));
         if let Some(growth) = self.growth.as_ref().and_then(passes)
@@ -331,6 +341,7 @@ impl Engine {
         match output {
             Output::Admitted { request, cached, .. } => {
                 if let Some(live) = self.live.get_mut(&request) {
+                    live.timing.runs(true, &self.meters);
                     // After a preemption it is admitted again; what it found at first is what the client is told.
                     let mut first = false;
                     live.tell(|progress| {
@@ -382,7 +393,11 @@ impl Engine {
                     live.tell(|progress| progress.parts = Some(parts));
                 }
             }
-            Output::Preempted { .. } => {}
+            Output::Preempted { request } => {
+                if let Some(live) = self.live.get_mut(&request) {
+                    live.timing.runs(false, &self.meters);
+                }
+            }
         }
     }
 
@@ -406,6 +421,7 @@ impl Engine {
             let over = live.over;
             self.stats.output_tokens += 1;
             self.meters.emitted(Tokens(1));
+            live.timing.tokens(1, self.cluster.now(), &self.clock, &self.meters);
             live.tell(|progress| {
                 let speech = progress.speech.get_or_insert_default();
                 speech.text.push_str(&text);
@@ -422,15 +438,16 @@ impl Engine {
     }
 
     fn emitted(&mut self, request: RequestId, count: Tokens) {
-        if let Some(live) = self.live.get(&request) {
+        if let Some(live) = self.live.get_mut(&request) {
             self.stats.output_tokens += u64::from(count.0);
             self.meters.emitted(count);
+            live.timing.tokens(count.0, self.cluster.now(), &self.clock, &self.meters);
             live.tell(|progress| progress.tokens += count);
         }
     }
 
     fn conclude(&mut self, request: RequestId, end: End) {
-        let Some(live) = self.live.remove(&request) else { return };
+        let Some(mut live) = self.live.remove(&request) else { return };
         if let Some(publisher) = &mut self.publisher {
             publisher.forget(request);
         }
@@ -439,11 +456,14 @@ impl Engine {
             End::Refused(_) | End::Lost => self.stats.refused += 1,
             End::Stopped => self.stats.stopped += 1,
         }
-        self.meters.ended(match end {
-            End::Finished => Ended::Completed,
-            End::Refused(_) | End::Lost => Ended::Refused,
-            End::Stopped => Ended::Stopped,
-        });
+        let (ended, why) = match end {
+            End::Finished => (Ended::Completed, Some(if live.over { Finish::Stop } else { Finish::Length })),
+            End::Refused(_) | End::Lost => (Ended::Refused, None),
+            End::Stopped => (Ended::Stopped, Some(Finish::Abort)),
+        };
+        self.meters.ended(ended);
+        live.timing.end(why, live.prompt, self.cluster.now(), &self.clock, &self.meters);
+        live.worker.into_iter().for_each(|worker| self.meter_device(worker));
         live.tell(|progress| {
             if let Some(speech) = &mut progress.speech {
                 speech.text.push_str(&live.rest);
@@ -471,12 +491,5 @@ impl Engine {
         }
         self.stats.left = self.cluster.replicas().map(|replica| replica.live() as u64).sum();
         self.stats
-    }
-}
-
-async fn wake_at(alarm: &mut Alarm, due: Option<Instant>) {
-    match due {
-        Some(at) => alarm.until(at).await,
-        None => pending().await,
     }
 }

@@ -1,8 +1,11 @@
 //! A request that has not ended, as the engine knows it.
 
+use super::clock::Clock;
 use super::executor::Prompt;
+use super::meters::Meters;
 use super::names::Names;
 use super::progress::Progress;
+use crate::http::vllm::Finish;
 use kvcache::{Piece, Time, Tokens, WorkerId};
 use tokio::sync::watch;
 
@@ -23,6 +26,55 @@ pub(super) struct Live {
     pub(super) rest: String,
     /// It ended by itself, and is taken back from its worker.
     pub(super) over: bool,
+    /// What is measured of it.
+    pub(super) timing: Timing,
+}
+
+/// When what happened to a request, for `/metrics`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    taken: Time,
+    latest: Option<Time>, // token
+    tokens: u64,
+    running: bool,
+}
+
+impl Timing {
+    /// Of a request that was taken in at `taken`.
+    pub(super) const fn new(taken: Time) -> Self {
+        Self { taken, latest: None, tokens: 0, running: false }
+    }
+
+    /// Its worker has let it in, or has sent it back to wait.
+    pub(super) fn runs(&mut self, running: bool, meters: &Meters) {
+        if std::mem::replace(&mut self.running, running) != running {
+            meters.running(running);
+        }
+    }
+
+    /// So many tokens came out since the latest; this one at `at`.
+    pub(super) fn tokens(&mut self, count: u32, at: Time, clock: &Clock, meters: &Meters) {
+        let mut later = count;
+        let before = self.latest.replace(at).unwrap_or_else(|| {
+            meters.vllm.first_token(clock.lasts(at.since(self.taken)));
+            later = count.saturating_sub(1);
+            at
+        });
+        for _ in 0..later {
+            meters.vllm.next_token(clock.lasts(at.since(before)) / later);
+        }
+        self.tokens += u64::from(count);
+    }
+
+    /// It ended.
+    pub(super) fn end(&mut self, why: Option<Finish>, prompt: Tokens, at: Time, clock: &Clock, meters: &Meters) {
+        self.runs(false, meters);
+        let Some(why) = why else { return };
+        meters.vllm.finished(why, clock.lasts(at.since(self.taken)));
+        if why != Finish::Abort {
+            meters.vllm.lengths(prompt.0.into(), self.tokens);
+        }
+    }
 }
 
 impl Live {

@@ -3,12 +3,13 @@
 //! Prompts are counted when they are admitted for the first time, as vLLM counts queries of its prefix cache: what is resumed
 //! after a preemption finds its own blocks, which is no hit.
 
-use kvcache::Tokens;
+use crate::http::vllm::{Vllm, model_label, write_one};
+use kvcache::{Tokens, Usage, WorkerId};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters that only grow, and one gauge. Written by the engine, read by anybody; each is right by itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Meters {
     prompt: AtomicU64,
     /// Found on the device, in the host's memory, in the pool.
@@ -21,6 +22,12 @@ pub(super) struct Meters {
     lower: [bool; 2],
     /// Bytes of KV in each tier, where workers keep some.
     kv: [AtomicU64; 3],
+    /// Those of `live` that a worker computes for.
+    running: AtomicU64,
+    /// Blocks of each worker's device that requests hold, and all of them.
+    held: Box<[[AtomicU64; 2]]>,
+    /// By vLLM's names.
+    pub(super) vllm: Vllm,
 }
 
 /// How a request ended, as its counter is labelled.
@@ -36,9 +43,44 @@ fn add(counter: &AtomicU64, tokens: Tokens) {
 }
 
 impl Meters {
-    /// All zero; `lower`: whether there is an L1, and an L2.
-    pub(super) fn new(lower: [bool; 2]) -> Self {
-        Self { lower, ..Self::default() }
+    /// All zero, of so many workers; `lower`: whether there is an L1, and an L2.
+    pub(super) fn new(lower: [bool; 2], workers: usize, max_model_len: Tokens) -> Self {
+        Self {
+            prompt: AtomicU64::default(),
+            cached: Default::default(),
+            output: AtomicU64::default(),
+            ended: Default::default(),
+            live: AtomicU64::default(),
+            lower,
+            kv: Default::default(),
+            running: AtomicU64::default(),
+            held: (0..workers).map(|_| Default::default()).collect(),
+            vllm: Vllm::new(max_model_len.0.into()),
+        }
+    }
+
+    /// A worker let a request in, or let it go.
+    pub(super) fn running(&self, more: bool) {
+        if more {
+            self.running.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What a worker's device holds for requests. What nobody holds can be taken at once: it counts as free, as vLLM has it.
+    pub(super) fn held(&self, worker: WorkerId, usage: Usage) {
+        let held = usage.private + usage.held;
+        let [of_requests, all] = &self.held[worker.index()];
+        of_requests.store(held.0.into(), Ordering::Relaxed);
+        all.store((held + usage.free + usage.idle).0.into(), Ordering::Relaxed);
+    }
+
+    /// The share of devices that requests hold, from 0 to 1.
+    fn usage(&self) -> f64 {
+        let sum = |place: usize| self.held.iter().map(|one| one[place].load(Ordering::Relaxed)).sum::<u64>();
+        let (held, all) = (sum(0), sum(1));
+        if all == 0 { 0.0 } else { held as f64 / all as f64 }
     }
 
     /// A prompt was admitted for the first time, so much of it on the device.
@@ -79,7 +121,7 @@ impl Meters {
     /// What a scrape gets.
     pub(super) fn text(&self, model: &str) -> String {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let model = model.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let model = model_label(model);
         let [device, host, pool] = self.cached.each_ref().map(read);
         let [completed, refused, stopped] = self.ended.each_ref().map(read);
         // Hits are written after prompts: read the other way round they might exceed them.
@@ -90,7 +132,7 @@ impl Meters {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for (labels, value) in samples {
                 let comma = if labels.is_empty() { "" } else { "," };
-                let _ = writeln!(text, "{name}{{model_name=\"{model}\"{comma}{labels}}} {value}");
+                let _ = writeln!(text, "{name}{{{model}{comma}{labels}}} {value}");
             }
         };
         let tokens = "Tokens of prompts, counted when these are first admitted.";
@@ -126,6 +168,16 @@ impl Meters {
         }
         family("vllm:prompt_tokens_total", "counter", tokens, &[("", prompt)]);
         family("vllm:generation_tokens_total", "counter", "Tokens emitted.", &[("", output)]);
+        let running = read(&self.running).min(live);
+        family("vllm:num_requests_running", "gauge", "Requests that workers compute for.", &[("", running)]);
+        let waiting = live - running;
+        family("vllm:num_requests_waiting", "gauge", "Requests that wait to be computed.", &[("", waiting)]);
+        let share = "Share of devices' KV blocks that requests hold, 1 for all.";
+        // Its name was another before vLLM 0.11, and dashboards have either.
+        for name in ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"] {
+            write_one(&mut text, name, "gauge", share, &model, self.usage());
+        }
+        self.vllm.write(&mut text, &model);
         text
     }
 }

@@ -1,11 +1,15 @@
-//! Router, breakers and retries behind one lock, which is held for microseconds and never across a wait.
+//! The desk that decides, behind one lock, which is held for microseconds and never across a wait; and the log of what it was told.
 
 use super::feed::FeedCounts;
 use super::glance::Glance;
+use super::log::{Log, Said, Told};
 use super::meters::Meters;
+use super::tally::Tally;
 use crate::emulate::clock::{Clock, TimeScale};
+use crate::failure::Failure;
+use axum::body::Bytes;
 use kvcache::{CacheEvent, Chain, Epoch, RequestId, Time, Tokens, WorkerId};
-use router::{Decision, Health, NoWorker, Outcome, Retries, RetryBudget, RouteRequest, Router, Sent, Signal, Stop};
+use router::{Decision, Desk, NoWorker, Outcome, Retries, RouteRequest, Sent, Stop};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -20,12 +24,19 @@ pub(super) struct Dispatch {
 
 #[derive(Debug)]
 struct State {
-    router: Router,
-    health: Health,
-    budget: RetryBudget,
+    desk: Desk,
+    log: Option<Log>,
     next: u64,
     turn: usize,
-    excluded: Vec<WorkerId>, // kept for its room
+}
+
+impl State {
+    /// What the desk was told, and what it answered. Nothing is made of it where nobody wants to know.
+    fn note(&mut self, now: Time, told: impl FnOnce() -> Told, said: impl FnOnce() -> Option<Said>) {
+        if let Some(log) = &mut self.log {
+            log.note(now, told(), said());
+        }
+    }
 }
 
 /// What is told of breakers and retries.
@@ -38,13 +49,12 @@ pub(super) struct Standing {
 }
 
 impl Dispatch {
-    pub(super) fn new(router: Router, health: Health, budget: RetryBudget) -> Self {
-        let (block, workers) = (router.config().block, router.config().workers);
+    pub(super) fn new(desk: Desk, log: Option<Log>, meters: Meters) -> Self {
         Self {
             clock: Clock::starting_at(Time::ZERO, TimeScale::REAL),
-            block,
-            meters: Meters::new(workers),
-            state: Mutex::new(State { router, health, budget, next: 0, turn: 0, excluded: Vec::new() }),
+            block: desk.router().config().block,
+            meters,
+            state: Mutex::new(State { desk, log, next: 0, turn: 0 }),
         }
     }
 
@@ -59,12 +69,14 @@ impl Dispatch {
     /// A number for a new request, which pays its share of retries.
     pub(super) fn begin(&self) -> RequestId {
         let (mut state, now) = self.state();
-        state.budget.deposit(now);
         state.next += 1;
-        RequestId(state.next)
+        let request = state.next;
+        state.desk.came(now);
+        state.note(now, || Told::Came { request }, || None);
+        RequestId(request)
     }
 
-    /// Chooses a worker for an attempt.
+    /// Chooses a worker for an attempt of a request that came at `came`.
     ///
     /// # Errors
     /// Where there is nobody left.
@@ -73,48 +85,72 @@ impl Dispatch {
         request: RequestId,
         glance: &Glance,
         retries: &Retries,
+        came: Instant,
     ) -> Result<(Decision, Attempt), NoWorker> {
         let (mut guard, now) = self.state();
         let state = &mut *guard;
-        state.excluded.clear();
-        state.health.excluded(now, &mut state.excluded);
-        retries.exclude(&mut state.excluded);
         let chain = Chain::new(&glance.pieces, self.block);
         let asked = RouteRequest { request, session: glance.session, chain, api: glance.api };
-        let decision = state.router.route(&asked, &state.excluded, now)?;
-        let sent = state.health.sent(decision.worker, request, now);
+        let answer = state.desk.send(&asked, retries, now);
+        let said = || Some(Said::sent(answer.as_ref().map(|(decision, _)| decision)));
+        state.note(now, || Told::send(&asked), said);
         drop(guard);
+        let (decision, sent) = answer?;
+        let new = chain.tokens().saturating_sub(decision.matched.unwrap_or_default());
         self.meters.sent(decision.worker);
-        let attempt = Attempt { dispatch: self.clone(), sent: Some(sent), begun: Instant::now(), has_begun: false };
+        let tally = Tally::new(came);
+        let attempt = Attempt {
+            dispatch: self.clone(),
+            sent: Some(sent),
+            begun: Instant::now(),
+            has_begun: false,
+            makes_blocks: new >= self.block,
+            tally,
+        };
         Ok((decision, attempt))
     }
 
     /// Whether a request may be tried once more after an attempt that ended so.
-    pub(super) fn again(&self, retries: &mut Retries, worker: WorkerId, outcome: Outcome) -> Result<(), Stop> {
-        let (mut guard, now) = self.state();
-        let state = &mut *guard;
-        retries.again(worker, outcome, &state.health, &mut state.budget, now)
+    pub(super) fn again(
+        &self,
+        request: RequestId,
+        retries: &mut Retries,
+        worker: WorkerId,
+        outcome: Outcome,
+    ) -> Result<(), Stop> {
+        let (mut state, now) = self.state();
+        let answer = state.desk.again(retries, worker, outcome, now);
+        state.note(now, || Told::again(request, worker, outcome), || Some(Said::again(answer)));
+        answer
     }
 
     /// What a worker's cache did in the life `epoch` of it, by its own account.
     pub(super) fn cached(&self, worker: WorkerId, epoch: Epoch, events: &[CacheEvent], counts: FeedCounts) {
         self.meters.fed(worker, counts);
         let (mut state, now) = self.state();
-        state.router.observe(worker, Signal::Restarted(epoch), now, now);
-        if !events.is_empty() {
-            state.router.observe(worker, Signal::Cache(events), now, now);
-        }
+        state.desk.cached(worker, epoch, events, now);
+        state.note(now, || Told::cached(worker, epoch, events), || None);
+    }
+
+    /// Ends the log, if there is one: what happens from now on is not in it.
+    ///
+    /// # Errors
+    /// Where it does not hold all that happened before.
+    pub(super) fn end_log(&self) -> Result<(), Failure> {
+        let log = self.state().0.log.take();
+        log.map_or(Ok(()), Log::end)
     }
 
     /// How workers fare.
     pub(super) fn standing(&self) -> Standing {
         let (state, now) = self.state();
-        let workers = (0..state.router.config().workers).map(WorkerId);
+        let (desk, health) = (&state.desk, state.desk.health());
+        let workers = (0..desk.router().config().workers).map(WorkerId);
         Standing {
-            available: workers.map(|worker| state.health.is_available(worker, now)).collect(),
-            ejections: state.health.counts().ejections,
-            retries: state.budget.withdrawn(),
-            refused_retries: state.budget.refused(),
+            available: workers.map(|worker| health.is_available(worker, now)).collect(),
+            ejections: health.counts().ejections,
+            retries: desk.budget().withdrawn(),
+            refused_retries: desk.budget().refused(),
         }
     }
 
@@ -122,14 +158,14 @@ impl Dispatch {
     pub(super) fn anybody(&self) -> Option<WorkerId> {
         let (mut state, now) = self.state();
         state.turn = state.turn.wrapping_add(1);
-        let available: Vec<WorkerId> = state.health.available(now).collect();
+        let available: Vec<WorkerId> = state.desk.health().available(now).collect();
         available.get(state.turn.checked_rem(available.len())?).copied()
     }
 
     fn ended(&self, sent: Sent, outcome: Outcome) {
         let (mut state, now) = self.state();
-        state.router.observe(sent.worker, Signal::Finished(sent.request), now, now);
-        state.health.ended(sent, outcome, now);
+        state.desk.ended(sent, outcome, now);
+        state.note(now, || Told::ended(sent.request, sent.worker, outcome), || None);
         drop(state);
         self.meters.ended(sent.worker, outcome);
     }
@@ -142,6 +178,9 @@ pub(super) struct Attempt {
     sent: Option<Sent>,
     begun: Instant,
     has_begun: bool,
+    /// Its prompt fills blocks that its worker is not known to hold.
+    makes_blocks: bool,
+    tally: Tally,
 }
 
 impl Attempt {
@@ -150,10 +189,23 @@ impl Attempt {
         if let Some(sent) = self.sent.filter(|_| !self.has_begun) {
             self.has_begun = true;
             let (mut state, now) = self.dispatch.state();
-            state.router.observe(sent.worker, Signal::FirstToken(sent.request), now, now);
+            let Sent { worker, request, .. } = sent;
+            state.desk.first_token(worker, request, now);
+            state.note(now, || Told::FirstToken { request: request.0, worker: worker.0 }, || None);
             drop(state);
             self.dispatch.meters.first_token(self.begun.elapsed());
         }
+    }
+
+    /// A piece of the answer, which came at `now`, passes.
+    pub(super) fn piece(&mut self, piece: &Bytes, now: Instant) {
+        self.tally.piece(piece, now, &self.dispatch.meters);
+    }
+
+    /// All of the answer came at once: when its first token came out nobody knows.
+    pub(super) fn whole(&mut self, answer: &Bytes) {
+        self.tally.look(answer);
+        self.dispatch.meters.first_token(self.begun.elapsed());
     }
 
     /// It came to its end.
@@ -164,7 +216,11 @@ impl Attempt {
     /// The same, of one that stays where it is.
     pub(super) fn finish(&mut self, outcome: Outcome) {
         if let Some(sent) = self.sent.take() {
+            if self.makes_blocks && outcome == Outcome::Answered {
+                self.dispatch.meters.made_blocks(sent.worker);
+            }
             self.dispatch.ended(sent, outcome);
+            self.tally.end(outcome, &self.dispatch.meters);
         }
     }
 }

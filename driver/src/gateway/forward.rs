@@ -17,7 +17,8 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use kvcache::WorkerId;
 use router::{Api, Decision, Outcome, Retries, Stop};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -44,6 +45,7 @@ struct Asked {
     headers: HeaderMap,
     body: Bytes,
     glance: Glance,
+    came: Instant,
 }
 
 /// What came of an attempt.
@@ -70,6 +72,7 @@ impl Gateway {
             self.dispatch.meters.shed();
             return Err(ApiError::busy());
         };
+        let came = Instant::now();
         let (parts, body) = request.into_parts();
         let read = body::read(&parts.headers, body, self.settings.body_limit);
         let body = timeout(self.settings.body_timeout, read).await.map_err(|_| ApiError::too_slow())??;
@@ -87,7 +90,7 @@ impl Gateway {
         let mut headers = self.upstream.passed_on(parts.headers);
         let id = request_id(&headers);
         headers.insert(REQUEST_ID, id.clone());
-        let asked = Asked { path, headers, body: Bytes::from(body), glance };
+        let asked = Asked { path, headers, body: Bytes::from(body), glance, came };
         let mut phase = self.phase.clone();
         let mut response = tokio::select! {
             response = self.forward(asked, stay) => response?,
@@ -103,7 +106,7 @@ impl Gateway {
         let request = self.dispatch.begin();
         let mut retries = Retries::new();
         loop {
-            let sent = self.dispatch.send(request, &asked.glance, &retries);
+            let sent = self.dispatch.send(request, &asked.glance, &retries, asked.came);
             let (decision, mut attempt) = sent.map_err(|_| ApiError::no_worker())?;
             let worker = decision.worker;
             match self.attempt(worker, &asked).await {
@@ -112,7 +115,7 @@ impl Gateway {
                     return Ok(self.stream(&decision, attempt, stay, response, first));
                 }
                 Came::Whole(response) => {
-                    attempt.first_token();
+                    attempt.whole(response.body());
                     attempt.end(Outcome::Answered);
                     // Whoever reads it slowly keeps its place until it is read.
                     let held = move |body| {
@@ -125,7 +128,7 @@ impl Gateway {
                 }
                 Came::Nothing(outcome, response) => {
                     attempt.end(outcome);
-                    match self.dispatch.again(&mut retries, worker, outcome) {
+                    match self.dispatch.again(request, &mut retries, worker, outcome) {
                         Ok(()) => {}
                         Err(stop) => return Ok(self.told(&decision, given_up(response, stop))),
                     }
@@ -294,7 +297,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     if let Some(given) = headers.get(REQUEST_ID).filter(is_plain) {
         return given.clone();
     }
-    // An id that everybody has is better than no answer.
-    let (high, low) = (getrandom::u64().unwrap_or_default(), getrandom::u64().unwrap_or_default());
-    HeaderValue::try_from(format!("{high:016x}{low:016x}")).unwrap_or(HeaderValue::from_static("unnamed"))
+    // One draw for this process, and a number for each request: a draw for each would be a system call.
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| getrandom::u64().unwrap_or_default());
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    HeaderValue::try_from(format!("{:016x}{number:016x}", *PROCESS)).unwrap_or(HeaderValue::from_static("unnamed"))
 }

@@ -1,20 +1,18 @@
-//! What is counted for `/metrics`, in the text format of Prometheus. All names are podlab's own: workers tell vLLM's, and whoever
-//! scrapes both should count nothing twice.
+//! What is counted for `/metrics`, in the text format of Prometheus: podlab's names, and vLLM's where the meaning is the same, as far
+//! as it can be seen from here. Those carry `engine="gateway"`: whoever scrapes workers too can tell them apart, and counts nothing
+//! twice.
 
 use super::dispatch::Standing;
 use super::feed::FeedCounts;
+use super::tally::Usage;
+use crate::http::histogram::{FIRST_TOKEN, Histogram};
+use crate::http::vllm::{Vllm, model_label, write_one};
 use kvcache::WorkerId;
 use router::{Outcome, Strategy};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-/// Upper edges of the histogram of first tokens, seconds: vLLM's.
-const EDGES: [f64; 21] = [
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
-    160.0, 640.0,
-];
 
 const OUTCOMES: [(&str, Outcome); 5] = [
     ("answered", Outcome::Answered),
@@ -31,30 +29,43 @@ pub(super) struct Meters {
     sent: Box<[AtomicU64]>,
     /// Attempts that ended, by worker and outcome.
     ended: Box<[[AtomicU64; 5]]>,
-    /// First tokens, by the first edge that is not below them; the last is above all.
-    first: [AtomicU64; EDGES.len() + 1],
-    first_micros: AtomicU64,
+    /// First pieces of answers, since they were asked for.
+    first: Histogram,
     /// What became of what workers told of their caches.
     fed: Mutex<Box<[FeedCounts]>>,
+    /// Answers that made blocks at a worker, as far as is known, since it told of its cache last.
+    unheard: Box<[AtomicU64]>,
     /// Prompts whose tokens could be had, and could not.
     tokenized: [AtomicU64; 2],
     /// Requests that were refused since too many are in flight.
     shed: AtomicU64,
     live: AtomicU64,
+    /// By vLLM's names.
+    pub(super) vllm: Vllm,
+    /// Tokens of prompts, of replies, of prompts whose answers tell what was cached, and those.
+    tokens: [AtomicU64; 4],
+    /// What these carry.
+    labels: String,
 }
 
+/// Edges of histograms of lengths end there: what workers take nobody has told.
+const LONGEST: u64 = 1_000_000;
+
 impl Meters {
-    pub(super) fn new(workers: u16) -> Self {
+    pub(super) fn new(workers: u16, model: &str) -> Self {
         let each = 0..workers;
         Self {
             sent: each.clone().map(|_| AtomicU64::default()).collect(),
-            ended: each.map(|_| Default::default()).collect(),
-            first: Default::default(),
-            first_micros: AtomicU64::default(),
+            ended: each.clone().map(|_| Default::default()).collect(),
+            unheard: each.map(|_| AtomicU64::default()).collect(),
+            first: Histogram::of_times(&FIRST_TOKEN),
             fed: Mutex::new(vec![FeedCounts::default(); usize::from(workers)].into()),
             tokenized: Default::default(),
             shed: AtomicU64::default(),
             live: AtomicU64::default(),
+            vllm: Vllm::new(LONGEST),
+            tokens: Default::default(),
+            labels: format!("{},engine=\"gateway\"", model_label(model)),
         }
     }
 
@@ -68,15 +79,34 @@ impl Meters {
     }
 
     pub(super) fn first_token(&self, after: Duration) {
-        let seconds = after.as_secs_f64();
-        let place = EDGES.iter().position(|edge| seconds <= *edge).unwrap_or(EDGES.len());
-        self.first[place].fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-        self.first_micros.fetch_add(micros, Ordering::Relaxed);
+        self.first.count_time(after);
+    }
+
+    /// An answer told how long it and its prompt were.
+    pub(super) fn used(&self, usage: &Usage) {
+        let (prompt, reply) = (usage.prompt_tokens, usage.completion_tokens);
+        self.vllm.lengths(prompt, reply);
+        let cached = usage.prompt_tokens_details.as_ref().and_then(|details| details.cached_tokens);
+        // What nobody tells is not nothing.
+        let (queries, hits) = cached.map_or((0, 0), |cached| (prompt, cached));
+        for (counter, count) in self.tokens.iter().zip([prompt, reply, queries, hits]) {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn fed(&self, worker: WorkerId, counts: FeedCounts) {
         self.fed.lock().unwrap_or_else(PoisonError::into_inner)[worker.index()] = counts;
+        self.unheard[worker.index()].store(0, Ordering::Relaxed);
+    }
+
+    /// An answer came of which a worker should tell that it has new blocks.
+    pub(super) fn made_blocks(&self, worker: WorkerId) {
+        self.unheard[worker.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Such answers since it told anything.
+    pub(super) fn unheard(&self, worker: WorkerId) -> u64 {
+        self.unheard[worker.index()].load(Ordering::Relaxed)
     }
 
     pub(super) fn tokenized(&self, done: bool) {
@@ -173,6 +203,7 @@ impl Meters {
                     of("malformed_batches", counts.malformed),
                     of("gaps", counts.gaps),
                     of("restarts", counts.restarts),
+                    of("vanished", counts.vanished),
                     of("orphaned_blocks", counts.orphans),
                     of("other_blocks", counts.others),
                     of("blocks_of_another_size", counts.misfits),
@@ -185,21 +216,30 @@ impl Meters {
         let tokenized: Vec<(String, String)> =
             tokenized.map(|(done, count)| (format!("{name}{{done=\"{done}\"}}"), read(count).to_string())).collect();
         family(name, "counter", "Prompts whose tokens were wanted, and whether they could be had.", &tokenized);
-        let name = "gateway_time_to_first_token_seconds";
-        let mut below = 0;
-        let mut buckets: Vec<(String, String)> = EDGES
-            .iter()
-            .zip(&self.first)
-            .map(|(edge, count)| {
-                below += read(count);
-                (format!("{name}_bucket{{le=\"{edge}\"}}"), below.to_string())
-            })
-            .collect();
-        below += read(&self.first[EDGES.len()]);
-        buckets.push((format!("{name}_bucket{{le=\"+Inf\"}}"), below.to_string()));
-        buckets.push((format!("{name}_sum"), format!("{}", read(&self.first_micros) as f64 / 1e6)));
-        buckets.push((format!("{name}_count"), below.to_string()));
-        family(name, "histogram", "From sending to a worker to the first piece of its answer.", &buckets);
+        let name = "podlab:gateway_time_to_first_token_seconds";
+        self.first.write(&mut text, name, "From sending to a worker to the first piece of its answer.", "");
+        self.write_vllm(&mut text);
         text
+    }
+
+    fn write_vllm(&self, text: &mut String) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let labels = self.labels.as_str();
+        // Ended ones first: read the other way round there might be more of them than were sent.
+        let ended: u64 = self.ended.iter().flatten().map(read).sum();
+        let running = self.sent.iter().map(read).sum::<u64>().saturating_sub(ended);
+        let waiting = read(&self.live).saturating_sub(running);
+        let [prompt, reply, queries, hits] = self.tokens.each_ref().map(read);
+        for (name, kind, help, value) in [
+            ("vllm:num_requests_running", "gauge", "Requests that a worker has.", running),
+            ("vllm:num_requests_waiting", "gauge", "Requests that the gateway has and no worker.", waiting),
+            ("vllm:prompt_tokens_total", "counter", "Tokens of prompts, as answers tell them.", prompt),
+            ("vllm:generation_tokens_total", "counter", "Tokens of replies, as answers tell them.", reply),
+            ("vllm:prefix_cache_queries_total", "counter", "Tokens of prompts whose answers tell hits.", queries),
+            ("vllm:prefix_cache_hits_total", "counter", "Those of them that were cached.", hits),
+        ] {
+            write_one(text, name, kind, help, labels, value as f64);
+        }
+        self.vllm.write(text, labels);
     }
 }

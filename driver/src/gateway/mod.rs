@@ -7,10 +7,12 @@
 mod settings; // what the gateway is like
 mod place; // where a worker may be
 mod glance; // what a body tells of where it should go
-mod dispatch; // router, breakers and retries behind one lock
+mod dispatch; // who decides, behind one lock
+mod log; // what was told and decided, to be played once more
 mod upstream; // connections to workers
 mod forward; // a request's way, attempt by attempt
 mod relay; // an answer's way back
+mod tally; // what it tells of itself
 pub mod feed; // what workers hold, by their own account
 mod tokenize; // prompts as workers' tokens
 mod events; // streams cut where an event ends
@@ -18,6 +20,7 @@ mod meters; // what is counted for /metrics
 mod api; // the paths there are
 mod server; // a gateway and its life
 
+pub use log::{Replayed, replay};
 pub use place::{NoPlace, worker};
 pub use server::serve;
 pub use settings::Settings;

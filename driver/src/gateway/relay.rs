@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -43,11 +43,14 @@ pub(super) struct Relay {
     events: Events,
     attempt: Attempt,
     _stay: Stay,
+    phase: watch::Receiver<Phase>,
     /// Resolves when requests in flight are given up.
     over: Pin<Box<dyn Future<Output = ()> + Send>>,
     silence: Duration,
     heard: Instant,
     quiet: Pin<Box<Sleep>>,
+    /// Whom both of them wake.
+    waked: Option<Waker>,
     is_over: bool,
 }
 
@@ -67,10 +70,12 @@ impl Relay {
             events: Events::default(),
             attempt,
             _stay: stay,
+            phase: phase.clone(),
             over: Box::pin(async move { over(&mut phase).await }),
             silence,
             heard,
             quiet: Box::pin(sleep_until(heard + silence)),
+            waked: None,
             is_over: false,
         }
     }
@@ -90,6 +95,17 @@ impl Relay {
         self.is_over = true;
         self.attempt.finish(Outcome::Answered);
         if rest.is_empty() { Poll::Ready(None) } else { Poll::Ready(Some(Ok(Frame::data(rest)))) }
+    }
+
+    /// Whether there is nothing to do but to wait, and whoever would end that knows whom to wake. So it is behind nearly every
+    /// token, and to ask each of them again costs more.
+    fn goes_on(&mut self, cx: &Context<'_>) -> bool {
+        let is_known = self.waked.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !is_known {
+            self.waked = Some(cx.waker().clone());
+        }
+        // A phase that has changed has used up its wake, even where it is not the last one.
+        is_known && self.phase.has_changed().is_ok_and(|has| !has) && Instant::now() < self.quiet.deadline()
     }
 
     /// Whether nothing was heard for too long. The alarm is set anew only when it rings: pieces come often.
@@ -135,6 +151,9 @@ impl HttpBody for Relay {
             };
             this.heard = Instant::now();
             let whole = this.events.push(piece);
+            if !whole.is_empty() {
+                this.attempt.piece(&whole, this.heard.into_std());
+            }
             if this.events.is_done() {
                 // The client may be gone as soon as it has read this.
                 this.attempt.finish(Outcome::Answered);
@@ -142,6 +161,9 @@ impl HttpBody for Relay {
             if !whole.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(whole))));
             }
+        }
+        if this.goes_on(cx) {
+            return Poll::Pending;
         }
         let is_over = this.over.as_mut().poll(cx).is_ready();
         let is_silent = this.is_silent(cx);

@@ -2,16 +2,18 @@
 
 use super::api;
 use super::dispatch::Dispatch;
-use super::feed::subscribe;
+use super::feed::subscribe::{self, Following};
 use super::forward::Gateway;
 use super::glance::Reader;
+use super::log::Log;
+use super::meters::Meters;
 use super::settings::Settings;
 use super::upstream::Upstream;
 use crate::emulate::tokens::Cutter;
 use crate::failure::Failure;
 use crate::http::door::{Door, Phase};
-use kvcache::{Time, WorkerId};
-use router::{Health, RetryBudget, Router, Signal};
+use kvcache::WorkerId;
+use router::Desk;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -21,7 +23,7 @@ use tokio::task::JoinSet;
 /// Routes what comes to `listener` until `shutdown` resolves and requests in flight have ended.
 ///
 /// # Errors
-/// Where certificates cannot be read.
+/// Where certificates cannot be read, or the log of decisions cannot be written.
 ///
 /// # Panics
 /// Where there is no worker, or the router knows another number of them: the caller checks its input.
@@ -32,13 +34,9 @@ pub async fn serve(
 ) -> Result<(), Failure> {
     let workers = settings.router.workers;
     assert_eq!(usize::from(workers), settings.workers.len(), "the router knows the workers there are");
-    let mut router = Router::new(settings.router);
-    if let Some(forecast) = settings.forecast {
-        for worker in (0..workers).map(WorkerId) {
-            router.observe(worker, Signal::Forecast(forecast), Time::ZERO, Time::ZERO);
-        }
-    }
-    let dispatch = Dispatch::new(router, Health::new(settings.health, workers), RetryBudget::new(settings.retries));
+    let desk = settings.desk();
+    let log = settings.decision_log.as_deref().map(|path| Log::begin(path, &desk)).transpose()?;
+    let dispatch = Dispatch::new(Desk::new(desk), log, Meters::new(workers, &settings.model));
     let reader = Reader {
         cutter: Cutter::new(&settings.model, settings.router.block, settings.chars_per_token),
         session_key: settings.session_key.clone(),
@@ -49,9 +47,11 @@ pub async fn serve(
     let tls = settings.tls.clone().map(|tls| tls.0);
     let Settings { head_timeout, reader_timeout, drain, .. } = settings;
     let dispatch = Arc::new(dispatch);
+    let decided = dispatch.clone();
     let mut followers = JoinSet::new();
     for (worker, place) in (0..workers).map(WorkerId).zip(settings.feeds.clone()) {
-        followers.spawn(subscribe::follow(dispatch.clone(), worker, place, settings.router.block));
+        let (block, silence) = (settings.router.block, settings.feed_silence);
+        followers.spawn(subscribe::follow(Following { dispatch: dispatch.clone(), worker, place, block, silence }));
     }
     let gateway = Gateway {
         tiers_known: settings.router.tiers_known(),
@@ -64,5 +64,5 @@ pub async fn serve(
     let routes = api::routes(Arc::new(gateway));
     Door { listener, routes, phase, tls, head_timeout, reader_timeout, drain }.serve(shutdown).await;
     followers.shutdown().await;
-    Ok(())
+    decided.end_log()
 }

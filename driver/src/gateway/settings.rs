@@ -5,7 +5,7 @@ use crate::bench::target::Origin;
 use crate::emulate::Tls;
 use crate::emulate::tokens::CharsPerToken;
 use crate::http::{ApiKey, Callers};
-use router::{Forecast, HealthConfig, RetryConfig, RouterConfig};
+use router::{DeskConfig, Forecast, HealthConfig, RetryConfig, RouterConfig};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,10 +16,14 @@ pub struct Settings {
     pub workers: Vec<Origin>,
     /// Where each tells what it holds, in the same order; empty: nobody does.
     pub feeds: Vec<Place>,
+    /// After so long without a word of its cache a worker is asked whether it is there.
+    pub feed_silence: Duration,
     /// How one is chosen; it knows as many workers as there are.
     pub router: RouterConfig,
-    /// What workers' work takes, as far as is known beforehand.
+    /// What workers' work takes, as far as is known beforehand; first tokens correct it.
     pub forecast: Option<Forecast>,
+    /// A new file that is told all that decides, and what was decided; `None`: nobody is.
+    pub decision_log: Option<PathBuf>,
     /// When one is left alone for a while.
     pub health: HealthConfig,
     /// How often a request is tried again.
@@ -63,6 +67,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Who decides.
+    pub(super) const fn desk(&self) -> DeskConfig {
+        let Self { router, health, retries, forecast, .. } = self;
+        DeskConfig { router: *router, health: *health, retries: *retries, forecast: *forecast, learns: true }
+    }
+
     /// 4,096 requests in flight, bodies of up to 4 MiB and answers of up to 16 MiB, 10 s for a head and 30 s for a body, 1 s for a
     /// connection, 300 s of silence, 30 s to drain.
     #[must_use]
@@ -70,8 +80,10 @@ impl Settings {
         Self {
             workers,
             feeds: Vec::new(),
+            feed_silence: Duration::from_secs(5),
             router,
             forecast: None,
+            decision_log: None,
             health: HealthConfig::default(),
             retries: RetryConfig::default(),
             model: String::new(),

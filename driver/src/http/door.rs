@@ -7,8 +7,9 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -142,12 +143,35 @@ impl Door {
                 .timer(TokioTimer::new())
                 .header_read_timeout(patience)
                 .max_buf_size(BUFFER)
+                // A token is a hundred bytes: to copy them into one buffer costs less than to have the kernel gather them.
+                .writev(false)
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
             let mut served: Pin<&mut _> = pin!(served);
-            tokio::select! {
-                // A connection that breaks concerns nobody else.
-                _ = served.as_mut() => return,
-                _ = phase.wait_for(|phase| *phase != Phase::Serving), if was_serving => {}
+            if was_serving {
+                let unseen = phase.clone();
+                let mut told = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
+                let mut waked: Option<Waker> = None;
+                let is_over = poll_fn(|cx| {
+                    // A connection that breaks concerns nobody else.
+                    if served.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(true);
+                    }
+                    // Whoever tells of the server's end knows whom to wake, but at first: it need not be asked behind each token.
+                    let is_known = waked.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+                    if is_known && unseen.has_changed().is_ok_and(|has| !has) {
+                        return Poll::Pending;
+                    }
+                    if !is_known {
+                        waked = Some(cx.waker().clone());
+                    }
+                    told.as_mut().poll(cx).map(|_| false)
+                });
+                if is_over.await {
+                    return;
+                }
+            } else {
+                let _ = served.await;
+                return;
             }
             served.as_mut().graceful_shutdown();
             let _ = served.await;

@@ -9,6 +9,8 @@ pub(crate) mod prompt; // the prompt in it
 pub(crate) mod error; // or why not
 pub(crate) mod sagemaker; // the same behind SageMaker's runtime
 pub(crate) mod decision; // where a request went, in the head of its response
+pub(crate) mod histogram; // how often how much
+pub(crate) mod vllm; // metrics by vLLM's names
 pub(crate) mod session; // the session that a request names
 
 pub use key::{ApiKey, NoKey};

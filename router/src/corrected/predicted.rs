@@ -55,7 +55,7 @@ impl Predicted {
     pub(crate) fn new(config: &RouterConfig) -> Self {
         Self {
             knowledge: Knowledge::new(config),
-            forecasts: vec![UNKNOWN; usize::from(config.workers)],
+            forecasts: vec![Forecast::UNKNOWN; usize::from(config.workers)],
             kinds: vec![0; usize::from(config.workers)],
             next_kind: 1,
             backlog: Backlog::new(config.workers),
@@ -159,21 +159,6 @@ impl Usual {
         }
     }
 }
-
-/// Where nobody says what work takes, a token counts as one unit, whatever that is.
-const UNKNOWN: Forecast = Forecast {
-    fixed: Span::ZERO,
-    least: Span::ZERO,
-    per_new_token: Span::from_micros(50),
-    per_1024_pairs: Span::ZERO,
-    per_context_token: Span::ZERO,
-    pass: Tokens(8192),
-    l1: kvcache::TierCost { fixed: Span::ZERO, per_token: Span::from_micros(12) },
-    l2: kvcache::TierCost { fixed: Span::ZERO, per_token: Span::from_micros(25) },
-    loading: crate::forecast::Loading::WhereFaster,
-    capacity: u64::MAX,
-    as_of: Time::ZERO,
-};
 
 impl Choose for Predicted {
     fn choose(&mut self, asked: &Asked<'_>) -> Decision {

@@ -61,7 +61,7 @@ fn all_four_layouts_are_read() {
 }
 
 /// A stored event as vLLM writes it now.
-fn stored(names: &[u64], parent: Option<u64>, tokens: &[u32], more: &[(&str, Value)]) -> Value {
+pub(super) fn stored(names: &[u64], parent: Option<u64>, tokens: &[u32], more: &[(&str, Value)]) -> Value {
     let list = |items: Vec<Value>| Value::Array(items);
     let block = (tokens.len() / names.len().max(1)) as u64;
     let mut fields: Vec<(Value, Value)> = vec![
@@ -76,12 +76,12 @@ fn stored(names: &[u64], parent: Option<u64>, tokens: &[u32], more: &[(&str, Val
     Value::Map(fields)
 }
 
-fn removed(names: &[u64]) -> Value {
+pub(super) fn removed(names: &[u64]) -> Value {
     let names = names.iter().map(|name| (*name).into()).collect();
     Value::Map(vec![("type".into(), "BlockRemoved".into()), ("block_hashes".into(), Value::Array(names))])
 }
 
-fn packed(events: Vec<Value>) -> Vec<u8> {
+pub(super) fn packed(events: Vec<Value>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let batch = Value::Array(vec![1.5.into(), Value::Array(events), 0.into()]);
     rmpv::encode::write_value(&mut bytes, &batch).expect("a list takes it");
@@ -266,16 +266,16 @@ proptest! {
 type Batches = VecDeque<(u64, Vec<u8>)>;
 
 /// A publisher as vLLM's, with replay.
-struct Publisher {
+pub(super) struct Publisher {
     socket: PubSocket,
-    place: Place,
+    pub(super) place: Place,
     kept: Arc<Mutex<Batches>>,
     next: u64,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Publisher {
-    async fn new(keeps: bool) -> Self {
+    pub(super) async fn new(keeps: bool) -> Self {
         let (mut socket, mut replay) = (PubSocket::new(), RouterSocket::new());
         let events = socket.bind("tcp://127.0.0.1:0").await.expect("a free port").to_string();
         let again = replay.bind("tcp://127.0.0.1:0").await.expect("a free port").to_string();
@@ -301,7 +301,7 @@ impl Publisher {
         Self { socket, place, kept, next: 0, task }
     }
 
-    async fn say(&mut self, events: Vec<Value>, is_lost: bool) {
+    pub(super) async fn say(&mut self, events: Vec<Value>, is_lost: bool) {
         let payload = packed(events);
         self.kept.lock().expect("sound").push_back((self.next, payload.clone()));
         if !is_lost {
@@ -321,7 +321,7 @@ impl Drop for Publisher {
 }
 
 /// What the gateway counted of what a worker told.
-async fn counted(address: SocketAddr, worker: u16, what: &str) -> u64 {
+pub(super) async fn counted(address: SocketAddr, worker: u16, what: &str) -> u64 {
     let metrics = call(address, "GET", "/metrics", "").await.body;
     let name = format!("podlab:gateway_kv_events_total{{worker=\"{worker}\",what=\"{what}\"}} ");
     let value = metrics.lines().find_map(|line| line.strip_prefix(&name)).expect("it is counted");
@@ -329,7 +329,7 @@ async fn counted(address: SocketAddr, worker: u16, what: &str) -> u64 {
 }
 
 /// Waits until the gateway has heard so many batches of a worker.
-async fn heard(address: SocketAddr, worker: u16, batches: u64) {
+pub(super) async fn heard(address: SocketAddr, worker: u16, batches: u64) {
     for _ in 0..500 {
         if counted(address, worker, "batches").await >= batches {
             return;
@@ -340,7 +340,7 @@ async fn heard(address: SocketAddr, worker: u16, batches: u64) {
 }
 
 /// A subscription takes a moment, and what is said before it is lost to it.
-async fn joined(address: SocketAddr, worker: u16, publisher: &mut Publisher) -> u64 {
+pub(super) async fn joined(address: SocketAddr, worker: u16, publisher: &mut Publisher) -> u64 {
     for _ in 0..500 {
         publisher.say(Vec::new(), false).await;
         sleep(Duration::from_millis(20)).await;

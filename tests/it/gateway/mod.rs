@@ -9,5 +9,10 @@ mod bounds; // slow, huge and many clients
 mod places; // where a worker may be
 mod feed; // what workers say of their caches
 pub(crate) mod publish; // ... where the workers are podlab's own
+mod vanish; // ... and then nobody tells any more
 mod judge; // ... to vLLM's own router
+mod replay; // all that was decided, once more
+mod meters; // what a scrape gets, by vLLM's names
+mod learn; // workers whose speed nobody told
+mod fuzz; // what no client should send
 mod secrets; // keys and prompts that nobody else sees

@@ -20,6 +20,8 @@ pub(super) enum Act {
     Say(Vec<u8>),
     /// Streams events, one each so often; then keeps the connection.
     Stream(Vec<String>, Duration),
+    /// Streams events so long after all who came before have theirs: one prompt at a time, as an engine computes them.
+    Turn(Vec<String>, Duration),
     /// Streams events, and closes in the middle of the body.
     Break(Vec<String>),
     /// Streams events, and then nothing, until the other side goes.
@@ -43,6 +45,8 @@ pub(super) struct Seen {
     pub(super) left: Vec<Instant>,
     /// Bytes of answers that were taken.
     pub(super) sent: usize,
+    /// Whose turn it is.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A worker that does as it is told.
@@ -115,6 +119,17 @@ async fn attend(mut stream: TcpStream, seen: Arc<Mutex<Seen>>, act: Arc<Mutex<Ac
                 let _ = stream.read(&mut [0; 1]).await;
                 seen.lock().expect("sound").left.push(Instant::now());
                 return;
+            }
+            Act::Turn(events, gap) => {
+                let turn = seen.lock().expect("sound").turn.clone();
+                let turn = turn.lock().await;
+                sleep(gap).await;
+                drop(turn);
+                let _ = stream.write_all(head.as_bytes()).await;
+                for event in events {
+                    let _ = stream.write_all(chunk(&event).as_bytes()).await;
+                }
+                let _ = stream.write_all(b"0\r\n\r\n").await;
             }
             Act::Break(events) => {
                 let _ = stream.write_all(head.as_bytes()).await;

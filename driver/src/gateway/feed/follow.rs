@@ -33,6 +33,8 @@ pub struct FeedCounts {
     pub gaps: u64,
     /// Times that the worker was another process, or what was missing could not be had.
     pub restarts: u64,
+    /// Times that nobody told any more.
+    pub vanished: u64,
     /// Blocks whose parent is not known, so that their place is not.
     pub orphans: u64,
     /// Blocks that tokens alone do not name, or that are not on the device.
@@ -143,6 +145,22 @@ impl Follower {
                 Heard::Events(Vec::new())
             }
         }
+    }
+
+    /// The number of the batch that comes next.
+    #[must_use]
+    pub const fn due(&self) -> u64 {
+        self.due
+    }
+
+    /// Nobody tells any more: nothing is known of the cache. Whether anything was.
+    pub fn vanished(&mut self) -> bool {
+        if self.due == 0 {
+            return false;
+        }
+        self.restart(0);
+        self.counts.vanished += 1;
+        true
     }
 
     /// What is missing before the batch `number` cannot be had.

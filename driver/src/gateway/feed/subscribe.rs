@@ -25,24 +25,46 @@ pub struct Place {
     pub replay: Option<String>,
 }
 
+/// Who is followed, and how.
+pub(in crate::gateway) struct Following {
+    pub(in crate::gateway) dispatch: Arc<Dispatch>,
+    pub(in crate::gateway) worker: WorkerId,
+    pub(in crate::gateway) place: Place,
+    pub(in crate::gateway) block: Tokens,
+    /// A stream that says nothing for so long is asked whether it is there.
+    pub(in crate::gateway) silence: Duration,
+}
+
+/// Why nothing more is heard.
+enum Ended {
+    /// The other side closed the connection: whoever takes its place may tell all again.
+    Closed,
+    /// There is nobody, or somebody who says nothing: what was known is known no more.
+    Vanished,
+}
+
+/// How often in a row replay may know what the subscription did not tell, before that is taken for deaf.
+const DEAF: u32 = 2;
+/// Answers that should have made blocks, none of which was told of, before a stream without replay is taken for dead.
+const UNHEARD: u64 = 3;
+
 /// Follows a worker, for ever.
-pub(in crate::gateway) async fn follow(dispatch: Arc<Dispatch>, worker: WorkerId, place: Place, block: Tokens) {
-    let mut follower = Follower::new(block);
+pub(in crate::gateway) async fn follow(following: Following) {
+    let mut follower = Follower::new(following.block);
     loop {
         // Whatever ends it, there will be another connection.
-        let _ = listen(&dispatch, worker, &place, &mut follower).await;
+        let ended = listen(&following, &mut follower).await.unwrap_or(Ended::Vanished);
+        if matches!(ended, Ended::Vanished) && follower.vanished() {
+            tell(&following, &follower, Heard::Events(Vec::new()));
+        }
         follower.reconnected();
         sleep(AGAIN).await;
     }
 }
 
-/// Follows a worker until the connection breaks.
-async fn listen(
-    dispatch: &Dispatch,
-    worker: WorkerId,
-    place: &Place,
-    follower: &mut Follower,
-) -> Result<(), zeromq::ZmqError> {
+/// Follows a worker until the connection breaks, or nobody is behind it any more.
+async fn listen(following: &Following, follower: &mut Follower) -> Result<Ended, zeromq::ZmqError> {
+    let Following { dispatch, worker, place, silence, .. } = following;
     let mut socket = SubSocket::new();
     let mut happened = socket.monitor();
     let connected = async {
@@ -50,19 +72,40 @@ async fn listen(
         socket.subscribe("").await
     };
     timeout(PATIENCE, connected).await.map_err(|_| zeromq::ZmqError::Other("no connection in time"))??;
+    let mut deaf = 0;
     loop {
         let message = tokio::select! {
             message = socket.recv() => message?,
             event = happened.next() => match event {
-                Some(SocketEvent::Disconnected(_)) | None => return Ok(()),
+                Some(SocketEvent::Disconnected(_)) | None => return Ok(Ended::Closed),
                 Some(_) => continue,
             },
+            // A host that lost its power closes nothing, and an engine without work says as little as a dead one.
+            () = sleep(*silence) => {
+                match &place.replay {
+                    Some(at) => {
+                        let before = follower.counts().batches;
+                        let asked = replay(at, follower.due(), u64::MAX, follower, following);
+                        if !matches!(timeout(5 * PATIENCE, asked).await, Ok(Ok(()))) {
+                            return Ok(Ended::Vanished);
+                        }
+                        deaf = if follower.counts().batches > before { deaf + 1 } else { 0 };
+                    }
+                    None if dispatch.meters.unheard(*worker) >= UNHEARD => return Ok(Ended::Vanished),
+                    None => {}
+                }
+                if deaf >= DEAF {
+                    return Ok(Ended::Closed);
+                }
+                continue;
+            }
         };
+        deaf = 0;
         let Some((number, payload)) = parts(&message) else { continue };
         let mut heard = follower.hear(number, payload);
         if let Heard::Gap(from) = heard {
             let replayed = match &place.replay {
-                Some(at) => timeout(5 * PATIENCE, replay(at, from, number, follower, dispatch, worker)).await,
+                Some(at) => timeout(5 * PATIENCE, replay(at, from, number, follower, following)).await,
                 None => Ok(Ok(())),
             };
             drop(replayed);
@@ -73,7 +116,7 @@ async fn listen(
                 heard = follower.hear(number, payload);
             }
         }
-        tell(dispatch, worker, follower, heard);
+        tell(following, follower, heard);
     }
 }
 
@@ -83,8 +126,7 @@ async fn replay(
     from: u64,
     upto: u64,
     follower: &mut Follower,
-    dispatch: &Dispatch,
-    worker: WorkerId,
+    following: &Following,
 ) -> Result<(), zeromq::ZmqError> {
     let mut socket = DealerSocket::new();
     socket.connect(at).await?;
@@ -100,14 +142,14 @@ async fn replay(
         }
         match follower.hear(number, payload) {
             Heard::Gap(_) => return Ok(()), // it is not kept for so long
-            heard => tell(dispatch, worker, follower, heard),
+            heard => tell(following, follower, heard),
         }
     }
 }
 
-fn tell(dispatch: &Dispatch, worker: WorkerId, follower: &Follower, heard: Heard) {
+fn tell(following: &Following, follower: &Follower, heard: Heard) {
     let Heard::Events(events) = heard else { return };
-    dispatch.cached(worker, follower.epoch(), &events, follower.counts());
+    following.dispatch.cached(following.worker, follower.epoch(), &events, follower.counts());
 }
 
 /// The number of a batch, and its bytes; `None`: it is none, or the end.
