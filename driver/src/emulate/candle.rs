@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use worker::depot::{Depot, Parcel};
 use worker::engine::{Ask, Memory, Reply, Sampling, Worker};
 use worker::kernel::Level;
-use worker::language::{self, Language};
+use worker::language::{self, Language, Next};
 use worker::model::{Model, Unreadable, read_folder, read_gguf, tiny};
 use worker::station::{Report, Station};
 
@@ -170,7 +170,7 @@ impl executor::Language for Loaded {
         let message =
             |message: &Message| language::Message { role: message.role.clone(), content: message.content.clone() };
         let messages: Vec<_> = messages.iter().map(message).collect();
-        let text = self.language.chat(&messages).map_err(|error| error.to_string())?;
+        let text = self.language.chat(&messages, Next::Reply).map_err(|error| error.to_string())?;
         Ok(self.language.encode(&text, false))
     }
 }

@@ -9,6 +9,8 @@ pub mod pages; // the KV cache
 pub mod engine; // the executor of passes
 pub mod tables; // which page holds which block
 pub mod language; // text to tokens and back
+mod vocabulary; // ... tokens from GGUF files
+mod template; // ... a chat as a prompt
 pub mod station; // a worker in a thread of its own
 pub mod block; // a block of KV as bytes
 mod carry; // ... to and from a worker's pages
