@@ -15,4 +15,6 @@ mod script; // the passes that the batcher plans
 mod tiers; // bytes below the devices
 mod hybrid; // real computation in virtual time
 mod served; // real tokens over HTTP
+mod taken_back; // ... which nobody wants any more
+mod tensors; // the path that a GPU takes, on the CPU
 mod turns; // what one turn of a chat said, found by the next
