@@ -21,9 +21,9 @@ fi
 cargo build --release --locked --quiet -p podlab-driver
 export PODLAB_BIN=$CARGO_TARGET_DIR/release/podlab
 
-# Real clients judge the servers, and podlab's own client: openai, boto3, the AWS CLI.
+# Real clients judge the servers, and podlab's own client: openai, boto3, the AWS CLI; Jinja itself judges chat templates.
 venv=$CARGO_TARGET_DIR/clients
-clients=(openai==3.54.0 boto3==1.44.5 awscli==1.46.3 aiohttp==3.14.5 msgspec==0.22.0 prometheus-client==0.26.0)
+clients=(openai==3.54.0 boto3==1.44.5 awscli==1.46.3 aiohttp==3.14.5 msgspec==0.22.0 prometheus-client==0.26.0 jinja2==3.1.6)
 lmcache=lmcache==0.5.6 # its Python files only: they need no torch, and what it depends on is a gigabyte
 if [ "$(cat "$venv/installed" 2>/dev/null)" != "${clients[*]} $lmcache" ]; then
     python3 -m venv --clear "$venv" || {

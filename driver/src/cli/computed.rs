@@ -14,10 +14,15 @@ use kvcache::Tokens;
 use std::path::Path;
 use std::sync::Arc;
 use worker::engine::Memory;
+use worker::tensor::{DType, Device, TensorModel};
 
 /// A model that was loaded to be computed.
 #[derive(Debug)]
-pub(super) struct Computed(Hybrid);
+pub(super) struct Computed {
+    hybrid: Hybrid,
+    /// Where it computes; `None`: on the CPU, by the worker's own kernels.
+    device: Option<Arc<TensorModel>>,
+}
 
 /// The model that a command line asks for; `None`: nothing is computed. `seed` is the random model's.
 pub(super) fn load(asked: &EngineArgs, seed: u64) -> Result<Option<Computed>, Failure> {
@@ -49,19 +54,44 @@ pub(super) fn load(asked: &EngineArgs, seed: u64) -> Result<Option<Computed>, Fa
         // A half for each key and each value.
         kv_token_bytes: (shape.layers * shape.kv_width() * 2) as u64,
         block_overhead: worker::block::HEADER as u64,
+        card: None,
     };
-    Ok(Some(Computed(Hybrid { loaded, fit })))
+    Ok(Some(Computed { hybrid: Hybrid { loaded, fit }, device: None }))
 }
 
 impl Computed {
     /// What the model asks of an engine.
     pub(super) fn fit(&self) -> &Fit {
-        &self.0.fit
+        &self.hybrid.fit
+    }
+
+    /// The same on a device: `cpu`, `cuda`, `cuda:N`, or `tensors`, the GPU's code on the CPU.
+    pub(super) fn on(mut self, device: &str) -> Result<Self, Failure> {
+        let failed = |error: String| Failure::Failed(format!("--device {device}: {error}"));
+        let (there, dtype) = match device.strip_prefix("cuda") {
+            None if device == "cpu" => return Ok(self),
+            None if device == "tensors" => (Device::Cpu, DType::F32),
+            Some(number) if number.is_empty() || number.starts_with(':') => {
+                let number = number.strip_prefix(':').unwrap_or("0").parse();
+                let number =
+                    number.map_err(|_| Failure::Usage(format!("--device {device}: no GPU has that number")))?;
+                card(number).map_err(failed)?
+            }
+            _ => return Err(Failure::Usage(format!("--device {device}: it is cpu, cuda, cuda:N or tensors"))),
+        };
+        let model = TensorModel::new(&self.hybrid.loaded.model, &there, dtype);
+        let model = model.map_err(|error| failed(error.to_string()))?;
+        if let Some(free) = room(&there).map_err(failed)? {
+            // The rest is for what passes need besides.
+            self.hybrid.fit.card = Some(free / 10 * 8);
+        }
+        self.device = Some(Arc::new(model));
+        Ok(self)
     }
 
     /// Workers for runs in virtual time.
     pub(super) fn computes(&self) -> &dyn Computes {
-        &self.0
+        &self.hybrid
     }
 
     pub(super) fn settings(&self, settings: Settings) -> Settings {
@@ -71,7 +101,7 @@ impl Computed {
             models.push(self.fit().model.clone());
         }
         Settings {
-            language: Some(Arc::new(self.0.loaded.clone())),
+            language: Some(Arc::new(self.hybrid.loaded.clone())),
             // As vLLM: to the end of the context, or of what the model has to say.
             chat_max_tokens: Tokens(u32::MAX),
             latency: kvcache::Span::ZERO,
@@ -84,17 +114,61 @@ impl Computed {
     pub(super) fn workers(&self, assembled: &Assembled, threads: u16) -> Workers {
         let cache = assembled.engine.cache;
         let memory = Memory { block: cache.block, pages: cache.capacity.0 };
-        self.0.loaded.workers(assembled.router.workers, memory, usize::from(threads))
+        match &self.device {
+            Some(model) => self.hybrid.loaded.workers_on(model, assembled.router.workers, memory),
+            None => self.hybrid.loaded.workers(assembled.router.workers, memory, usize::from(threads)),
+        }
     }
 
     /// What is served.
     pub(super) fn told(&self, workers: u16, threads: u16) -> String {
-        let identity = &self.0.loaded.model.identity;
+        if let Some(model) = &self.device {
+            let (name, weights) = (&model.identity.name, &model.identity.weights);
+            let fit = self.fit();
+            return format!(
+                "{} ({name}, weights {weights}): {workers} workers on {:?}",
+                fit.model,
+                model.device().location()
+            );
+        }
+        let identity = &self.hybrid.loaded.model.identity;
         format!(
             "{} ({}, weights {}): {workers} workers of {threads} threads that compute",
             self.fit().model,
             identity.name,
             identity.weights,
         )
+    }
+}
+
+/// Opens a GPU, and tells what it is.
+#[cfg(feature = "cuda")]
+fn card(number: usize) -> Result<(Device, DType), String> {
+    let (device, card) = worker::tensor::cuda::open(number).map_err(|error| error.to_string())?;
+    let (free, all) = card.memory;
+    let (down, up) = card.pcie;
+    warn(&format!(
+        "{}: {} of {} MiB free, PCIe {:.1} GB/s from it and {:.1} to it",
+        card.name,
+        free >> 20,
+        all >> 20,
+        down / 1e9,
+        up / 1e9
+    ));
+    let dtype = card.dtype();
+    Ok((device, dtype))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn card(_: usize) -> Result<(Device, DType), String> {
+    Err("this build has no CUDA: build with `--features cuda`".to_owned())
+}
+
+/// Bytes of memory that a GPU has left; `None`: it is none.
+fn room(device: &Device) -> Result<Option<u64>, String> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => worker::tensor::cuda::free(cuda).map(Some).map_err(|error| error.to_string()),
+        _ => Ok(None),
     }
 }

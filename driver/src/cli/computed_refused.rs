@@ -37,6 +37,10 @@ impl Computed {
         match *self {}
     }
 
+    pub(super) fn on(self, _: &str) -> Result<Self, Failure> {
+        match self {}
+    }
+
     pub(super) fn workers(&self, _: &Assembled, _: u16) -> Workers {
         match *self {}
     }

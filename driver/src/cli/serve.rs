@@ -27,7 +27,11 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
-    let computed = computed::load(&args.computing, args.seed)?;
+    let computed = match computed::load(&args.computing, args.seed)? {
+        Some(computed) => Some(computed.on(&args.device)?),
+        None if args.device == "cpu" => None,
+        None => return Err(Failure::Usage("--device is where `--engine candle` computes; add that".to_owned())),
+    };
     if computed.is_some() && (args.time_scale - 1.0).abs() > f64::EPSILON {
         return Err(Failure::Usage("--time-scale: with `--engine candle` time is what computing takes".to_owned()));
     }

@@ -101,6 +101,10 @@ pub(super) struct ServeArgs {
     /// Threads that compute, of each worker, with `--engine candle`
     #[arg(long, default_value_t = 1, value_parser = whole::up_to::<u16>(256), value_name = "N")]
     pub(super) compute_threads: u16,
+    /// Where `--engine candle` computes: `cpu`; `cuda` or `cuda:N`, a GPU (needs `--features cuda`); `tensors`, the GPU's code on the CPU,
+    /// which is slow
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    pub(super) device: String,
     #[command(flatten)]
     pub(super) gateway: GatewayArgs,
     /// Publish what workers hold as vLLM does (--kv-events-config): KV events over ZeroMQ on this port of the address that is listened

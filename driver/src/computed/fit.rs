@@ -29,6 +29,9 @@ pub struct Fit {
     pub kv_token_bytes: u64,
     /// Bytes that a block has besides, when it leaves a device.
     pub block_overhead: u64,
+    /// Bytes of KV that a GPU has room for, all its workers together; `None`: a CPU computes.
+    #[serde(skip)]
+    pub card: Option<u64>,
 }
 
 /// What the ways between tiers take.
@@ -103,7 +106,7 @@ impl Fit {
             told.push(of_tiers(tiers, assembled.transport.as_ref()));
         }
         engine.max_model_len = engine.max_model_len.min(Tokens(self.context));
-        if lab.max_num_batched_tokens.is_none() && args.max_num_batched_tokens.is_none() {
+        if self.card.is_none() && lab.max_num_batched_tokens.is_none() && args.max_num_batched_tokens.is_none() {
             engine.max_num_batched_tokens = engine.max_num_batched_tokens.min(Tokens(BUDGET));
         }
         engine.max_num_seqs = engine.max_num_seqs.min(engine.max_num_batched_tokens.0);
@@ -112,7 +115,7 @@ impl Fit {
             told.push("async scheduling is off: a pass is planned when the one before it has ended, since only then it is known whose reply ended by itself".to_owned());
         }
         let said = lab.num_gpu_blocks.is_some() || args.num_gpu_blocks_override.is_some();
-        let capacity = if said { engine.cache.capacity } else { self.room(engine) };
+        let capacity = if said { engine.cache.capacity } else { self.room(engine, assembled.router.workers) };
         *engine = EngineConfig {
             async_scheduling: false,
             cache: CacheConfig { capacity, duplicates: Duplicates::Keep, ..engine.cache },
@@ -133,9 +136,14 @@ impl Fit {
     }
 
     /// Blocks of a worker.
-    fn room(&self, engine: &EngineConfig) -> Blocks {
+    fn room(&self, engine: &EngineConfig, workers: u16) -> Blocks {
         let block = engine.cache.block;
         let longest = u64::from(engine.max_model_len.blocks(block).0);
+        if let Some(bytes) = self.card {
+            let each = bytes / u64::from(workers.max(1)) / (u64::from(block.0) * self.kv_token_bytes).max(1);
+            // More than 2^24 blocks nobody asks for.
+            return Blocks(each.clamp(longest.min(1 << 24), 1 << 24) as u32);
+        }
         let affordable = ROOM_BYTES / (u64::from(block.0) * self.kv_token_bytes).max(1);
         let blocks = (longest * SEQUENCES).min(affordable).max(longest);
         Blocks(u32::try_from(blocks).unwrap_or(u32::MAX))

@@ -10,9 +10,10 @@ use std::sync::{Arc, mpsc};
 use worker::depot::{Depot, Parcel};
 use worker::engine::{Ask, Memory, Reply, Sampling, Worker};
 use worker::kernel::Level;
-use worker::language::{self, Language};
+use worker::language::{self, Language, Next};
 use worker::model::{Model, Unreadable, read_folder, read_gguf, tiny};
 use worker::station::{Report, Station};
+use worker::tensor::TensorModel;
 
 /// A model with its language.
 #[derive(Clone, Debug)]
@@ -45,13 +46,25 @@ impl Loaded {
     /// So many workers of `threads` threads each, with `memory` each.
     #[must_use]
     pub fn workers(&self, count: u16, memory: Memory, threads: usize) -> Workers {
-        let Self { model, language } = self.clone();
+        let model = Arc::clone(&self.model);
+        self.stations(count, move || Worker::new(Arc::clone(&model), memory, Level::detect(), threads))
+    }
+
+    /// So many workers on the device that has the model, with `memory` each.
+    #[must_use]
+    pub fn workers_on(&self, model: &Arc<TensorModel>, count: u16, memory: Memory) -> Workers {
+        let model = Arc::clone(model);
+        self.stations(count, move || Worker::on_device(Arc::clone(&model), memory).map_err(std::io::Error::other))
+    }
+
+    fn stations(&self, count: u16, worker: impl Fn() -> std::io::Result<Worker> + Send + 'static) -> Workers {
+        let language = self.language.clone();
         Box::new(move |reports| {
             let (sender, parcels) = mpsc::channel();
             let mut block = 0;
             let stations = (0..count).map(|number| {
-                let worker = Worker::new(Arc::clone(&model), memory, Level::detect(), threads)?;
-                block = worker.pages().shape().bytes() as u64;
+                let worker = worker()?;
+                block = worker.page_shape().bytes() as u64;
                 let (reports, sender, id) = (reports.clone(), sender.clone(), WorkerId(number));
                 Station::spawn(format!("worker-{number}"), worker, language.clone(), move |told| {
                     report(&reports, &sender, id, told);
@@ -85,7 +98,7 @@ fn report(reports: &Reports, parcels: &mpsc::Sender<Parcels>, worker: WorkerId, 
             language::Ending::Stop(text) => executor::Ending::Stop(text),
         }),
     });
-    reports.ran(worker, ran.span, said.collect());
+    reports.ran(worker, ran.span, said.collect(), ran.left_out);
 }
 
 /// The workers' threads, and the bytes below their devices.
@@ -143,6 +156,10 @@ impl Executor for Stations {
         self.depot.hear(worker, told);
     }
 
+    fn take_back(&mut self, worker: WorkerId, request: RequestId) {
+        self.stations[worker.index()].take_back(request);
+    }
+
     fn let_go(&mut self, worker: WorkerId, request: RequestId) {
         self.stations[worker.index()].let_go(request);
     }
@@ -170,7 +187,7 @@ impl executor::Language for Loaded {
         let message =
             |message: &Message| language::Message { role: message.role.clone(), content: message.content.clone() };
         let messages: Vec<_> = messages.iter().map(message).collect();
-        let text = self.language.chat(&messages).map_err(|error| error.to_string())?;
+        let text = self.language.chat(&messages, Next::Reply).map_err(|error| error.to_string())?;
         Ok(self.language.encode(&text, false))
     }
 }

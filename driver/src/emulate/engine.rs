@@ -37,7 +37,7 @@ pub(super) enum Command {
     /// Their caller went away.
     Cancel { numbers: Range<u64> },
     /// A worker ran a pass.
-    Ran { worker: WorkerId, span: Span, said: Vec<Said> },
+    Ran { worker: WorkerId, span: Span, said: Vec<Said>, left_out: Vec<RequestId> },
     /// A worker carried a move between tiers, so many objects of it.
     Carried { worker: WorkerId, op: OpId, came: u32 },
     /// A worker computes no more.
@@ -165,7 +165,10 @@ impl Engine {
             match command {
                 Command::Submit { first, arrivals, teller } => self.take(first, arrivals, &teller, now),
                 Command::Cancel { numbers } => self.cancel(numbers),
-                Command::Ran { worker, span, said } => self.ran(worker, span, said),
+                Command::Ran { worker, span, said, left_out } => {
+                    left_out.into_iter().for_each(|request| self.cluster.left_out(worker, request));
+                    self.ran(worker, span, said);
+                }
                 Command::Carried { worker, op, came } => {
                     if let Some(executor) = &mut self.executor {
                         executor.left(worker, op);
@@ -239,6 +242,9 @@ impl Engine {
             let Some(live) = self.live.get(&request) else { continue };
             if let Some(worker) = live.worker {
                 self.enter(Input::Cancel { worker, request });
+                if let Some(executor) = &mut self.executor {
+                    executor.take_back(worker, request);
+                }
             } else {
                 // The router never hears of it.
                 self.on_their_way.retain(|other| other.request != request);

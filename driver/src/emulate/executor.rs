@@ -87,6 +87,9 @@ pub trait Executor: fmt::Debug {
     fn moved(&mut self, worker: WorkerId, op: OpId);
     /// Objects came to the L1 of `worker`, or to L2, and went.
     fn shelved(&mut self, worker: Option<WorkerId>, told: &[Shelved]);
+    /// A request of `worker` is taken back: what a pass under way computes for it is of no use. The core says later that it is
+    /// no longer there.
+    fn take_back(&mut self, worker: WorkerId, request: RequestId);
     /// A request of `worker` that waits gave up its blocks.
     fn let_go(&mut self, worker: WorkerId, request: RequestId);
     /// Bytes of KV that it keeps.
@@ -133,10 +136,10 @@ pub enum Ending {
 pub struct Reports(pub(super) mpsc::UnboundedSender<Command>);
 
 impl Reports {
-    /// `worker` ran a pass, which lasted `span`.
-    pub fn ran(&self, worker: WorkerId, span: Span, said: Vec<Said>) {
+    /// `worker` ran a pass, which lasted `span`; of those who were taken back meanwhile, it left some out.
+    pub fn ran(&self, worker: WorkerId, span: Span, said: Vec<Said>, left_out: Vec<RequestId>) {
         // Where nobody hears it, the engine has stopped.
-        let _ = self.0.send(Command::Ran { worker, span, said });
+        let _ = self.0.send(Command::Ran { worker, span, said, left_out });
     }
 
     /// `worker` carried the first `came` objects of a move; the others are missing, or are not what they should be.

@@ -96,6 +96,12 @@ impl Cluster {
         self.events.push_back(Event::Started { worker, pass, work, at: self.now });
     }
 
+    /// Of the pass of `worker` that is under way, what was for `request` is not computed, since that was cancelled meanwhile. To
+    /// be said before [`Cluster::lasted`].
+    pub fn left_out(&mut self, worker: WorkerId, request: RequestId) {
+        self.stations[worker.index()].replica.left_out(request);
+    }
+
     /// The pass of `worker` that was told as started lasted `span`, or up to now where that is later. Nothing happens where
     /// its process has died meanwhile.
     pub fn lasted(&mut self, worker: WorkerId, span: Span) {

@@ -4,7 +4,7 @@ use super::schedule::Batch;
 use super::sequence::{Phase, SeqId};
 use super::spent::Doing;
 use super::{Output, Replica};
-use kvcache::{RequestId, Time};
+use kvcache::{RequestId, Time, Tokens};
 
 impl Replica {
     /// The pass in flight ended. What it computed becomes visible, its tokens come out, and who emitted its last one
@@ -41,7 +41,7 @@ impl Replica {
         if sequence.request != chunk.request || sequence.phase == Phase::Gone {
             return; // cancelled, and its slot perhaps another's
         }
-        if let (true, Some(hold)) = (chunk.is_of(sequence), sequence.hold) {
+        if let (true, Some(hold)) = (chunk.is_of(sequence) && sequence.left_out == Tokens::ZERO, sequence.hold) {
             self.cache.commit(
                 sequence.request,
                 hold,
@@ -90,7 +90,7 @@ impl Replica {
                 hold,
                 sequence.chain(self.config.cache.block),
                 sequence.prompt,
-                sequence.computed,
+                sequence.computed - sequence.left_out,
                 now,
             );
             self.cache.release(hold, sequence.computed);
@@ -130,6 +130,17 @@ impl Replica {
         let before = core::mem::replace(&mut self.sequences[id].cancelled, true);
         self.cancelled += u32::from(!before);
         true
+    }
+
+    /// Whoever executes the pass in flight has not computed its part for `request`, which was cancelled meanwhile: that is
+    /// nothing that anybody may find. Nothing happens where it was not cancelled, or no pass is in flight.
+    pub fn left_out(&mut self, request: RequestId) {
+        let Some(flight) = &self.flight else { return };
+        let here = |id: &&SeqId| self.sequences[**id].request == request && self.sequences[**id].cancelled;
+        let Some(id) = self.running.iter().find(here).copied() else { return };
+        let sequence = &mut self.sequences[id];
+        let is_chunk = sequence.chunk_pass == flight.number;
+        sequence.left_out = if is_chunk { sequence.computed - sequence.chunk_from } else { Tokens(1) };
     }
 
     /// Whoever was cancelled while the pass ran lets go. A pass planned already loses its share of it.

@@ -333,7 +333,7 @@ impl Replica {
         let lost = match &self.next {
             Some(next) if sequence.chunk_pass == next.number => sequence.computed - sequence.chunk_from,
             Some(_) if passes > Tokens::ZERO => Tokens(1),
-            _ => Tokens::ZERO,
+            _ => sequence.left_out,
         };
         let hold = sequence.hold.take().expect("a running sequence holds blocks");
         let sequence = &self.sequences[id];

@@ -49,6 +49,8 @@ pub(super) struct Sequence {
     /// Times it was taken into `running`, so that a chunk in flight can tell a preempted sequence from its next life.
     pub(super) admissions: u32,
     pub(super) cancelled: bool,
+    /// Tokens that count as computed, but were left out of the pass in flight since it was cancelled.
+    pub(super) left_out: Tokens,
     /// What it has learnt of the pool.
     pub(super) inquiry: Inquiry,
     /// The load that it waits for, planned or under way.
@@ -113,6 +115,7 @@ impl Sequences {
             last_token: Time::ZERO,
             admissions: 0,
             cancelled: false,
+            left_out: Tokens::ZERO,
             inquiry: Inquiry::New,
             load: None,
             emitted_before: Tokens::ZERO,

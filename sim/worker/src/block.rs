@@ -107,15 +107,24 @@ impl Passport {
 
     /// Appends the block on `page`, computed for the tokens that `chain` names.
     pub fn export(&self, pages: &Pages, page: PageId, chain: BlockHash, into: &mut Vec<u8>) {
-        let header = self.header(chain);
-        let halves = pages.page(page);
+        self.seal(pages.page(page).iter().copied(), chain, into);
+    }
+
+    /// Appends a block of these halves, which are a page's.
+    pub(crate) fn seal(&self, halves: impl Iterator<Item = u16>, chain: BlockHash, into: &mut Vec<u8>) {
         into.reserve(self.bytes());
         let start = into.len();
-        into.extend(header);
-        into.extend([0; 8]);
-        into.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
-        let sum = checksum(&header, &into[start + HEADER..]);
-        into[start + CHECKED..start + HEADER].copy_from_slice(&sum.to_le_bytes());
+        into.extend([0; HEADER]);
+        into.extend(halves.flat_map(u16::to_le_bytes));
+        self.head(&mut into[start..], chain);
+    }
+
+    /// Writes the header of a block whose payload is there already.
+    pub(crate) fn head(&self, block: &mut [u8], chain: BlockHash) {
+        let header = self.header(chain);
+        let sum = checksum(&header, &block[HEADER..]);
+        block[..CHECKED].copy_from_slice(&header);
+        block[CHECKED..HEADER].copy_from_slice(&sum.to_le_bytes());
     }
 
     /// Writes a block to `page`, if it is the one that `chain` names.
@@ -123,7 +132,7 @@ impl Passport {
     /// # Errors
     /// Why it is not; the page is as it was.
     pub fn import(&self, bytes: &[u8], chain: BlockHash, pages: &mut Pages, page: PageId) -> Result<(), NotTheBlock> {
-        let payload = self.check(bytes, chain)?;
+        let payload = self.open(bytes, chain)?;
         for (half, bytes) in pages.page_mut(page).iter_mut().zip(payload.as_chunks::<2>().0) {
             *half = u16::from_le_bytes(*bytes);
         }
@@ -131,7 +140,7 @@ impl Passport {
     }
 
     /// The payload of a block that is what it should be.
-    fn check<'a>(&self, bytes: &'a [u8], chain: BlockHash) -> Result<&'a [u8], NotTheBlock> {
+    pub(crate) fn open<'a>(&self, bytes: &'a [u8], chain: BlockHash) -> Result<&'a [u8], NotTheBlock> {
         let (Some(header), Some(sum), Some(payload)) =
             (bytes.get(..CHECKED), bytes.get(CHECKED..HEADER), bytes.get(HEADER..))
         else {

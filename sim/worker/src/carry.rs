@@ -8,7 +8,6 @@ use crate::engine::{Live, Worker};
 use crate::pages::PageId;
 use kvcache::{BlockHash, Identity, RequestId, Salt, Tokens};
 use sim::transport::{Move, Way};
-use std::sync::Arc;
 
 impl Worker {
     /// What chains of tokens of this worker's model begin with.
@@ -21,6 +20,11 @@ impl Worker {
     /// Carries a move out: gives how many of its objects it could carry, and all of them with the bytes of those that were
     /// stored.
     pub fn carry(&mut self, asked: &Move, mut parcels: Vec<Parcel>) -> (u32, Vec<Parcel>) {
+        if self.copies_aside() {
+            // One after the other, where nobody has another thread for it.
+            let copying = self.begin(asked.clone(), parcels).expect("it copies aside");
+            return self.end(copying.wait());
+        }
         let came = match asked.way {
             Way::Load => self.load(asked.request, &parcels),
             Way::Store => {
@@ -32,9 +36,9 @@ impl Worker {
     }
 
     /// Copies objects of a request off the device, but for those whose bytes are there. What cannot be copied stays without.
-    pub fn store(&mut self, request: RequestId, parcels: &mut [Parcel]) {
-        let Self { pages, tables, requests, passport, block, root, .. } = self;
-        let Some(live) = requests.get_mut(&request) else { return };
+    fn store(&mut self, request: RequestId, parcels: &mut [Parcel]) {
+        let Self { hardware, tables, requests, passport, block, root, .. } = self;
+        let (Some(pages), Some(live)) = (hardware.pages(), requests.get_mut(&request)) else { return };
         let held = tables.pages(request);
         for (carried, bytes) in parcels.iter_mut().filter(|(_, bytes)| bytes.is_none()) {
             let (first, last) = (carried.from.0 / block.0, carried.upto.blocks(*block).0);
@@ -46,13 +50,13 @@ impl Worker {
                 let name = live.name(at, carried.upto, *block, *root);
                 passport.export(pages, held[at as usize], name, &mut blocks);
             }
-            *bytes = Some(Arc::from(blocks));
+            *bytes = Some(blocks.into());
         }
     }
 
     /// Brings objects of a request to the device, in order; gives how many came before the first that is missing, or is not
     /// what it should be. What is on the device already is left as it is.
-    pub fn load(&mut self, request: RequestId, parcels: &[Parcel]) -> u32 {
+    fn load(&mut self, request: RequestId, parcels: &[Parcel]) -> u32 {
         let mut came = 0;
         for (carried, bytes) in parcels {
             let Some(bytes) = bytes else { break };
@@ -65,9 +69,9 @@ impl Worker {
     }
 
     fn load_one(&mut self, request: RequestId, from: Tokens, upto: Tokens, bytes: &[u8]) -> bool {
-        let Self { pages, tables, requests, passport, block, root, .. } = self;
+        let Self { hardware, tables, requests, passport, block, root, .. } = self;
         // Whose request has gone meanwhile: nobody asks for what came.
-        let Some(live) = requests.get_mut(&request) else { return true };
+        let (Some(pages), Some(live)) = (hardware.pages(), requests.get_mut(&request)) else { return true };
         // The last token is computed in any case, and has no block yet where it would begin one.
         let wanted = upto.min(Tokens(live.tokens.len() as u32 - 1));
         let (first, last) = (from.0 / block.0, upto.blocks(*block).0);
@@ -93,7 +97,7 @@ impl Worker {
 
 impl Live {
     /// What block `at` of an object that ends at `upto` is called: by its tokens and all before it.
-    fn name(&mut self, at: u32, upto: Tokens, block: Tokens, root: BlockHash) -> BlockHash {
+    pub(crate) fn name(&mut self, at: u32, upto: Tokens, block: Tokens, root: BlockHash) -> BlockHash {
         let of = |at: u32| &self.tokens[(at * block.0) as usize..(((at + 1) * block.0).min(upto.0)) as usize];
         while self.names.len() < at as usize {
             let number = self.names.len() as u32;

@@ -8,8 +8,51 @@ use sim::transport::{Carried, Move, Way};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The bytes of an object: its blocks, one after the other ([`crate::block`]).
-pub type Bytes = Arc<[u8]>;
+/// The bytes of an object: its blocks, one after the other ([`crate::block`]). A clone is the same memory.
+#[derive(Clone, Debug)]
+pub struct Bytes(Arc<dyn Memory>);
+
+/// Memory that holds an object: the heap's, or what a GPU can copy to and from by itself.
+pub trait Memory: core::fmt::Debug + Send + Sync {
+    /// All of it.
+    fn bytes(&self) -> &[u8];
+}
+
+impl Memory for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Bytes {
+    /// Bytes in memory of a kind.
+    #[must_use]
+    pub fn new(memory: impl Memory + 'static) -> Self {
+        Self(Arc::new(memory))
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl core::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Bytes {}
 
 /// An object on its way, and its bytes, where they are there.
 pub type Parcel = (Carried, Option<Bytes>);

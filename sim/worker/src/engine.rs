@@ -4,10 +4,12 @@
 //! ([`Worker::run`]), in the order in which the core told of them. It decides nothing but tokens.
 
 use crate::block::Passport;
+use crate::hardware::Hardware;
 use crate::kernel::Level;
-use crate::model::{Compute, Model, Part, Want};
+use crate::model::{Compute, Model, Part, Shape, Want};
 use crate::pages::{PageShape, Pages};
 use crate::tables::Tables;
+use crate::tensor::{Lane, TensorModel, TensorPages};
 use candle_core::{Device, Tensor};
 use candle_transformers::generation::LogitsProcessor;
 use kvcache::{BlockHash, CacheEvent, Piece, RequestId, Tokens};
@@ -64,11 +66,18 @@ pub struct Memory {
     pub pages: u32,
 }
 
+/// What a pass brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brought {
+    /// Who emitted which token, in the order of the pass.
+    pub emitted: Vec<(RequestId, u32)>,
+    /// Whose tokens were not computed, since nobody wanted them any more.
+    pub left_out: Vec<RequestId>,
+}
+
 /// The executor.
 pub struct Worker {
-    model: Arc<Model>,
-    compute: Compute,
-    pub(crate) pages: Pages,
+    pub(crate) hardware: Hardware,
     pub(crate) tables: Tables,
     pub(crate) requests: BTreeMap<RequestId, Live>,
     pub(crate) passport: Passport,
@@ -90,7 +99,7 @@ pub(crate) struct Live {
 
 impl core::fmt::Debug for Worker {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Worker").field("model", &self.model.identity).finish_non_exhaustive()
+        f.debug_struct("Worker").field("model", self.hardware.identity()).finish_non_exhaustive()
     }
 }
 
@@ -103,24 +112,36 @@ impl Worker {
     /// # Panics
     /// Where blocks are no multiple of 8 tokens.
     pub fn new(model: Arc<Model>, memory: Memory, level: Level, threads: usize) -> std::io::Result<Self> {
-        let shape = PageShape {
-            layers: model.shape.layers,
-            heads: model.shape.kv_heads,
-            dim: model.shape.dim,
-            tokens: memory.block.0 as usize,
-        };
-        let identity = &model.identity;
+        let shape = page_shape(&model.shape, memory.block);
+        let compute = Box::new(Compute::new(level, threads)?);
+        Ok(Self::on(Hardware::Host { model, compute, pages: Pages::new(shape, memory.pages as usize) }, memory))
+    }
+
+    /// A worker with an empty cache on the device that has the model.
+    ///
+    /// # Errors
+    /// Where it has not the memory.
+    ///
+    /// # Panics
+    /// Where blocks are no multiple of 8 tokens.
+    pub fn on_device(model: Arc<TensorModel>, memory: Memory) -> candle_core::Result<Self> {
+        let shape = page_shape(&model.shape, memory.block);
+        let pages = TensorPages::new(shape, memory.pages as usize, model.device())?;
+        let lane = Lane::of(model.device())?;
+        Ok(Self::on(Hardware::Device { model, pages, lane }, memory))
+    }
+
+    fn on(hardware: Hardware, memory: Memory) -> Self {
+        let identity = hardware.identity();
         let named = format!("{} {:032x} {}", identity.name, identity.hash, identity.weights);
-        Ok(Self {
-            compute: Compute::new(level, threads)?,
-            pages: Pages::new(shape, memory.pages as usize),
+        Self {
             tables: Tables::new(memory.block, memory.pages),
             requests: BTreeMap::new(),
-            passport: Passport::new(identity, shape),
+            passport: Passport::new(identity, hardware.shape()),
             block: memory.block,
             root: Self::root(&named, memory.block),
-            model,
-        })
+            hardware,
+        }
     }
 
     /// Which page holds what.
@@ -129,10 +150,10 @@ impl Worker {
         &self.tables
     }
 
-    /// The pages.
+    /// What a page holds.
     #[must_use]
-    pub fn pages(&self) -> &Pages {
-        &self.pages
+    pub fn page_shape(&self) -> PageShape {
+        self.hardware.shape()
     }
 
     /// A request was sent here.
@@ -193,8 +214,22 @@ impl Worker {
     ///
     /// # Panics
     /// As [`Worker::run`].
-    pub fn run_seen(&mut self, work: &Work, mut seen: impl FnMut(RequestId, &[f32])) -> Vec<(RequestId, u32)> {
-        let Self { model, compute, pages, tables, requests, .. } = self;
+    pub fn run_seen(&mut self, work: &Work, seen: impl FnMut(RequestId, &[f32])) -> Vec<(RequestId, u32)> {
+        self.run_while(work, |_| true, seen).emitted
+    }
+
+    /// The same for whom `wanted` says yes: it is asked again and again while the pass runs, and where it says no to all whose
+    /// rows are under way, these are given up. What was not computed is in nobody's cache.
+    ///
+    /// # Panics
+    /// As [`Worker::run`].
+    pub fn run_while(
+        &mut self,
+        work: &Work,
+        wanted: impl Fn(RequestId) -> bool,
+        mut seen: impl FnMut(RequestId, &[f32]),
+    ) -> Brought {
+        let Self { hardware, tables, requests, .. } = self;
         // Who computes which of its tokens.
         let chunks = work.chunks.iter().map(|(request, from, new)| (*request, *from, *from + *new));
         let decoding = work.decoding.iter().map(|request| {
@@ -219,9 +254,15 @@ impl Worker {
             })
             .collect();
         let mut scores: Vec<Option<Vec<f32>>> = vec![None; parts.len()];
-        model.forward(compute, pages, &parts, |part, _, values| scores[part] = Some(values.to_vec()));
-        let mut emitted = Vec::new();
-        for ((request, _, upto), scores) in rows.into_iter().zip(scores) {
+        let wanted = |part: usize| wanted(rows[part].0);
+        let told = |part: usize, _: usize, values: &[f32]| scores[part] = Some(values.to_vec());
+        let computed = hardware.forward_while(&parts, wanted, told);
+        let mut brought = Brought::default();
+        for (((request, _, upto), scores), computed) in rows.into_iter().zip(scores).zip(computed) {
+            if !computed {
+                brought.left_out.push(request);
+                continue;
+            }
             tables.computed(request, upto);
             let live = requests.get_mut(&request).expect("who takes part is here");
             if let Some(scores) = scores {
@@ -230,11 +271,15 @@ impl Worker {
                 let said = live.tokens.len() - live.prompt;
                 let token = live.given.as_ref().and_then(|given| given.get(said).copied()).unwrap_or(drawn);
                 live.tokens.push(token);
-                emitted.push((request, token));
+                brought.emitted.push((request, token));
             }
         }
-        emitted
+        brought
     }
+}
+
+fn page_shape(shape: &Shape, block: Tokens) -> PageShape {
+    PageShape { layers: shape.layers, heads: shape.kv_heads, dim: shape.dim, tokens: block.0 as usize }
 }
 
 /// Draws a token. Where scores are of no use for a draw (not numbers), the first token is taken.

@@ -1,19 +1,15 @@
 //! Text to tokens and back, from the model's own files.
 
 use crate::model::Unreadable;
+use crate::template::Template;
+use crate::vocabulary;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::quantized::tokenizer::TokenizerFromGguf;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{Environment, context};
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{Tokenizer, step_decode_stream};
+
+pub use crate::template::{Message, Next, Unrenderable};
 
 /// The token of the model without files that ends a text: the one behind 256 bytes.
 const END_OF_BYTES: u32 = 256;
@@ -23,9 +19,7 @@ const END_OF_BYTES: u32 = 256;
 pub struct Language {
     kind: Kind,
     ends: BTreeSet<u32>,
-    template: Option<String>,
-    bos: String,
-    eos: String,
+    template: Template,
 }
 
 #[derive(Clone, Debug)]
@@ -35,26 +29,12 @@ enum Kind {
     Tokenizer(Arc<Tokenizer>),
 }
 
-/// A message of a chat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Message {
-    /// Whose.
-    pub role: String,
-    /// What.
-    pub content: String,
-}
-
-/// A chat that the model's template refuses.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Unrenderable(String);
-
 impl Language {
     /// A token per byte.
     #[must_use]
     pub fn bytes() -> Self {
         let ends = BTreeSet::from([END_OF_BYTES]);
-        Self { kind: Kind::Bytes, ends, template: None, bos: String::new(), eos: String::new() }
+        Self { kind: Kind::Bytes, ends, template: Template::default() }
     }
 
     /// What a GGUF file says.
@@ -62,18 +42,15 @@ impl Language {
     /// # Errors
     /// Where it has no tokenizer, or one that is not known.
     pub fn from_gguf(content: &Content) -> Result<Self, Unreadable> {
-        let mut tokenizer = Tokenizer::from_gguf(content)?;
+        let tokenizer = vocabulary::tokenizer(content)?;
         let text = |key: &str| content.metadata.get(key).and_then(|value| value.to_string().ok().cloned());
-        if text("tokenizer.ggml.pre").as_deref() == Some("smollm") {
-            as_smollm(&mut tokenizer);
-        }
         let id = |key: &str| content.metadata.get(key).and_then(|value: &Value| value.to_u32().ok());
         let spoken = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id)).unwrap_or_default();
         let (bos, eos) = (id("tokenizer.ggml.bos_token_id"), id("tokenizer.ggml.eos_token_id"));
-        let ends = [eos, id("tokenizer.ggml.eot_token_id")].into_iter().flatten().collect();
-        let (bos, eos) = (spoken(bos), spoken(eos));
-        let template = text("tokenizer.chat_template");
-        Ok(Self { kind: Kind::Tokenizer(Arc::new(tokenizer)), ends, template, bos, eos })
+        let mut ends = vocabulary::ends(&tokenizer);
+        ends.extend([eos, id("tokenizer.ggml.eot_token_id")].into_iter().flatten());
+        let template = Template { source: text("tokenizer.chat_template"), bos: spoken(bos), eos: spoken(eos) };
+        Ok(Self { kind: Kind::Tokenizer(Arc::new(tokenizer)), ends, template })
     }
 
     /// What `tokenizer.json` and the files beside it say.
@@ -85,20 +62,26 @@ impl Language {
         let bytes = std::fs::read(&path).map_err(|error| Unreadable::File { path: path.clone(), error })?;
         let tokenizer = Tokenizer::from_bytes(bytes)
             .map_err(|error| Unreadable::Unsupported(format!("{}: {error}", path.display())))?;
-        let json = |name: &str| -> serde_json::Value {
-            let text = std::fs::read(folder.join(name)).unwrap_or_default();
-            serde_json::from_slice(&text).unwrap_or_default()
+        let json = |name: &str| -> Result<serde_json::Value, Unreadable> {
+            let path = folder.join(name);
+            let text = match std::fs::read(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(serde_json::Value::Null),
+                Err(error) => return Err(Unreadable::File { path, error }),
+            };
+            serde_json::from_slice(&text)
+                .map_err(|error| Unreadable::Unsupported(format!("{}: {error}", path.display())))
         };
         let mut ends = BTreeSet::new();
         for file in ["generation_config.json", "config.json"] {
-            match &json(file)["eos_token_id"] {
+            match &json(file)?["eos_token_id"] {
                 serde_json::Value::Array(ids) => {
                     ends.extend(ids.iter().filter_map(serde_json::Value::as_u64).map(|id| id as u32));
                 }
                 id => ends.extend(id.as_u64().map(|id| id as u32)),
             }
         }
-        let config = json("tokenizer_config.json");
+        let config = json("tokenizer_config.json")?;
         let named = |key: &str| match &config[key] {
             serde_json::Value::String(name) => name.clone(),
             other => other["content"].as_str().unwrap_or_default().to_owned(),
@@ -106,8 +89,8 @@ impl Language {
         let (bos, eos) = (named("bos_token"), named("eos_token"));
         ends.extend(tokenizer.token_to_id(&eos));
         let beside = std::fs::read_to_string(folder.join("chat_template.jinja")).ok();
-        let template = beside.or_else(|| config["chat_template"].as_str().map(str::to_owned));
-        Ok(Self { kind: Kind::Tokenizer(Arc::new(tokenizer)), ends, template, bos, eos })
+        let source = beside.or_else(|| chat_template(&config["chat_template"]));
+        Ok(Self { kind: Kind::Tokenizer(Arc::new(tokenizer)), ends, template: Template { source, bos, eos } })
     }
 
     /// The tokens of a text. `begin`: with what the model wants before a text; a chat's template has put that there.
@@ -140,41 +123,19 @@ impl Language {
         self.ends.contains(&token)
     }
 
-    /// The prompt that a chat is, the reply's beginning at its end.
+    /// The prompt that a chat is, by the model's own template.
     ///
     /// # Errors
-    /// Where the template refuses it.
-    pub fn chat(&self, messages: &[Message]) -> Result<String, Unrenderable> {
-        let Some(template) = &self.template else {
-            let mut text: String =
-                messages.iter().map(|message| format!("<|{}|>\n{}\n", message.role, message.content)).collect();
-            text.push_str("<|assistant|>\n");
-            return Ok(text);
-        };
-        let mut environment = Environment::new();
-        // As Hugging Face renders them.
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| Unrenderable(error.to_string()))?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |text: String| -> Result<String, minijinja::Error> {
-            Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, text))
-        });
-        let rendered = environment.render_str(
-            template,
-            context! {
-                messages => Serde(messages), add_generation_prompt => true, bos_token => self.bos.as_str(), eos_token => self.eos.as_str(),
-            },
-        );
-        rendered.map_err(|error| Unrenderable(format!("the model's chat template: {error}")))
+    /// Where the template cannot be read, or refuses the chat.
+    pub fn chat(&self, messages: &[Message], next: Next) -> Result<String, Unrenderable> {
+        self.template.render(messages, next)
     }
 }
 
-/// SmolLM2 splits digits one by one and puts no space before a text; candle reads its tokenizer as GPT-2's.
-fn as_smollm(tokenizer: &mut Tokenizer) {
-    let before = Sequence::new(vec![Digits::new(true).into(), ByteLevel::new(false, true, true).into()]);
-    tokenizer.with_pre_tokenizer(Some(before));
-    tokenizer.with_decoder(Some(ByteLevel::new(true, true, true)));
-    tokenizer.with_post_processor(None::<ByteLevel>);
+/// The template for chats: the only one, or of several by name the one called `default`.
+fn chat_template(value: &serde_json::Value) -> Option<String> {
+    let of_several = || value.as_array()?.iter().find(|one| one["name"] == "default")?["template"].as_str();
+    value.as_str().or_else(of_several).map(str::to_owned)
 }
 
 /// A reply as it is spoken: tokens become text as soon as that is whole, and end where a text says so.

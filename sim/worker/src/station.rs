@@ -1,26 +1,43 @@
 //! A worker in a thread of its own: what it is told waits in a line, and what its passes bring is reported.
 
+use crate::aside::{Copied, Copying};
 use crate::depot::Parcel;
 use crate::engine::{Ask, Worker};
 use crate::language::{Ending, Language, Speech};
 use kvcache::{CacheEvent, OpId, Piece, RequestId, Span};
 use sim::replica::{Output, Work};
 use sim::transport::Move;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// What a worker is told.
 #[derive(Debug)]
 enum Told {
-    Submit { request: RequestId, ask: Box<Ask>, stops: Vec<String> },
-    Name { request: RequestId, pieces: Vec<Piece> },
+    Submit {
+        request: RequestId,
+        ask: Box<Ask>,
+        stops: Vec<String>,
+    },
+    Name {
+        request: RequestId,
+        pieces: Vec<Piece>,
+    },
     Cache(Vec<CacheEvent>),
     Output(Output),
     Run(Work),
     LetGo(RequestId),
-    Carry { asked: Move, parcels: Vec<Parcel> },
+    Carry {
+        asked: Move,
+        parcels: Vec<Parcel>,
+    },
+    /// What was copied aside is there.
+    Copied(Box<Copied>),
+    /// Nobody tells anything any more.
+    End,
 }
 
 /// What a worker reports.
@@ -48,6 +65,8 @@ pub struct Ran {
     pub span: Span,
     /// Who said what.
     pub said: Vec<Said>,
+    /// Whose tokens were not computed, since they were taken back while the pass ran.
+    pub left_out: Vec<RequestId>,
 }
 
 /// A token of a reply.
@@ -69,7 +88,29 @@ pub struct Said {
 #[derive(Debug)]
 pub struct Station {
     line: Option<Sender<Told>>,
+    taken_back: Arc<TakenBack>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Requests that were taken back, known to the worker while a pass runs.
+#[derive(Debug, Default)]
+struct TakenBack {
+    any: AtomicBool,
+    requests: Mutex<BTreeSet<RequestId>>,
+}
+
+impl TakenBack {
+    fn change(&self, change: impl FnOnce(&mut BTreeSet<RequestId>)) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut requests);
+        self.any.store(!requests.is_empty(), Ordering::Release);
+    }
+
+    fn has(&self, request: RequestId) -> bool {
+        // Nearly always nobody was, and then a pass takes no lock.
+        self.any.load(Ordering::Acquire)
+            && self.requests.lock().unwrap_or_else(PoisonError::into_inner).contains(&request)
+    }
 }
 
 impl Station {
@@ -84,13 +125,15 @@ impl Station {
         report: impl Fn(Report) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (line, told) = channel();
-        let life = Life { worker, language, speeches: BTreeMap::new() };
+        let taken_back = Arc::new(TakenBack::default());
+        let aside = worker.copies_aside().then(|| Aside::spawn(&name, line.clone())).transpose()?;
+        let life = Life { worker, language, speeches: BTreeMap::new(), taken_back: Arc::clone(&taken_back), aside };
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let watched = Watched(&report);
             life.live(&told, &report);
             drop(watched);
         })?;
-        Ok(Self { line: Some(line), thread: Some(thread) })
+        Ok(Self { line: Some(line), taken_back, thread: Some(thread) })
     }
 
     fn tell(&self, told: Told) {
@@ -120,6 +163,14 @@ impl Station {
         self.tell(Told::Output(output));
     }
 
+    /// A request is taken back: a pass under way computes no further for it, if for nobody else. The core says when it is
+    /// no longer here ([`Station::output`]).
+    pub fn take_back(&self, request: RequestId) {
+        self.taken_back.change(|requests| {
+            requests.insert(request);
+        });
+    }
+
     /// A request that waits gave up its blocks.
     pub fn let_go(&self, request: RequestId) {
         self.tell(Told::LetGo(request));
@@ -137,6 +188,43 @@ impl Station {
 }
 
 impl Drop for Station {
+    fn drop(&mut self) {
+        self.tell(Told::End);
+        self.line = None;
+        if let Some(thread) = self.thread.take() {
+            // What it panicked with was printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread that waits for copies while passes run. It ends when this is dropped, after the copies under way.
+#[derive(Debug)]
+struct Aside {
+    line: Option<Sender<Copying>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Aside {
+    fn spawn(name: &str, told: Sender<Told>) -> std::io::Result<Self> {
+        let (line, copies) = channel::<Copying>();
+        let thread = std::thread::Builder::new().name(format!("{name}-copies")).spawn(move || {
+            while let Ok(copying) = copies.recv() {
+                // A worker that has ended hears nothing.
+                let _ = told.send(Told::Copied(Box::new(copying.wait())));
+            }
+        })?;
+        Ok(Self { line: Some(line), thread: Some(thread) })
+    }
+
+    fn copy(&self, copying: Copying) {
+        if let Some(line) = &self.line {
+            line.send(copying).expect("the thread of copies lives as long as its worker");
+        }
+    }
+}
+
+impl Drop for Aside {
     fn drop(&mut self) {
         self.line = None;
         if let Some(thread) = self.thread.take() {
@@ -161,6 +249,8 @@ struct Life {
     worker: Worker,
     language: Language,
     speeches: BTreeMap<RequestId, Speech>,
+    taken_back: Arc<TakenBack>,
+    aside: Option<Aside>,
 }
 
 impl Life {
@@ -177,10 +267,25 @@ impl Life {
                     self.worker.hear(&output);
                     if let Output::Finished { request, .. } | Output::Cancelled { request } = output {
                         self.speeches.remove(&request);
+                        self.taken_back.change(|requests| {
+                            requests.remove(&request);
+                        });
                     }
                 }
                 Told::Run(work) => report(Report::Ran(self.run(&work))),
                 Told::LetGo(request) => self.worker.let_go(request),
+                Told::Carry { asked, parcels } if self.aside.is_some() => {
+                    let copying = self.worker.begin(asked, parcels);
+                    if let (Some(aside), Some(copying)) = (&self.aside, copying) {
+                        aside.copy(copying);
+                    }
+                }
+                Told::Copied(copied) => {
+                    let op = copied.op();
+                    let (came, parcels) = self.worker.end(*copied);
+                    report(Report::Carried { op, came, parcels });
+                }
+                Told::End => return,
                 Told::Carry { asked, parcels } => {
                     let (came, parcels) = self.worker.carry(&asked, parcels);
                     report(Report::Carried { op: asked.op, came, parcels });
@@ -191,14 +296,15 @@ impl Life {
 
     fn run(&mut self, work: &Work) -> Ran {
         let began = Instant::now();
-        let emitted = self.worker.run(work);
-        let said = emitted.into_iter().filter_map(|(request, token)| {
+        let taken_back = &self.taken_back;
+        let brought = self.worker.run_while(work, |request| !taken_back.has(request), |_, _| ());
+        let said = brought.emitted.into_iter().filter_map(|(request, token)| {
             let speech = self.speeches.get_mut(&request)?;
             let spoken = speech.say(token);
             let rest = if spoken.end.is_some() { String::new() } else { speech.clone().rest() };
             Some(Said { request, token, text: spoken.text, rest, end: spoken.end })
         });
         let said = said.collect();
-        Ran { span: Span(began.elapsed().as_nanos() as u64 * 1000), said }
+        Ran { span: Span(began.elapsed().as_nanos() as u64 * 1000), said, left_out: brought.left_out }
     }
 }

@@ -26,7 +26,7 @@ fn case(replicas: u16, load: Load, cache: Tiers, settings: &[(&str, &str)]) -> C
 
 fn hybrid() -> Hybrid {
     let loaded = Loaded::tiny(0);
-    let fit = Fit { model: "tiny".to_owned(), context: 8192, kv_token_bytes: 1024, block_overhead: 88 };
+    let fit = Fit { model: "tiny".to_owned(), context: 8192, kv_token_bytes: 1024, block_overhead: 88, card: None };
     Hybrid { loaded, fit }
 }
 

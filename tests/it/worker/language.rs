@@ -1,6 +1,6 @@
 //! Text to tokens and back, and how replies end.
 
-use worker::language::{Ending, Language, Message, Speech, Spoken};
+use worker::language::{Ending, Language, Message, Next, Speech, Spoken};
 
 /// What a reply of these bytes adds to the text, byte by byte, and what was held back.
 fn speak(text: &[u8], stops: &[&str]) -> (Vec<String>, String, Option<Ending>) {
@@ -49,7 +49,8 @@ fn the_models_own_end_is_no_text() {
 #[test]
 fn a_chat_without_a_template_names_its_roles() {
     let message = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
-    let text = Language::bytes().chat(&[message("system", "Be brief."), message("user", "Hi")]).expect("text");
+    let text =
+        Language::bytes().chat(&[message("system", "Be brief."), message("user", "Hi")], Next::Reply).expect("text");
     assert_eq!(text, "<|system|>\nBe brief.\n<|user|>\nHi\n<|assistant|>\n");
     assert_eq!(Language::bytes().decode(&Language::bytes().encode(&text, true)), text);
 }

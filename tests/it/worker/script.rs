@@ -23,7 +23,7 @@ const BLOCK: Tokens = Tokens(16);
 
 /// Passes that cost so much per token.
 #[derive(Clone, Copy, Debug)]
-struct Linear;
+pub(super) struct Linear;
 
 impl CostModel for Linear {
     fn segment(&self, shape: &Shape) -> Segment {
@@ -31,7 +31,7 @@ impl CostModel for Linear {
     }
 }
 
-fn engine(capacity: u32, duplicates: Duplicates) -> EngineConfig {
+pub(super) fn engine(capacity: u32, duplicates: Duplicates) -> EngineConfig {
     EngineConfig {
         max_num_seqs: 8,
         max_num_batched_tokens: Tokens(96),

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use worker::engine::Memory;
+use worker::tensor::{DType, Device, TensorModel};
 
 pub(super) const PAGES: u32 = 60;
 
@@ -44,7 +45,17 @@ async fn served_telling<T>(
     feed: Option<Feed>,
     clients: impl AsyncFnOnce(SocketAddr) -> T,
 ) -> (T, Stats) {
-    let loaded = Loaded::tiny(1);
+    served_model(&Loaded::tiny(1), cluster, computed, feed, clients).await
+}
+
+/// The same of another model; it is called tiny all the same.
+pub(super) async fn served_model<T>(
+    loaded: &Loaded,
+    cluster: Cluster,
+    computed: Workers,
+    feed: Option<Feed>,
+    clients: impl AsyncFnOnce(SocketAddr) -> T,
+) -> (T, Stats) {
     let settings = Settings {
         language: Some(Arc::new(loaded.clone())),
         chat_max_tokens: Tokens(u32::MAX),
@@ -64,11 +75,11 @@ async fn served_telling<T>(
     (told, stats.expect("it serves"))
 }
 
-async fn metrics(address: SocketAddr) -> Response {
+pub(super) async fn metrics(address: SocketAddr) -> Response {
     call(address, "GET", "/metrics", "").await
 }
 
-fn completion(prompt: &str, max_tokens: u32) -> Value {
+pub(super) fn completion(prompt: &str, max_tokens: u32) -> Value {
     json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0})
 }
 
@@ -334,6 +345,10 @@ impl Executor for Fatal {
         self.0.shelved(worker, told);
     }
 
+    fn take_back(&mut self, worker: WorkerId, request: RequestId) {
+        self.0.take_back(worker, request);
+    }
+
     fn let_go(&mut self, worker: WorkerId, request: RequestId) {
         self.0.let_go(worker, request);
     }
@@ -430,4 +445,28 @@ async fn a_disconnect_ends_work_within_a_tenth_of_a_second() {
     spans.sort_unstable();
     println!("from disconnect to the end of work: median {:?}, longest of 40 {:?}", spans[20], spans[39]);
     assert!(spans[39] < Duration::from_millis(100), "{spans:?}");
+}
+
+/// The path that a GPU takes, behind the server: what one worker computed another loads, aside from its passes.
+#[tokio::test]
+async fn workers_on_a_device_serve_and_hand_blocks_on() {
+    let memory = Memory { block: Tokens(16), pages: tiers::ROOMY.pages };
+    let model = TensorModel::new(&model(), &Device::Cpu, DType::F32).expect("there is memory");
+    let computed = Loaded::tiny(1).workers_on(&Arc::new(model), 2, memory);
+    let (replies, stats) = served_by(tiers::cluster(2, tiers::ROOMY), computed, async |address| {
+        let mut replies = Vec::new();
+        for _ in 0..4 {
+            replies.push(post(address, "/v1/completions", &completion(PROMPT, 12)).await);
+        }
+        replies
+    })
+    .await;
+    let found = |reply: &Response| {
+        let usage = reply.json()["usage"]["podlab"].clone();
+        ["cached_l0_tokens", "cached_l1_tokens", "cached_l2_tokens"].map(|tier| usage[tier].as_u64())
+    };
+    let all = PROMPT.len() as u64 - 1;
+    assert_eq!(found(&replies[1]), [Some(0), Some(0), Some(all)], "the other worker's, from L2");
+    assert!(replies.iter().all(|reply| text(reply) == text(&replies[0])));
+    assert_eq!((stats.completed, stats.left), (4, 0));
 }

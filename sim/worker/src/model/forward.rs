@@ -32,7 +32,7 @@ pub enum Want {
 }
 
 impl Part<'_> {
-    fn wants(&self, at: usize) -> bool {
+    pub(crate) fn wants(&self, at: usize) -> bool {
         match self.want {
             Want::Nothing => false,
             Want::Last => at + 1 == self.tokens.len(),
@@ -92,42 +92,74 @@ impl Model {
         compute: &mut Compute,
         pages: &mut Pages,
         batch: &[Part<'_>],
-        mut scores: impl FnMut(usize, usize, &[f32]),
+        scores: impl FnMut(usize, usize, &[f32]),
     ) {
+        self.forward_while(compute, pages, batch, |_| true, scores);
+    }
+
+    /// The same, as long as somebody wants it: `wanted(part)` is asked four times in each layer, and where no part of the
+    /// rows under way is wanted any more, they end there. Gives which parts were computed. What the pages hold of the others'
+    /// tokens counts for nothing, and the scores after their last ones were not told; those that were computed have the bits
+    /// that they would have had.
+    ///
+    /// # Panics
+    /// As [`Model::forward`].
+    pub fn forward_while(
+        &self,
+        compute: &mut Compute,
+        pages: &mut Pages,
+        batch: &[Part<'_>],
+        wanted: impl Fn(usize) -> bool,
+        mut scores: impl FnMut(usize, usize, &[f32]),
+    ) -> Vec<bool> {
+        let size = pages.shape().tokens;
+        let mut computed = vec![true; batch.len()];
         let mut wave: Vec<(usize, core::ops::Range<usize>)> = Vec::new();
         let mut rows = 0;
+        let mut run = |wave: &mut Vec<(usize, core::ops::Range<usize>)>, computed: &mut Vec<bool>| {
+            let any = || wave.iter().any(|(at, _)| wanted(*at));
+            if !self.wave(compute, pages, batch, wave, &any, &mut scores) {
+                wave.iter().for_each(|(at, _)| computed[*at] = false);
+            }
+            wave.clear();
+        };
         for (at, part) in batch.iter().enumerate() {
-            let room = part.pages.len() * pages.shape().tokens;
-            assert!(!part.tokens.is_empty() && part.start + part.tokens.len() <= room, "tokens have places");
+            assert!(
+                !part.tokens.is_empty() && part.start + part.tokens.len() <= part.pages.len() * size,
+                "tokens have places"
+            );
             let mut from = 0;
-            while from < part.tokens.len() {
+            // Of whom some rows were given up, the others are of no use.
+            while from < part.tokens.len() && computed[at] {
                 let upto = part.tokens.len().min(from + WAVE - rows);
                 wave.push((at, from..upto));
                 rows += upto - from;
                 from = upto;
                 if rows == WAVE {
-                    self.wave(compute, pages, batch, &wave, &mut scores);
-                    wave.clear();
+                    run(&mut wave, &mut computed);
                     rows = 0;
                 }
             }
         }
         if rows > 0 {
-            self.wave(compute, pages, batch, &wave, &mut scores);
+            run(&mut wave, &mut computed);
         }
+        computed
     }
 
+    /// Says whether the rows were computed: where they are not wanted any more, they end within the layer.
     fn wave(
         &self,
         compute: &mut Compute,
         pages: &mut Pages,
         batch: &[Part<'_>],
         wave: &[(usize, core::ops::Range<usize>)],
+        wanted: &dyn Fn() -> bool,
         scores: &mut impl FnMut(usize, usize, &[f32]),
-    ) {
+    ) -> bool {
         let mut sequences = Vec::with_capacity(wave.len());
         let mut tables = Vec::with_capacity(wave.len());
-        let (mut places, mut wanted, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut places, mut sampled, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         for (at, range) in wave {
             let part = &batch[*at];
             let start = part.start + range.start;
@@ -137,7 +169,7 @@ impl Model {
                 let position = part.start + token;
                 let size = pages.shape().tokens;
                 if part.wants(token) {
-                    wanted.push((tokens.len(), *at, token));
+                    sampled.push((tokens.len(), *at, token));
                 }
                 places.push((part.pages[position / size], position % size));
                 tokens.push((part.tokens[token], position));
@@ -146,16 +178,19 @@ impl Model {
         compute.begin(self, &tokens);
         for (at, layer) in self.layers.iter().enumerate() {
             let rows = Batch { at, layer, sequences: &sequences, tables: &tables, places: &places };
-            compute.layer(self, pages, &rows);
+            if !compute.layer(self, pages, &rows, wanted) {
+                return false;
+            }
         }
         // As many rows at a time as a tile takes: scores of a whole prompt would be large.
-        for wanted in wanted.chunks(16) {
+        for wanted in sampled.chunks(16) {
             let rows: Vec<usize> = wanted.iter().map(|(row, ..)| *row).collect();
             compute.scores(self, &rows);
             for (row, (_, part, token)) in wanted.iter().enumerate() {
                 scores(*part, *token, &compute.scores.row(row)[..self.shape.vocab]);
             }
         }
+        true
     }
 }
 
@@ -178,7 +213,8 @@ impl Compute {
         }
     }
 
-    fn layer(&mut self, model: &Model, pages: &mut Pages, batch: &Batch<'_>) {
+    /// Says whether it was computed to its end.
+    fn layer(&mut self, model: &Model, pages: &mut Pages, batch: &Batch<'_>, wanted: &dyn Fn() -> bool) -> bool {
         let Self { level, team, x, qkv, attended, gates, acts, angles, halves, scratch, .. } = self;
         let (level, shape, layer) = (*level, &model.shape, batch.layer);
         let rows = x.rows();
@@ -192,14 +228,24 @@ impl Compute {
         write_rows(level, pages, batch.at, (qkv, heads), batch.places, halves);
         attended.reshape(rows, heads);
         let kv = pages.layer(batch.at, batch.tables);
+        if !wanted() {
+            return false;
+        }
         kernel::attend(level, team, shape.layout(), (qkv, attended), batch.sequences, &kv, scratch);
         kernel::quantise(level, team, attended, rows, heads, acts);
         layer.out.apply(level, team, acts, x, true);
+        if !wanted() {
+            return false;
+        }
         kernel::norm(level, team, x, &every, &layer.inner_norm, shape.eps, acts);
         gates.reshape(rows, 2 * shape.inner);
         layer.gate_up.apply(level, team, acts, gates, false);
         kernel::gate(level, team, gates, rows, shape.inner, acts);
+        if !wanted() {
+            return false;
+        }
         layer.down.apply(level, team, acts, x, true);
+        wanted()
     }
 
     fn scores(&mut self, model: &Model, rows: &[usize]) {

@@ -23,6 +23,8 @@ struct Config {
     rms_norm_eps: f64,
     rope_theta: Option<f64>,
     rope_scaling: Option<Scaling>,
+    /// Both of the above, in files that transformers 5 writes.
+    rope_parameters: Option<Scaling>,
     max_position_embeddings: usize,
     #[serde(default)]
     tie_word_embeddings: bool,
@@ -33,8 +35,10 @@ struct Config {
 
 #[derive(Debug, Deserialize)]
 struct Scaling {
-    #[serde(alias = "type")]
-    rope_type: String,
+    /// Files have the one name, the other, or both.
+    rope_type: Option<String>,
+    r#type: Option<String>,
+    rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
     high_freq_factor: Option<f64>,
@@ -82,11 +86,14 @@ fn shape(config: &Config) -> Result<Shape, Unreadable> {
     }
     let heads = config.num_attention_heads.max(1);
     let dim = config.head_dim.unwrap_or(config.hidden_size / heads);
-    let mut rope = Rope::plain(config.rope_theta.unwrap_or(10_000.0), dim);
-    if let Some(scaling) = &config.rope_scaling {
+    let scaling = config.rope_scaling.as_ref().or(config.rope_parameters.as_ref());
+    let theta = config.rope_theta.or(scaling.and_then(|scaling| scaling.rope_theta));
+    let mut rope = Rope::plain(theta.unwrap_or(10_000.0), dim);
+    if let Some(scaling) = scaling {
         let need =
             |what: Option<f64>, name: &str| what.ok_or_else(|| Unreadable::Lacks(format!("rope_scaling.{name}")));
-        rope = match scaling.rope_type.as_str() {
+        let kind = scaling.rope_type.as_ref().or(scaling.r#type.as_ref());
+        rope = match kind.map_or("default", String::as_str) {
             "default" => rope,
             "linear" => rope.divided(&vec![need(scaling.factor, "factor")? as f32; dim / 2]),
             "llama3" => rope.llama3(

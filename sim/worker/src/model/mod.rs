@@ -12,7 +12,7 @@ pub use forward::{Compute, Part, Want};
 pub use gguf::read_gguf;
 pub use hub::read_folder;
 pub use shape::{Rope, Shape};
-pub use tiny::tiny;
+pub use tiny::{random, tiny};
 pub use weights::{Identity, Layer, Linear, Model};
 
 /// Why a model cannot be read.

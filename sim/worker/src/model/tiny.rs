@@ -1,7 +1,7 @@
 //! A model that needs no file: random weights from a seed, two layers, a token per byte.
 
 use super::weights::Identifier;
-use super::{Layer, Linear, Model, Rope, Shape};
+use super::{Layer, Linear, Model, Rope, Shape, Unreadable};
 use crate::kernel::{BLOCK, Eight, Four, Packed};
 use half::f16;
 use rand_chacha::ChaCha8Rng;
@@ -45,6 +45,33 @@ pub fn tiny(seed: u64) -> Model {
     Model { shape, identity, embedding, layers, norm, output: None }
 }
 
+/// A model of any sizes with random weights of 8 bits: what a file of that shape would cost to compute, without the file.
+/// Its scores mean nothing.
+///
+/// # Errors
+/// Where the kernels cannot take the sizes.
+pub fn random(shape: Shape, seed: u64) -> Result<Model, Unreadable> {
+    let shape = shape.checked()?;
+    let mut draw = Draw(ChaCha8Rng::seed_from_u64(seed));
+    let (hidden, inner, heads, kv) = (shape.hidden, shape.inner, shape.heads * shape.dim, shape.kv_width() / 2);
+    let layer = |draw: &mut Draw| Layer {
+        attention_norm: draw.norm(hidden),
+        qkv: Linear::new(vec![draw.bytes(heads, hidden), draw.bytes(kv, hidden), draw.bytes(kv, hidden)], None),
+        out: Linear::new(vec![draw.bytes(hidden, heads)], None),
+        inner_norm: draw.norm(hidden),
+        gate_up: Linear::new(vec![draw.bytes(inner, hidden), draw.bytes(inner, hidden)], None),
+        down: Linear::new(vec![draw.bytes(hidden, inner)], None),
+    };
+    let embedding = draw.bytes(shape.vocab, hidden);
+    let layers = (0..shape.layers).map(|_| layer(&mut draw)).collect();
+    let norm = draw.norm(hidden);
+    let mut seen = Identifier::default();
+    seen.saw("random", "seed", &seed.to_le_bytes());
+    seen.held("q8_0");
+    let identity = seen.finish("random".into(), &shape);
+    Ok(Model { shape, identity, embedding, layers, norm, output: None })
+}
+
 struct Draw(ChaCha8Rng);
 
 impl Draw {
@@ -67,6 +94,21 @@ impl Draw {
         let floats = self.floats(cols * depth, 1.5 / (depth as f32).sqrt());
         Packed::eight(cols, depth, |col, at| {
             Eight::nearest(&core::array::from_fn(|k| floats[col * depth + at * BLOCK + k]))
+        })
+    }
+
+    /// The same, uniform, at eight weights a draw.
+    fn bytes(&mut self, cols: usize, depth: usize) -> Packed {
+        // A uniform byte deviates by 74 steps.
+        let scale = f16::from_f32(1.5 / 74.0 / (depth as f32).sqrt());
+        let blocks = depth.div_ceil(BLOCK);
+        let mut drawn = vec![0; cols * blocks * BLOCK];
+        for eight in drawn.as_chunks_mut::<8>().0 {
+            *eight = self.0.next_u64().to_le_bytes();
+        }
+        Packed::eight(cols, depth, |col, at| {
+            let from = &drawn[(col * blocks + at) * BLOCK..][..BLOCK];
+            Eight { scale, q: core::array::from_fn(|k| from[k].cast_signed().max(-127)) }
         })
     }
 
