@@ -7,17 +7,27 @@ use crate::computed::{Computes, Fit};
 use crate::emulate::Settings;
 use crate::emulate::candle::Loaded;
 use crate::emulate::executor::Workers;
+use crate::endpoint::Endpoint;
 use crate::experiment::Assembled;
 use crate::failure::Failure;
+use crate::l2::Remote;
 use crate::models::Known;
 use kvcache::Tokens;
+use sim::cluster::Cluster;
 use std::path::Path;
 use std::sync::Arc;
 use worker::engine::Memory;
 
+#[path = "computed_l2.rs"]
+mod elsewhere; // L2 in a Redis
+
 /// A model that was loaded to be computed.
 #[derive(Debug)]
-pub(super) struct Computed(Hybrid);
+pub(super) struct Computed {
+    hybrid: Hybrid,
+    /// L2, where it is not in this process; until workers have it.
+    l2: Option<Remote>,
+}
 
 /// The model that a command line asks for; `None`: nothing is computed. `seed` is the random model's.
 pub(super) fn load(asked: &EngineArgs, seed: u64) -> Result<Option<Computed>, Failure> {
@@ -50,18 +60,18 @@ pub(super) fn load(asked: &EngineArgs, seed: u64) -> Result<Option<Computed>, Fa
         kv_token_bytes: (shape.layers * shape.kv_width() * 2) as u64,
         block_overhead: worker::block::HEADER as u64,
     };
-    Ok(Some(Computed(Hybrid { loaded, fit })))
+    Ok(Some(Computed { hybrid: Hybrid { loaded, fit }, l2: None }))
 }
 
 impl Computed {
     /// What the model asks of an engine.
     pub(super) fn fit(&self) -> &Fit {
-        &self.0.fit
+        &self.hybrid.fit
     }
 
     /// Workers for runs in virtual time.
     pub(super) fn computes(&self) -> &dyn Computes {
-        &self.0
+        &self.hybrid
     }
 
     pub(super) fn settings(&self, settings: Settings) -> Settings {
@@ -71,7 +81,7 @@ impl Computed {
             models.push(self.fit().model.clone());
         }
         Settings {
-            language: Some(Arc::new(self.0.loaded.clone())),
+            language: Some(Arc::new(self.hybrid.loaded.clone())),
             // As vLLM: to the end of the context, or of what the model has to say.
             chat_max_tokens: Tokens(u32::MAX),
             latency: kvcache::Span::ZERO,
@@ -80,16 +90,29 @@ impl Computed {
         }
     }
 
-    /// Workers of `threads` threads each, for a server.
-    pub(super) fn workers(&self, assembled: &Assembled, threads: u16) -> Workers {
+    /// L2 is a Redis, where the endpoint file or the settings say so; `is_set` tells which of those somebody set.
+    pub(super) fn find_l2(
+        &mut self,
+        endpoint: &Endpoint,
+        assembled: &mut Assembled,
+        is_set: &dyn Fn(&str) -> bool,
+    ) -> Result<(), Failure> {
+        self.l2 = elsewhere::remote(endpoint, assembled, is_set)?;
+        Ok(())
+    }
+
+    /// The cluster, and its workers of `threads` threads each, for a server.
+    pub(super) fn workers(&mut self, assembled: &Assembled, threads: u16) -> (Cluster, Workers) {
         let cache = assembled.engine.cache;
         let memory = Memory { block: cache.block, pages: cache.capacity.0 };
-        self.0.loaded.workers(assembled.router.workers, memory, usize::from(threads))
+        let (l2, cluster) = (self.l2.take(), assembled.cluster());
+        let cluster = if l2.is_some() { cluster.with_pool_elsewhere() } else { cluster };
+        (cluster, self.hybrid.loaded.workers_over(assembled.router.workers, memory, usize::from(threads), l2))
     }
 
     /// What is served.
     pub(super) fn told(&self, workers: u16, threads: u16) -> String {
-        let identity = &self.0.loaded.model.identity;
+        let identity = &self.hybrid.loaded.model.identity;
         format!(
             "{} ({}, weights {}): {workers} workers of {threads} threads that compute",
             self.fit().model,

@@ -7,7 +7,7 @@
 //! Laws: moments never decrease; a request is told how it ended exactly once; `live` counts those that were not.
 
 use super::clock::Clock;
-use super::executor::{Executor, Held, Reports, Said, Workers};
+use super::executor::{Executor, Held, Reports, Said, Wanted, Workers};
 use super::feed::Publisher;
 use super::live::Live;
 use super::meters::{Ended, Meters};
@@ -20,6 +20,7 @@ use crate::growth::Growth;
 use kvcache::{OpId, RequestId, Span, Time, Tokens, Usage, WorkerId};
 use sim::cluster::{Cluster, Event};
 use sim::replica::Output;
+use sim::transport::Answer;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::ops::Range;
@@ -41,6 +42,8 @@ pub(super) enum Command {
     Ran { worker: WorkerId, span: Span, said: Vec<Said> },
     /// A worker carried a move between tiers, so many objects of it.
     Carried { worker: WorkerId, op: OpId, came: u32 },
+    /// An L2 elsewhere has answered.
+    Answered { worker: WorkerId, op: OpId, answer: Answer },
     /// A worker computes no more.
     Died { worker: WorkerId },
     /// Give up whatever is left, and end.
@@ -144,6 +147,7 @@ impl Engine {
     pub fn with_workers(mut self, workers: Workers, entrance: &Entrance) -> std::io::Result<Self> {
         self.executor = Some(workers(Reports(entrance.commands()))?);
         self.cluster = self.cluster.with_external_passes();
+        self.meter_kv();
         Ok(self)
     }
 
@@ -172,6 +176,7 @@ impl Engine {
                     }
                     self.cluster.moved(worker, op, came);
                 }
+                Command::Answered { worker, op, answer } => self.answered(worker, op, answer),
                 Command::Died { worker } => {
                     self.cluster.die(worker);
                     self.cluster.notice(worker);
@@ -299,7 +304,10 @@ impl Engine {
     fn carry(&mut self, event: Event) {
         let Some(executor) = &mut self.executor else { return };
         match event {
-            Event::Move(asked) => executor.carry(asked),
+            Event::Move(asked) => {
+                let until = asked.deadline.map(|at| self.clock.wall(at));
+                executor.carry(asked, until);
+            }
             Event::Moved { worker, op } => executor.moved(worker, op),
             Event::Shelved { worker, told } => executor.shelved(worker, &told),
             Event::LetGo { worker, request } => executor.let_go(worker, request),
@@ -308,13 +316,22 @@ impl Engine {
         self.meter_kv();
     }
 
+    fn answered(&mut self, worker: WorkerId, op: OpId, answer: Answer) {
+        self.cluster.answered(worker, op, answer);
+        let wanted = self.executor.as_mut().map_or(Wanted::NoMore, |executor| executor.answered(worker, op));
+        if wanted == Wanted::NoMore {
+            self.cluster.withdrawn(worker, op);
+        }
+    }
+
     /// Bytes of KV in each tier, for a scrape.
     fn meter_kv(&self) {
         let Some(executor) = &self.executor else { return };
-        let Held { block, host, pool } = executor.held();
+        let Held { block, host, pool, elsewhere } = executor.held();
         let of = |usage: Usage| u64::from((usage.private + usage.held + usage.idle).0);
         let blocks: u64 = self.cluster.replicas().map(|replica| of(replica.cache().usage())).sum();
         self.meters.kv([blocks * block, host, pool]);
+        elsewhere.into_iter().for_each(|counts| self.meters.elsewhere(counts));
     }
 
     fn watch_growth(&mut self) {
