@@ -10,4 +10,5 @@ mod script; // the passes that the batcher plans
 mod tiers; // bytes below the devices
 mod hybrid; // real computation in virtual time
 mod served; // real tokens over HTTP
+mod redis; // L2 in a real Redis
 mod turns; // what one turn of a chat said, found by the next
