@@ -121,7 +121,7 @@ async fn a_network_is_imitated_before_either_l2() {
         let far = if near { &far[..2] } else { &far[..] };
         let more = [
             far,
-            &["--set", "l1.bytes=1KiB", "--set", "engine.num_gpu_blocks=32", "--set", "engine.max_model_len=512"],
+            &["--set", "l1.bytes=1KiB", "--set", "engine.num_gpu_blocks=33", "--set", "engine.max_model_len=512"],
         ]
         .concat();
         let served = Served::start(&words(&endpoint, &more), redis.as_deref());
@@ -134,7 +134,8 @@ async fn a_network_is_imitated_before_either_l2() {
         }
         println!("redis {redis:?}, near {near}: {tiers:?}");
         let (found, waited) = tiers[2];
-        assert_eq!(found, 480);
+        // A block of it may still be on the device.
+        assert!(found >= 464, "{tiers:?}");
         assert_eq!(waited >= 500.0, !near, "{tiers:?}");
     }
 }
