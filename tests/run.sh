@@ -17,6 +17,17 @@ if [ -z "${PODLAB_DATA:-}" ] && [ -d "$root/../shared/data" ]; then
     export PODLAB_DATA
 fi
 
+# L2 in a Redis is tested with real ones, alone and as a cluster.
+if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null; then
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+    # The package would start a server of its own, which nobody asked for.
+    { timeout 300 "${as_root[@]}" apt-get update -qq && RUNLEVEL=1 timeout 600 "${as_root[@]}" apt-get install -y -qq redis-server >/dev/null; } || {
+        echo "tests/run.sh: the tests of L2 need redis-server (Debian: apt-get install redis-server)" >&2
+        exit 1
+    }
+fi
+
 # Debug and release must give the same bytes, so the tests compare themselves with this binary.
 cargo build --release --locked --quiet -p podlab-driver
 export PODLAB_BIN=$CARGO_TARGET_DIR/release/podlab

@@ -24,6 +24,8 @@ pub mod computed; // passes that a small model computes
 pub mod models; // models that are known by name
 pub mod growth; // an index that nothing is taken from
 pub mod tierd; // L2 as a daemon
+#[cfg(feature = "redis")]
+pub mod l2; // L2 in a Redis
 mod alarm; // waking up on time
 mod threads; // runs on all cores, told in order
 mod bounded; // files read up to a size

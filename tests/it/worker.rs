@@ -17,4 +17,5 @@ mod hybrid; // real computation in virtual time
 mod served; // real tokens over HTTP
 mod taken_back; // ... which nobody wants any more
 mod tensors; // the path that a GPU takes, on the CPU
+mod redis; // L2 in a real Redis
 mod turns; // what one turn of a chat said, found by the next

@@ -7,14 +7,20 @@ use crate::computed::{Computes, Fit};
 use crate::emulate::Settings;
 use crate::emulate::candle::Loaded;
 use crate::emulate::executor::Workers;
+use crate::endpoint::Endpoint;
 use crate::experiment::Assembled;
 use crate::failure::Failure;
+use crate::l2::Remote;
 use crate::models::Known;
 use kvcache::Tokens;
+use sim::cluster::Cluster;
 use std::path::Path;
 use std::sync::Arc;
 use worker::engine::Memory;
 use worker::tensor::{DType, Device, TensorModel};
+
+#[path = "computed_l2.rs"]
+mod elsewhere; // L2 in a Redis
 
 /// A model that was loaded to be computed.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ pub(super) struct Computed {
     hybrid: Hybrid,
     /// Where it computes; `None`: on the CPU, by the worker's own kernels.
     device: Option<Arc<TensorModel>>,
+    /// L2, where it is not in this process; until workers have it.
+    l2: Option<Remote>,
 }
 
 /// The model that a command line asks for; `None`: nothing is computed. `seed` is the random model's.
@@ -56,7 +64,7 @@ pub(super) fn load(asked: &EngineArgs, seed: u64) -> Result<Option<Computed>, Fa
         block_overhead: worker::block::HEADER as u64,
         card: None,
     };
-    Ok(Some(Computed { hybrid: Hybrid { loaded, fit }, device: None }))
+    Ok(Some(Computed { hybrid: Hybrid { loaded, fit }, device: None, l2: None }))
 }
 
 impl Computed {
@@ -110,14 +118,29 @@ impl Computed {
         }
     }
 
-    /// Workers of `threads` threads each, for a server.
-    pub(super) fn workers(&self, assembled: &Assembled, threads: u16) -> Workers {
+    /// L2 is a Redis, where the endpoint file or the settings say so; `is_set` tells which of those somebody set.
+    pub(super) fn find_l2(
+        &mut self,
+        endpoint: &Endpoint,
+        assembled: &mut Assembled,
+        is_set: &dyn Fn(&str) -> bool,
+    ) -> Result<(), Failure> {
+        self.l2 = elsewhere::remote(endpoint, assembled, is_set)?;
+        Ok(())
+    }
+
+    /// The cluster, and its workers of `threads` threads each, for a server.
+    pub(super) fn workers(&mut self, assembled: &Assembled, threads: u16) -> (Cluster, Workers) {
         let cache = assembled.engine.cache;
         let memory = Memory { block: cache.block, pages: cache.capacity.0 };
-        match &self.device {
-            Some(model) => self.hybrid.loaded.workers_on(model, assembled.router.workers, memory),
-            None => self.hybrid.loaded.workers(assembled.router.workers, memory, usize::from(threads)),
-        }
+        let (l2, cluster) = (self.l2.take(), assembled.cluster());
+        let cluster = if l2.is_some() { cluster.with_pool_elsewhere() } else { cluster };
+        let count = assembled.router.workers;
+        let workers = match &self.device {
+            Some(model) => self.hybrid.loaded.workers_on(model, count, memory, l2),
+            None => self.hybrid.loaded.workers_over(count, memory, usize::from(threads), l2),
+        };
+        (cluster, workers)
     }
 
     /// What is served.

@@ -4,8 +4,10 @@ use super::serve_args::{Engine, EngineArgs};
 use crate::computed::{Computes, Fit};
 use crate::emulate::Settings;
 use crate::emulate::executor::Workers;
+use crate::endpoint::Endpoint;
 use crate::experiment::Assembled;
 use crate::failure::Failure;
+use sim::cluster::Cluster;
 
 /// There is none in this build.
 #[derive(Debug)]
@@ -41,7 +43,11 @@ impl Computed {
         match self {}
     }
 
-    pub(super) fn workers(&self, _: &Assembled, _: u16) -> Workers {
+    pub(super) fn find_l2(&mut self, _: &Endpoint, _: &mut Assembled, _: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
+        match *self {}
+    }
+
+    pub(super) fn workers(&mut self, _: &Assembled, _: u16) -> (Cluster, Workers) {
         match *self {}
     }
 

@@ -426,7 +426,13 @@ fn command() -> clap::Command {
 /// Runs the command line and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    main_with(std::env::args_os())
+}
+
+/// The same, of these words; the first is the program's name. It ends the process where they are no command line.
+#[must_use]
+pub fn main_with(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let cli = Cli::from_arg_matches(&command().get_matches_from(words)).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),

@@ -27,7 +27,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if asks_for_help(&args.lab) {
         return print(&list_settings());
     }
-    let computed = match computed::load(&args.computing, args.seed)? {
+    let mut computed = match computed::load(&args.computing, args.seed)? {
         Some(computed) => Some(computed.on(&args.device)?),
         None if args.device == "cpu" => None,
         None => return Err(Failure::Usage("--device is where `--engine candle` computes; add that".to_owned())),
@@ -69,18 +69,33 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     // Every token of every pass is somebody's.
     (assembled.engine.record_work, assembled.engine.max_repeats) = (true, 1);
-    if let Some(computed) = &computed {
+    if let Some(computed) = &mut computed {
+        let is_set = |key: &str| matrix.axes.iter().any(|axis| axis.key == key);
         let told = computed.fit().cut(&experiment.endpoint, &mut assembled, Ways::Real).map_err(Failure::Invalid)?;
         told.iter().for_each(|told| warn(told));
+        imitate_network(&mut assembled, &is_set);
+        computed.find_l2(&experiment.endpoint, &mut assembled, &is_set)?;
     }
     listen(args, &experiment.endpoint, &assembled, computed)
+}
+
+/// L2 is as far away as somebody set it to be; what it takes besides is what it takes.
+fn imitate_network(assembled: &mut Assembled, is_set: &dyn Fn(&str) -> bool) {
+    let lab = &assembled.lab.l2;
+    let Some(access) = assembled.transport.as_mut().and_then(|ways| ways.pool.as_mut()) else { return };
+    if is_set("l2.latency") {
+        access.round_trip = lab.latency;
+    }
+    if let Some(bandwidth) = lab.bandwidth {
+        access.bytes_per_s = bandwidth;
+    }
 }
 
 fn listen(
     args: &ServeArgs,
     endpoint: &Endpoint,
     assembled: &Assembled,
-    computed: Option<computed::Computed>,
+    mut computed: Option<computed::Computed>,
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -151,9 +166,9 @@ fn listen(
             tokio::time::sleep(life).await;
             warn("the modelled 100 days are over: serve again, or use a lower --time-scale");
         });
-        let served = match &computed {
+        let served = match &mut computed {
             Some(computed) => {
-                let (cluster, workers) = (assembled.cluster(), computed.workers(assembled, args.compute_threads));
+                let (cluster, workers) = computed.workers(assembled, args.compute_threads);
                 emulate::serve_computed(cluster, workers, settings, listener, stop).await
             }
             None => emulate::serve(assembled.cluster(), settings, listener, stop).await,

@@ -153,8 +153,6 @@ impl Fit {
 /// What the lower tiers hold.
 fn of_tiers(tiers: &TierConfig, ways: Option<&TransportConfig>) -> String {
     let host = tiers.host.map(|host| format!("L1: {} MiB of each worker", host.capacity >> 20));
-    let pool = ways
-        .and_then(|ways| ways.pool)
-        .map(|access| format!("L2: {} MiB of this process", access.pool.shard_bytes >> 20));
+    let pool = ways.and_then(|ways| ways.pool).map(|access| format!("L2: {} MiB", access.pool.shard_bytes >> 20));
     [host, pool].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -1,12 +1,15 @@
 //! Workers that compute with candle, behind the server.
 
-use super::executor::{self, Executor, Held, Message, Prompt, Reports, Said, Workers};
+use super::candle_remote::{Brought, Elsewhere};
+use super::executor::{self, Executor, Held, Message, Prompt, Reports, Said, Wanted, Workers};
 use super::tokens::Content;
+use crate::l2::Remote;
 use kvcache::{CacheEvent, OpId, Piece, RequestId, Shelved, WorkerId};
 use sim::replica::{Output, Work};
-use sim::transport::Move;
+use sim::transport::{Move, Way};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use tokio::time::Instant;
 use worker::depot::{Depot, Parcel};
 use worker::engine::{Ask, Memory, Reply, Sampling, Worker};
 use worker::kernel::Level;
@@ -46,44 +49,63 @@ impl Loaded {
     /// So many workers of `threads` threads each, with `memory` each.
     #[must_use]
     pub fn workers(&self, count: u16, memory: Memory, threads: usize) -> Workers {
-        let model = Arc::clone(&self.model);
-        self.stations(count, move || Worker::new(Arc::clone(&model), memory, Level::detect(), threads))
+        self.workers_over(count, memory, threads, None)
     }
 
-    /// So many workers on the device that has the model, with `memory` each.
+    /// The same over an L2 elsewhere, for a cluster [`with_pool_elsewhere`](sim::cluster::Cluster::with_pool_elsewhere).
     #[must_use]
-    pub fn workers_on(&self, model: &Arc<TensorModel>, count: u16, memory: Memory) -> Workers {
-        let model = Arc::clone(model);
-        self.stations(count, move || Worker::on_device(Arc::clone(&model), memory).map_err(std::io::Error::other))
+    pub fn workers_over(&self, count: u16, memory: Memory, threads: usize, l2: Option<Remote>) -> Workers {
+        let model = Arc::clone(&self.model);
+        let worker = move || Worker::new(Arc::clone(&model), memory, Level::detect(), threads);
+        self.stations(count, memory, l2, worker)
     }
 
-    fn stations(&self, count: u16, worker: impl Fn() -> std::io::Result<Worker> + Send + 'static) -> Workers {
+    /// So many workers on the device that has the model, with `memory` each; over an L2 elsewhere, where one is given.
+    #[must_use]
+    pub fn workers_on(&self, model: &Arc<TensorModel>, count: u16, memory: Memory, l2: Option<Remote>) -> Workers {
+        let model = Arc::clone(model);
+        let worker = move || Worker::on_device(Arc::clone(&model), memory).map_err(std::io::Error::other);
+        self.stations(count, memory, l2, worker)
+    }
+
+    fn stations(
+        &self,
+        count: u16,
+        memory: Memory,
+        l2: Option<Remote>,
+        worker: impl Fn() -> std::io::Result<Worker> + Send + 'static,
+    ) -> Workers {
         let language = self.language.clone();
         Box::new(move |reports| {
             let (sender, parcels) = mpsc::channel();
-            let mut block = 0;
+            let (mut block, mut elsewhere) = (0, None);
+            let mut l2 = l2;
             let stations = (0..count).map(|number| {
                 let worker = worker()?;
                 block = worker.page_shape().bytes() as u64;
+                if let Some(l2) = l2.take() {
+                    elsewhere = Some(Elsewhere::new(l2, &worker, memory.block, reports.clone()));
+                }
                 let (reports, sender, id) = (reports.clone(), sender.clone(), WorkerId(number));
                 Station::spawn(format!("worker-{number}"), worker, language.clone(), move |told| {
                     report(&reports, &sender, id, told);
                 })
             });
             let stations = stations.collect::<std::io::Result<_>>()?;
-            Ok(Box::new(Stations { stations, depot: Depot::new(count), parcels, block }) as Box<dyn Executor>)
+            let depot = Depot::new(count);
+            Ok(Box::new(Stations { stations, depot, parcels, block, elsewhere }) as Box<dyn Executor>)
         })
     }
 }
 
-type Parcels = (WorkerId, OpId, Vec<Parcel>);
+type Parcels = (WorkerId, OpId, u32, Vec<Parcel>);
 
 fn report(reports: &Reports, parcels: &mpsc::Sender<Parcels>, worker: WorkerId, told: Report) {
     let ran = match told {
         Report::Ran(ran) => ran,
         Report::Carried { op, came, parcels: carried } => {
             // Where nobody hears it, the engine has stopped.
-            let _ = parcels.send((worker, op, carried));
+            let _ = parcels.send((worker, op, came, carried));
             return reports.carried(worker, op, came);
         }
         Report::Died => return reports.died(worker),
@@ -110,6 +132,8 @@ struct Stations {
     parcels: mpsc::Receiver<Parcels>,
     /// Bytes of a block.
     block: u64,
+    /// L2, where it is not in this process.
+    elsewhere: Option<Elsewhere>,
 }
 
 impl Executor for Stations {
@@ -129,6 +153,13 @@ impl Executor for Stations {
     }
 
     fn output(&mut self, worker: WorkerId, output: Output) {
+        if let (
+            Some(elsewhere),
+            Output::Preempted { request } | Output::Finished { request, .. } | Output::Cancelled { request },
+        ) = (&mut self.elsewhere, output)
+        {
+            elsewhere.let_go(worker, request);
+        }
         self.stations[worker.index()].output(output);
     }
 
@@ -136,14 +167,44 @@ impl Executor for Stations {
         self.stations[worker.index()].run(work);
     }
 
-    fn carry(&mut self, asked: Move) {
-        let parcels = self.depot.begin(&asked);
-        self.stations[asked.worker.index()].carry(asked, parcels);
+    fn carry(&mut self, asked: Move, until: Option<Instant>) {
+        let Some(elsewhere) = &mut self.elsewhere else {
+            let parcels = self.depot.begin(&asked);
+            return self.stations[asked.worker.index()].carry(asked, parcels);
+        };
+        match asked.way {
+            Way::Probe => elsewhere.probe(&asked, until),
+            Way::Put => elsewhere.put(&asked, self.depot.bound_for_pool(asked.worker, asked.op), until),
+            Way::Load | Way::Store => {
+                let parcels = self.depot.begin(&asked);
+                let of_pool = |(carried, _): &Parcel| !carried.host;
+                if asked.way == Way::Load && parcels.iter().any(of_pool) {
+                    elsewhere.fetch(asked, parcels, until);
+                } else {
+                    self.stations[asked.worker.index()].carry(asked, parcels);
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, worker: WorkerId, op: OpId) -> Wanted {
+        let Some(elsewhere) = &mut self.elsewhere else { return Wanted::Still };
+        match elsewhere.answered(worker, op) {
+            Brought::Load(asked, parcels) => {
+                self.stations[worker.index()].carry(asked, parcels);
+                Wanted::Still
+            }
+            Brought::Nothing => Wanted::Still,
+            Brought::TooLate => Wanted::NoMore,
+        }
     }
 
     fn left(&mut self, _: WorkerId, _: OpId) {
         // Parcels were sent before the word of them.
-        while let Ok((worker, op, parcels)) = self.parcels.try_recv() {
+        while let Ok((worker, op, came, parcels)) = self.parcels.try_recv() {
+            if let Some(elsewhere) = &mut self.elsewhere {
+                elsewhere.carried(came, &parcels);
+            }
             self.depot.left(worker, op, parcels);
         }
     }
@@ -161,11 +222,15 @@ impl Executor for Stations {
     }
 
     fn let_go(&mut self, worker: WorkerId, request: RequestId) {
+        if let Some(elsewhere) = &mut self.elsewhere {
+            elsewhere.let_go(worker, request);
+        }
         self.stations[worker.index()].let_go(request);
     }
 
     fn held(&self) -> Held {
-        Held { block: self.block, host: self.depot.host_bytes(), pool: self.depot.pool_bytes() }
+        let elsewhere = self.elsewhere.as_ref().map(Elsewhere::counts);
+        Held { block: self.block, host: self.depot.host_bytes(), pool: self.depot.pool_bytes(), elsewhere }
     }
 }
 

@@ -7,7 +7,7 @@
 //! Laws: moments never decrease; a request is told how it ended exactly once; `live` counts those that were not.
 
 use super::clock::Clock;
-use super::executor::{Executor, Held, Reports, Said, Workers};
+use super::executor::{Executor, Held, Reports, Said, Wanted, Workers};
 use super::feed::Publisher;
 use super::live::{Live, Timing};
 use super::meters::{Ended, Meters};
@@ -21,6 +21,7 @@ use crate::http::vllm::Finish;
 use kvcache::{OpId, RequestId, Span, Time, Tokens, Usage, WorkerId};
 use sim::cluster::{Cluster, Event};
 use sim::replica::Output;
+use sim::transport::Answer;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(super) enum Command {
     Ran { worker: WorkerId, span: Span, said: Vec<Said>, left_out: Vec<RequestId> },
     /// A worker carried a move between tiers, so many objects of it.
     Carried { worker: WorkerId, op: OpId, came: u32 },
+    /// An L2 elsewhere has answered.
+    Answered { worker: WorkerId, op: OpId, answer: Answer },
     /// A worker computes no more.
     Died { worker: WorkerId },
     /// Give up whatever is left, and end.
@@ -144,6 +147,7 @@ impl Engine {
     pub fn with_workers(mut self, workers: Workers, entrance: &Entrance) -> std::io::Result<Self> {
         self.executor = Some(workers(Reports(entrance.commands()))?);
         self.cluster = self.cluster.with_external_passes();
+        self.meter_kv();
         Ok(self)
     }
 
@@ -175,6 +179,7 @@ impl Engine {
                     }
                     self.cluster.moved(worker, op, came);
                 }
+                Command::Answered { worker, op, answer } => self.answered(worker, op, answer),
                 Command::Died { worker } => {
                     self.cluster.die(worker);
                     self.cluster.notice(worker);
@@ -308,7 +313,10 @@ impl Engine {
     fn carry(&mut self, event: Event) {
         let Some(executor) = &mut self.executor else { return };
         match event {
-            Event::Move(asked) => executor.carry(asked),
+            Event::Move(asked) => {
+                let until = asked.deadline.map(|at| self.clock.wall(at));
+                executor.carry(asked, until);
+            }
             Event::Moved { worker, op } => executor.moved(worker, op),
             Event::Shelved { worker, told } => executor.shelved(worker, &told),
             Event::LetGo { worker, request } => executor.let_go(worker, request),
@@ -317,13 +325,22 @@ impl Engine {
         self.meter_kv();
     }
 
+    fn answered(&mut self, worker: WorkerId, op: OpId, answer: Answer) {
+        self.cluster.answered(worker, op, answer);
+        let wanted = self.executor.as_mut().map_or(Wanted::NoMore, |executor| executor.answered(worker, op));
+        if wanted == Wanted::NoMore {
+            self.cluster.withdrawn(worker, op);
+        }
+    }
+
     /// Bytes of KV in each tier, for a scrape.
     fn meter_kv(&self) {
         let Some(executor) = &self.executor else { return };
-        let Held { block, host, pool } = executor.held();
+        let Held { block, host, pool, elsewhere } = executor.held();
         let of = |usage: Usage| u64::from((usage.private + usage.held + usage.idle).0);
         let blocks: u64 = self.cluster.replicas().map(|replica| of(replica.cache().usage())).sum();
         self.meters.kv([blocks * block, host, pool]);
+        elsewhere.into_iter().for_each(|counts| self.meters.elsewhere(counts));
     }
 
     /// What requests hold on a worker's device, for a scrape.

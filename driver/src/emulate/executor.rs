@@ -8,8 +8,9 @@ use super::tokens::Content;
 use core::fmt;
 use kvcache::{CacheEvent, OpId, Piece, RequestId, Shelved, Span, WorkerId};
 use sim::replica::{Output, Work};
-use sim::transport::Move;
+use sim::transport::{Answer, Move};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// How tokens are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,8 +80,10 @@ pub trait Executor: fmt::Debug {
     fn output(&mut self, worker: WorkerId, output: Output);
     /// `worker` is to run a pass, and reports it.
     fn run(&mut self, worker: WorkerId, work: Work);
-    /// KV is to be moved between tiers; the worker reports what came.
-    fn carry(&mut self, asked: Move);
+    /// KV is to be moved between tiers; the worker reports what came. An L2 elsewhere is asked until then.
+    fn carry(&mut self, asked: Move, until: Option<Instant>);
+    /// An L2 elsewhere has answered. Says whether the move goes on: not so a load whose request has let go of its blocks.
+    fn answered(&mut self, worker: WorkerId, op: OpId) -> Wanted;
     /// What was to be stored by this move has left the device: to be told before the cluster is.
     fn left(&mut self, worker: WorkerId, op: OpId);
     /// A move is over.
@@ -96,6 +99,28 @@ pub trait Executor: fmt::Debug {
     fn held(&self) -> Held;
 }
 
+/// Whether somebody still waits for a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Somebody does.
+    Still,
+    /// Nobody does.
+    NoMore,
+}
+
+/// Objects of an L2 elsewhere, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// That came from it.
+    pub fetched: u64,
+    /// That were put there.
+    pub put: u64,
+    /// That were not what they should be, and were removed.
+    pub refused: u64,
+    /// Operations, not objects, on which nothing was heard, or that were refused.
+    pub failed: u64,
+}
+
 /// Bytes of KV.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
@@ -105,6 +130,8 @@ pub struct Held {
     pub host: u64,
     /// In L2.
     pub pool: u64,
+    /// What an L2 elsewhere has done; what it holds nobody knows here. `None`: L2 is here.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// A token that was said.
@@ -146,6 +173,12 @@ impl Reports {
     pub fn carried(&self, worker: WorkerId, op: OpId, came: u32) {
         // As above.
         let _ = self.0.send(Command::Carried { worker, op, came });
+    }
+
+    /// An L2 elsewhere has answered.
+    pub fn answered(&self, worker: WorkerId, op: OpId, answer: Answer) {
+        // As above.
+        let _ = self.0.send(Command::Answered { worker, op, answer });
     }
 
     /// `worker` computes no more: its thread has died.

@@ -3,9 +3,11 @@
 //! Prompts are counted when they are admitted for the first time, as vLLM counts queries of its prefix cache: what is resumed
 //! after a preemption finds its own blocks, which is no hit.
 
+use super::executor::Elsewhere;
 use crate::http::vllm::{Vllm, model_label, write_one};
 use kvcache::{Tokens, Usage, WorkerId};
 use std::fmt::Write;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters that only grow, and one gauge. Written by the engine, read by anybody; each is right by itself.
@@ -28,6 +30,8 @@ pub(super) struct Meters {
     held: Box<[[AtomicU64; 2]]>,
     /// By vLLM's names.
     pub(super) vllm: Vllm,
+    /// Objects of an L2 elsewhere, where there is one: fetched, put, refused; and operations that failed.
+    elsewhere: OnceLock<[AtomicU64; 4]>,
 }
 
 /// How a request ended, as its counter is labelled.
@@ -56,6 +60,7 @@ impl Meters {
             running: AtomicU64::default(),
             held: (0..workers).map(|_| Default::default()).collect(),
             vllm: Vllm::new(max_model_len.0.into()),
+            elsewhere: OnceLock::new(),
         }
     }
 
@@ -118,6 +123,14 @@ impl Meters {
         }
     }
 
+    /// What an L2 elsewhere has done.
+    pub(super) fn elsewhere(&self, Elsewhere { fetched, put, refused, failed }: Elsewhere) {
+        for (counter, count) in self.elsewhere.get_or_init(Default::default).iter().zip([fetched, put, refused, failed])
+        {
+            counter.store(count, Ordering::Relaxed);
+        }
+    }
+
     /// What a scrape gets.
     pub(super) fn text(&self, model: &str) -> String {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -149,10 +162,19 @@ impl Meters {
         family("podlab:requests_in_flight", "gauge", "Requests that have not ended.", &[("", live)]);
         let kv = self.kv.each_ref().map(read);
         if kv != [0; 3] {
-            let tiers = [("tier=\"l0\"", kv[0], true), ("tier=\"l1\"", kv[1], l1), ("tier=\"l2\"", kv[2], l2)];
+            let here = l2 && self.elsewhere.get().is_none();
+            let tiers = [("tier=\"l0\"", kv[0], true), ("tier=\"l1\"", kv[1], l1), ("tier=\"l2\"", kv[2], here)];
             let tiers: Vec<(&str, u64)> =
                 tiers.into_iter().filter(|(.., there)| *there).map(|(label, bytes, _)| (label, bytes)).collect();
             family("podlab:kv_bytes", "gauge", "Bytes of keys and values that a tier of all workers holds.", &tiers);
+        }
+        if let Some(counts) = self.elsewhere.get() {
+            let [fetched, put, refused, failed] = counts.each_ref().map(read);
+            let objects = [("what=\"fetched\"", fetched), ("what=\"put\"", put), ("what=\"refused\"", refused)];
+            let told = "Objects that came from the L2 elsewhere, were put there, or were not what they should be and were removed.";
+            family("podlab:l2_objects_total", "counter", told, &objects);
+            let told = "Operations on the L2 elsewhere on which nothing was heard, or that were refused.";
+            family("podlab:l2_failures_total", "counter", told, &[("", failed)]);
         }
         if let Some(bytes) = resident() {
             family("process_resident_memory_bytes", "gauge", "Memory of this process.", &[("", bytes)]);

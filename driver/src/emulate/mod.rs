@@ -13,6 +13,8 @@ pub mod reply; // words without meaning
 pub mod executor; // whoever executes passes for real
 #[cfg(feature = "candle")]
 pub mod candle; // workers that compute
+#[cfg(feature = "candle")]
+mod candle_remote; // ... over an L2 elsewhere
 pub mod feed; // what workers hold, told to the world
 pub mod parts; // where a time to first token went
 pub mod names; // what a reply is called while it is said

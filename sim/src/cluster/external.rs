@@ -6,7 +6,7 @@
 use super::{Cluster, Due, Event};
 use crate::executor::Stretch;
 use crate::replica::{EngineConfig, Pass, Replica};
-use crate::transport::{Move, Transport, Way};
+use crate::transport::{Answer, Move, Transport, Way};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -80,6 +80,35 @@ impl Cluster {
                 pool.lose_object(spoiled.objects(), object, now);
             }
             replica.lose_in_host(spoiled.objects(), object);
+        }
+    }
+
+    /// The same cluster, whose L2 is somewhere else: whoever carries its bytes is handed look-ups and puts too, and says what
+    /// came of them ([`Cluster::answered`]). To be said before requests arrive, of a cluster with external passes.
+    ///
+    /// # Panics
+    /// Where a request has arrived.
+    #[must_use]
+    pub fn with_pool_elsewhere(mut self) -> Self {
+        assert!(self.arrivals == 0, "L2 is somewhere else from the first request on");
+        self.transport = self.transport.map(Transport::with_pool_elsewhere);
+        self
+    }
+
+    /// An L2 elsewhere was asked for a move that was told as [`Event::Move`], and this came of it. Of a load that is half: it
+    /// has ended once [`Cluster::moved`] says what is on the device.
+    pub fn answered(&mut self, worker: WorkerId, op: OpId, answer: Answer) {
+        let now = self.now;
+        if let Some(transport) = &mut self.transport {
+            transport.answered(worker, op, answer, now);
+        }
+    }
+
+    /// Nobody carries this load any more, since its request let go of its blocks while L2 was asked.
+    pub fn withdrawn(&mut self, worker: WorkerId, op: OpId) {
+        let now = self.now;
+        if let Some(transport) = &mut self.transport {
+            transport.withdrawn(worker, op, now);
         }
     }
 

@@ -24,10 +24,10 @@ impl Transport {
     /// Begins an operation.
     pub fn start(&mut self, worker: WorkerId, asked: Asked<'_>, now: Time) {
         self.now = self.now.max(now);
-        // Real bytes come when they come.
-        let deadline = asked.deadline.filter(|_| self.outside.is_none());
-        let order = Order { worker, op: asked.op.id, objects: asked.objects, deadline, way: Self::way(&asked) };
+        let Asked { objects, deadline, .. } = asked;
+        let order = Order { worker, op: asked.op.id, objects, deadline, way: Self::way(&asked) };
         match asked.op.task {
+            Task::Probe { from, to } if self.elsewhere => self.ask_elsewhere(order, from, to),
             Task::Probe { from, to } => self.start_probe(order, from, to),
             Task::Load { from, host, to, host_tokens, .. } => self.start_load(order, (from, host, to), host_tokens),
             Task::Store { from, to, host, host_tokens, pool } => {
@@ -102,6 +102,12 @@ impl Transport {
                 asking = Some(access.leasing((upto - host).0, upto < to));
             }
         }
+        if let (true, true, Some(access)) = (to > host, self.elsewhere, self.config.pool) {
+            // What there really is, and whether anybody answers, turns out on the way.
+            (upto, contact, asking) = (to, Contact::Unasked, Some(access.round_trip));
+            all = order.objects.tokens_before(to) - order.objects.tokens_before(host);
+            elsewhere = all;
+        }
         let pool = PoolBytes { all: self.bytes(all), elsewhere: self.bytes(elsewhere) };
         let host_bytes = self.bytes(host_tokens);
         let object_bytes = self.bytes(order.objects.unit());
@@ -110,7 +116,8 @@ impl Transport {
         if let Some(at) = order.deadline {
             self.agenda.deadline(at, transit, self.transits[transit as usize].life);
         }
-        self.hand_out(transit, order.way, order.objects, (from, upto), |object| (object < host, object >= host));
+        let bounds = (from, upto, order.deadline);
+        self.hand_out(transit, order.way, order.objects, bounds, |object| (object < host, object >= host));
         self.carry(transit, Part::Host, host_bytes);
         match asking {
             Some(asking) => self.wait(transit, asking),
@@ -144,6 +151,11 @@ impl Transport {
                 Reach::Silent => Put::Failed(Failed::TimedOut),
             };
         }
+        if to_pool && self.elsewhere {
+            new = order.objects.tokens_before(to) - order.objects.tokens_before(from);
+            elsewhere = new;
+            put = Put::Elsewhere { request: order.way.0, objects: (to - from).0, outcome: Ok(()) };
+        }
         // L2 gets from L1 what L1 has or gets; what found no room there comes off the device for L2 alone, also where it turns
         // out only then that L2 does not take it.
         let beyond = order.objects.tokens_before(to) - order.objects.tokens_before(host.max(from));
@@ -151,8 +163,13 @@ impl Transport {
         let pool = PoolBytes { all: self.bytes(new), elsewhere: self.bytes(elsewhere) };
         let host_bytes = self.bytes(host_tokens + apart);
         let transit = self.add(order, What::Store(Store { put, copied: false, host_bytes, pool }));
-        let end = if let Put::Begun(_, end) = put { end } else { from };
-        self.hand_out(transit, order.way, order.objects, (from, host.max(end)), |object| (object < host, object < end));
+        let end = match put {
+            Put::Begun(_, end) => end,
+            Put::Elsewhere { .. } => to,
+            Put::None | Put::Failed(_) => from,
+        };
+        let bounds = (from, host.max(end), None);
+        self.hand_out(transit, order.way, order.objects, bounds, |object| (object < host, object < end));
         self.carry(transit, Part::Host, host_bytes);
         self.step_on(transit);
     }
@@ -171,7 +188,7 @@ impl Transport {
             Put::None => self.complete(index),
             Put::Failed(Failed::TimedOut) => self.wait(index, GIVEN_UP),
             Put::Failed(_) => self.wait(index, self.config.pool.map_or(Span::ZERO, |access| access.round_trip)),
-            Put::Begun(..) => self.line_up(index),
+            Put::Begun(..) | Put::Elsewhere { .. } => self.line_up(index),
         }
     }
 
@@ -185,7 +202,7 @@ impl Transport {
             line.next.push_back(index);
         } else {
             line.busy = true;
-            self.waited(index);
+            self.set_out(index);
         }
     }
 
@@ -194,13 +211,40 @@ impl Transport {
         while let Some(index) = self.lines[worker.index()].next.pop_front() {
             let transit = &mut self.transits[index as usize];
             transit.under_way &= !Part::Turn.bit();
-            let What::Store(Store { put: Put::Begun(put, _), .. }) = transit.what else { continue };
-            if self.pool.as_ref().is_some_and(|pool| pool.is_putting(put, self.now)) {
-                return self.waited(index);
+            let What::Store(Store { put, .. }) = transit.what else { continue };
+            let sets_out = match put {
+                Put::Begun(put, _) => self.pool.as_ref().is_some_and(|pool| pool.is_putting(put, self.now)),
+                Put::Elsewhere { .. } => self.now < transit.began + self.put_ttl(),
+                Put::None | Put::Failed(_) => continue,
+            };
+            if sets_out {
+                return self.set_out(index);
             }
             self.answer(index, Err(Failed::Broken));
         }
         self.lines[worker.index()].busy = false;
+    }
+
+    /// A store goes to the pool.
+    fn set_out(&mut self, index: u32) {
+        self.hand_out_put(index);
+        self.waited(index);
+    }
+
+    /// Whoever carries bytes is asked what the pool has.
+    fn ask_elsewhere(&mut self, order: Order<'_>, from: Blocks, to: Blocks) {
+        let transit = self.add(order, What::Probe { upto: from });
+        let bounds = (from, to, order.deadline);
+        self.hand_out(transit, (order.way.0, Way::Probe), order.objects, bounds, |_| (false, true));
+        match self.config.pool {
+            Some(access) if access.round_trip > Span::ZERO => self.wait(transit, access.round_trip),
+            _ => self.step_on(transit),
+        }
+    }
+
+    /// After so long, a store that has not reached the pool goes no further.
+    pub(super) fn put_ttl(&self) -> Span {
+        self.config.pool.map_or(GIVEN_UP, |access| access.pool.put_ttl)
     }
 }
 

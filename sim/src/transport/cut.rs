@@ -36,6 +36,14 @@ impl Transport {
         };
         let heard = self.config.pool.is_none_or(|access| lasted >= access.round_trip);
         let contact = if asking && contact == Contact::Answered && !heard { Contact::Silent } else { contact };
+        let transit = &mut self.transits[index as usize];
+        if transit.under_way & Part::Outside.bit() != 0 {
+            // Whoever carries the bytes may still be writing: it ends when that has, with no more than would have come.
+            let upto = upto.min(device.max(from));
+            transit.what = What::Load(Load { upto, lease: None, ..load });
+            transit.under_way = Part::Outside.bit();
+            return;
+        }
         self.answer(index, Ok(Done::Loaded { device, host: host + in_host, pool: contact }));
     }
 

@@ -17,6 +17,9 @@
 //! through shared memory; what lies on another node crosses the network of the worker's node first. Redis: one server,
 //! and every byte crosses both the node's network and the server's.
 //!
+//! A pool that *lies elsewhere* ([`Cluster::with_pool_elsewhere`](crate::cluster::Cluster::with_pool_elsewhere)) is somebody else's to ask: look-ups,
+//! loads and puts are handed out and answered, and what the links take goes on beside that, to imitate a network.
+//!
 //! Every operation that comes in ends once (a store tells of its copy besides), loads by their deadline at the latest: what
 //! has come onto the device by then counts, if it is a prefix, and what has come into the host stays there. Only those of a
 //! worker whose process dies end without a word.
@@ -36,7 +39,7 @@ mod cut; // what is stopped on its way
 mod outside; // bytes that somebody else carries
 mod due; // what ends when
 
-pub use outside::{Carried, Move, Way};
+pub use outside::{Answer, Carried, Move, Way};
 
 pub use config::{PoolAccess, ProbeMode, TransportConfig};
 
@@ -107,6 +110,8 @@ pub struct Transport {
     agenda: Agenda,
     arrived: VecDeque<Arrived>,
     outside: Option<outside::Outside>,
+    /// What the pool has is known to whoever carries bytes, and to nobody here.
+    elsewhere: bool,
     now: Time,
 }
 
@@ -129,6 +134,7 @@ impl Transport {
             moved: Moved::default(),
             arrived: VecDeque::new(),
             outside: None,
+            elsewhere: false,
             now: Time::ZERO,
         }
     }
@@ -191,7 +197,10 @@ impl Transport {
                 Due::Link(link) => self.finish_transfers(link),
                 Due::Wait { transit, .. } => {
                     self.agenda.pop();
-                    self.waited(transit);
+                    // A load that was cut short waits for nothing any more.
+                    if self.transits[transit as usize].under_way & Part::Wait.bit() != 0 {
+                        self.waited(transit);
+                    }
                 }
                 Due::Deadline { transit, .. } => {
                     self.agenda.pop();
@@ -250,7 +259,7 @@ impl Transport {
         let (pool, loads) = match transit.what {
             What::Load(Load { pool, .. }) => (pool, true),
             What::Store(Store { pool, .. }) => (pool, false),
-            What::Probe { .. } | What::Failed { .. } => return self.complete(index),
+            What::Probe { .. } | What::Failed { .. } => return self.step_on(index),
         };
         self.carry(index, Part::Network, pool.elsewhere);
         self.carry(index, Part::Pool, pool.all);
@@ -285,6 +294,12 @@ impl Transport {
             }
             What::Store(Store { put: Put::Failed(failed), .. }) => Err(failed),
             What::Store(Store { put: Put::None, .. }) => Ok(Done::Stored),
+            What::Store(Store { put: Put::Elsewhere { outcome, .. }, pool, .. }) => {
+                if outcome.is_ok() {
+                    self.count_pool(pool);
+                }
+                outcome.map(|()| Done::Stored)
+            }
             What::Store(Store { put: Put::Begun(put, end), pool, .. }) => {
                 self.count_pool(pool);
                 let ended = self.pool.as_mut().map(|pool| pool.end_put(put, end, self.now));
@@ -293,7 +308,7 @@ impl Transport {
         };
         let Transit { worker, what, .. } = self.transits[index as usize];
         self.answer(index, outcome);
-        if matches!(what, What::Store(Store { put: Put::Begun(..), .. })) {
+        if matches!(what, What::Store(Store { put: Put::Begun(..) | Put::Elsewhere { .. }, .. })) {
             self.next_in_line(worker);
         }
     }

@@ -5,15 +5,19 @@ use super::transit::Store;
 use super::{Asked, Part, Put, Transport, What};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use kvcache::{BlockKey, Blocks, Chain, Failed, OpId, Piece, RequestId, Time, Tokens, WorkerId};
+use kvcache::{BlockKey, Blocks, Chain, Contact, Failed, OpId, Piece, RequestId, Time, Tokens, WorkerId};
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// From the tiers to the device.
     Load,
-    /// From the device to the tiers.
+    /// From the device to the tiers: off it, and on to a pool that is here.
     Store,
+    /// Nowhere: which of these does a pool elsewhere have? The answer is how many, up to the first that it lacks.
+    Probe,
+    /// What a store has copied, on to a pool elsewhere. It names no objects: they are the store's.
+    Put,
 }
 
 /// An object to move.
@@ -44,6 +48,17 @@ pub struct Move {
     pub way: Way,
     /// What, in order of the prompt.
     pub objects: Vec<Carried>,
+    /// By when a pool elsewhere must have answered; what has come by then counts. `None`: whenever it does.
+    pub deadline: Option<Time>,
+}
+
+/// What came of it to ask a pool elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// So many objects are there, came, or were put, from the first on.
+    pub came: u32,
+    /// What was heard of it.
+    pub contact: Contact,
 }
 
 /// Moves that were handed out.
@@ -95,6 +110,11 @@ impl Transport {
         self
     }
 
+    /// The same ways, whose pool is somewhere else: whoever carries bytes asks it.
+    pub(crate) fn with_pool_elsewhere(self) -> Self {
+        Self { elsewhere: true, pool: None, ..self }
+    }
+
     /// Moves that nobody was handed yet.
     pub(crate) fn take_handed(&mut self) -> Vec<Move> {
         self.outside.as_mut().map(|outside| core::mem::take(&mut outside.handed)).unwrap_or_default()
@@ -107,7 +127,7 @@ impl Transport {
         transit: u32,
         (request, way): (RequestId, Way),
         objects: Chain<'_>,
-        (from, to): (Blocks, Blocks),
+        (from, to, deadline): (Blocks, Blocks, Option<Time>),
         tiers: impl Fn(Blocks) -> (bool, bool),
     ) {
         let Some(outside) = self.outside.as_mut().filter(|_| from < to) else { return };
@@ -119,7 +139,7 @@ impl Transport {
             let (from, upto) = (objects.tokens_before(object), objects.tokens_before(object + Blocks(1)));
             Carried { key: objects.key(object), from, upto, host, pool }
         });
-        outside.handed.push(Move { worker, op, request, way, objects: carried.collect() });
+        outside.handed.push(Move { worker, op, request, way, objects: carried.collect(), deadline });
         outside.under_way.push(UnderWay {
             worker,
             op,
@@ -131,6 +151,62 @@ impl Transport {
             from,
             objects: to.0 - from.0,
         });
+    }
+
+    /// Hands out what a store has copied, where the pool is elsewhere.
+    pub(super) fn hand_out_put(&mut self, transit: u32) {
+        let deadline = Some(self.now + self.put_ttl());
+        let of = &mut self.transits[transit as usize];
+        let What::Store(Store { put: Put::Elsewhere { request, objects, .. }, .. }) = of.what else { return };
+        let Some(outside) = &mut self.outside else { return };
+        of.under_way |= Part::Outside.bit();
+        let (worker, op, life) = (of.worker, of.op, of.life);
+        outside.handed.push(Move { worker, op, request, way: Way::Put, objects: Vec::new(), deadline });
+        let (pieces, unit, from) = (Box::default(), Tokens::ZERO, Blocks::ZERO);
+        outside.under_way.push(UnderWay { worker, op, transit, life, pieces, unit, tail: false, from, objects });
+    }
+
+    /// A pool elsewhere was asked. A load still has to come onto the device ([`Transport::carried`]); anything else has ended.
+    /// What nobody waits for changes nothing.
+    pub(crate) fn answered(&mut self, worker: WorkerId, op: OpId, answer: Answer, now: Time) {
+        self.now = self.now.max(now);
+        let Some(outside) = &mut self.outside else { return };
+        let Some(place) = outside.under_way.iter().position(|one| (one.worker, one.op) == (worker, op)) else { return };
+        let UnderWay { transit: index, life, from, objects, .. } = outside.under_way[place];
+        let transit = &mut self.transits[index as usize];
+        let is_here = transit.life == life;
+        if let (true, What::Load(load)) = (is_here, &mut transit.what) {
+            load.contact = answer.contact;
+            return;
+        }
+        outside.under_way.swap_remove(place);
+        if !is_here {
+            return;
+        }
+        let failed = match answer.contact {
+            Contact::Answered => None,
+            Contact::Refused => Some(Failed::Unreachable),
+            Contact::Silent => Some(Failed::TimedOut),
+            Contact::Unasked => Some(Failed::Broken),
+        };
+        match &mut transit.what {
+            What::Probe { upto } => *upto = from + Blocks(answer.came.min(objects)),
+            What::Store(Store { put: Put::Elsewhere { outcome, .. }, .. }) => {
+                let short = (answer.came < objects).then_some(Failed::Broken);
+                *outcome = failed.or(short).map_or(Ok(()), Err);
+            }
+            What::Store(_) | What::Load(_) | What::Failed { .. } => {}
+        }
+        if let (What::Probe { .. }, Some(failed)) = (transit.what, failed) {
+            transit.what = What::Failed { failed };
+        }
+        transit.under_way &= !Part::Outside.bit();
+        self.step_on(index);
+    }
+
+    /// Nobody carries a move any more: its request has let go of its blocks. Nothing came, which says nothing of any tier.
+    pub(crate) fn withdrawn(&mut self, worker: WorkerId, op: OpId, now: Time) {
+        let _ = self.carried(worker, op, 0, now);
     }
 
     /// The first `came` objects of a move have come; the rest of a load is missing or is not what it should be, and what
@@ -152,8 +228,10 @@ impl Transport {
                 What::Load(load) => {
                     load.upto = load.upto.min(one.from + Blocks(came));
                     let UnderWay { pieces, unit, tail, from, .. } = one;
-                    let to = from + Blocks(one.objects);
-                    spoiled = Some(Spoiled { pieces, unit, tail, from: from + Blocks(came), to });
+                    let all = from + Blocks(one.objects);
+                    // A pool elsewhere is told by whoever carries bytes; what it lacks says nothing of L1.
+                    let (from, to) = (from + Blocks(came), if self.elsewhere { load.host } else { all });
+                    spoiled = (from < to).then_some(Spoiled { pieces, unit, tail, from, to });
                 }
                 What::Store(Store { put, .. }) => {
                     if let (Put::Begun(put, _), Some(pool)) = (*put, &mut self.pool) {

@@ -3,7 +3,7 @@
 use super::TransportConfig;
 use alloc::collections::VecDeque;
 use core::ops::Range;
-use kvcache::{Backend, Blocks, Contact, Failed, LeaseId, OpId, PutId, Time, WorkerId};
+use kvcache::{Backend, Blocks, Contact, Failed, LeaseId, OpId, PutId, RequestId, Time, WorkerId};
 
 /// A part of an operation. All parts of one stage are under way together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,15 @@ pub(super) enum Put {
     Begun(PutId, Blocks),
     /// The pool cannot be reached, which turns out then.
     Failed(Failed),
+    /// It goes to a pool elsewhere.
+    Elsewhere {
+        /// For whom.
+        request: RequestId,
+        /// So many objects.
+        objects: u32,
+        /// What came of it, once that is known.
+        outcome: Result<(), Failed>,
+    },
 }
 
 /// Which link is which.

@@ -61,6 +61,7 @@ impl Copying {
         match self.asked.way {
             Way::Store => self.fetch(),
             Way::Load => self.bring(),
+            Way::Probe | Way::Put => {} // nothing of the device's
         }
         Copied(self)
     }
@@ -111,6 +112,7 @@ impl Worker {
         match copying.asked.way {
             Way::Store => self.begin_store(&mut copying),
             Way::Load => self.begin_load(&mut copying),
+            Way::Probe | Way::Put => {}
         }
         Some(copying)
     }
@@ -161,6 +163,7 @@ impl Worker {
         let came = match asked.way {
             Way::Store => parcels.iter().take_while(|(_, bytes)| bytes.is_some()).count() as u32,
             Way::Load => self.land(asked.request, objects, there),
+            Way::Probe | Way::Put => 0,
         };
         (came, parcels)
     }

@@ -11,7 +11,7 @@ use sim::transport::{Move, Way};
 
 impl Worker {
     /// What chains of tokens of this worker's model begin with.
-    pub(crate) fn root(model: &str, block: Tokens) -> BlockHash {
+    pub(crate) fn root_of(model: &str, block: Tokens) -> BlockHash {
         // Whoever computes is the only tenant.
         let salt = Salt::for_tenant("", None).expect("no client chose a salt");
         Identity { model, dtype: "f16", block, salt: &salt, adapter: "" }.root()
@@ -31,6 +31,8 @@ impl Worker {
                 self.store(asked.request, &mut parcels);
                 parcels.iter().take_while(|(_, bytes)| bytes.is_some()).count() as u32
             }
+            // Those are no worker's: L2 is asked.
+            Way::Probe | Way::Put => 0,
         };
         (came, parcels)
     }

@@ -46,6 +46,12 @@ impl core::ops::Deref for Bytes {
     }
 }
 
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl PartialEq for Bytes {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
@@ -102,13 +108,21 @@ impl Depot {
             let bytes = match asked.way {
                 Way::Load if carried.host => l1,
                 Way::Load => l2,
-                Way::Store => l1.or(l2),
+                Way::Store | Way::Put => l1.or(l2),
+                Way::Probe => None,
             };
             (*carried, bytes)
         };
         let parcels: Vec<Parcel> = asked.objects.iter().map(parcel).collect();
         self.under_way.insert((asked.worker, asked.op), parcels.clone());
         parcels
+    }
+
+    /// The objects of a move under way that are in L2, or are to be, and have bytes.
+    #[must_use]
+    pub fn bound_for_pool(&self, worker: WorkerId, op: OpId) -> Vec<Parcel> {
+        let parcels = self.under_way.get(&(worker, op)).into_iter().flatten();
+        parcels.filter(|(carried, bytes)| carried.pool && bytes.is_some()).cloned().collect()
     }
 
     /// What was to be stored has left the device.

@@ -139,7 +139,7 @@ impl Worker {
             requests: BTreeMap::new(),
             passport: Passport::new(identity, hardware.shape()),
             block: memory.block,
-            root: Self::root(&named, memory.block),
+            root: Self::root_of(&named, memory.block),
             hardware,
         }
     }
@@ -154,6 +154,18 @@ impl Worker {
     #[must_use]
     pub fn page_shape(&self) -> PageShape {
         self.hardware.shape()
+    }
+
+    /// What chains of tokens of its model begin with: another model, weights in another mode or other blocks have another.
+    #[must_use]
+    pub fn root(&self) -> BlockHash {
+        self.root
+    }
+
+    /// Bytes of a block that has left the device, its header included.
+    #[must_use]
+    pub fn block_bytes(&self) -> usize {
+        self.passport.bytes()
     }
 
     /// A request was sent here.

@@ -6,7 +6,7 @@ use super::tiers;
 use crate::emulate::raw::{Call, Response, call, post, request};
 use crate::gateway::publish::replay;
 use driver::emulate::candle::Loaded;
-use driver::emulate::executor::{Executor, Held, Prompt, Workers};
+use driver::emulate::executor::{Executor, Held, Prompt, Wanted, Workers};
 use driver::emulate::feed::{Feed, Ports, open};
 use driver::emulate::{Settings, Stats, serve_computed};
 use driver::gateway::feed::{Event, batch};
@@ -34,7 +34,11 @@ pub(super) async fn served<T>(workers: u16, clients: impl AsyncFnOnce(SocketAddr
 }
 
 /// The same, of a cluster and its workers.
-async fn served_by<T>(cluster: Cluster, computed: Workers, clients: impl AsyncFnOnce(SocketAddr) -> T) -> (T, Stats) {
+pub(super) async fn served_by<T>(
+    cluster: Cluster,
+    computed: Workers,
+    clients: impl AsyncFnOnce(SocketAddr) -> T,
+) -> (T, Stats) {
     served_telling(cluster, computed, None, clients).await
 }
 
@@ -329,8 +333,12 @@ impl Executor for Fatal {
         self.0.run(worker, work);
     }
 
-    fn carry(&mut self, asked: Move) {
-        self.0.carry(asked);
+    fn carry(&mut self, asked: Move, until: Option<tokio::time::Instant>) {
+        self.0.carry(asked, until);
+    }
+
+    fn answered(&mut self, worker: WorkerId, op: OpId) -> Wanted {
+        self.0.answered(worker, op)
     }
 
     fn left(&mut self, worker: WorkerId, op: OpId) {
@@ -452,7 +460,7 @@ async fn a_disconnect_ends_work_within_a_tenth_of_a_second() {
 async fn workers_on_a_device_serve_and_hand_blocks_on() {
     let memory = Memory { block: Tokens(16), pages: tiers::ROOMY.pages };
     let model = TensorModel::new(&model(), &Device::Cpu, DType::F32).expect("there is memory");
-    let computed = Loaded::tiny(1).workers_on(&Arc::new(model), 2, memory);
+    let computed = Loaded::tiny(1).workers_on(&Arc::new(model), 2, memory, None);
     let (replies, stats) = served_by(tiers::cluster(2, tiers::ROOMY), computed, async |address| {
         let mut replies = Vec::new();
         for _ in 0..4 {

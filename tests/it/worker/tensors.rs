@@ -150,7 +150,7 @@ fn workers_on_a_device_hand_blocks_on() {
     let mut cold = Vec::new();
     first.run_seen(&chunk(0, 50), |_, scores| cold = scores.to_vec());
     let object = Carried { key: BlockKey(7), from: Tokens(0), upto: Tokens(48), host: true, pool: false };
-    let asked = |way| Move { worker: WorkerId(0), op: OpId(1), request, way, objects: vec![object] };
+    let asked = |way| Move { worker: WorkerId(0), op: OpId(1), request, way, objects: vec![object], deadline: None };
     let (came, parcels) = first.carry(&asked(Way::Store), vec![(object, None)]);
     let bytes = parcels[0].1.clone().expect("it was copied");
     assert_eq!((came, bytes.len()), (1, 3 * (HEADER + first.page_shape().bytes())));

@@ -37,13 +37,21 @@ impl CostModel for PerToken {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiers {
     pub(super) pages: u32,
-    host: u64,
-    pool: u64,
-    load: LoadMode,
-    tails: bool,
+    pub(super) host: u64,
+    pub(super) pool: u64,
+    pub(super) load: LoadMode,
+    pub(super) tails: bool,
+    pub(super) breaker: BreakerConfig,
 }
 
-pub(super) const ROOMY: Tiers = Tiers { pages: 44, host: 4000, pool: 8000, load: LoadMode::Blocking, tails: true };
+pub(super) const ROOMY: Tiers = Tiers {
+    pages: 44,
+    host: 4000,
+    pool: 8000,
+    load: LoadMode::Blocking,
+    tails: true,
+    breaker: BreakerConfig { failures: 3, probe_every: Span::from_secs(5), silence: Span::from_secs(1) },
+};
 
 pub(super) fn cluster(workers: u16, tiers: Tiers) -> Cluster {
     let host = HostConfig {
@@ -66,7 +74,7 @@ pub(super) fn cluster(workers: u16, tiers: Tiers) -> Cluster {
         save_decode_cache: false,
         min_retrieve: Tokens::ZERO,
         deadline: Deadline::default(),
-        breaker: BreakerConfig::default(),
+        breaker: tiers.breaker,
     };
     let engine = EngineConfig {
         max_num_seqs: 6,
