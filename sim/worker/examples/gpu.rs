@@ -172,7 +172,8 @@ mod gpu {
         let mut cold = Vec::new();
         first.run_seen(&chunk(request, 0, LENGTH + 8), |_, scores| cold = scores.to_vec());
         let object = Carried { key: BlockKey(1), from: Tokens(0), upto: Tokens(LENGTH), host: true, pool: false };
-        let asked = |way| Move { worker: WorkerId(0), op: OpId(1), request, way, objects: vec![object] };
+        let asked =
+            |way| Move { worker: WorkerId(0), op: OpId(1), request, way, objects: vec![object], deadline: None };
         // Once, so that memory is locked; then as it goes on.
         first.carry(&asked(Way::Store), vec![(object, None)]);
         let began = Instant::now();

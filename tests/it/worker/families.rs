@@ -20,10 +20,13 @@ const APART: f32 = 0.05;
 /// Longer than the context after which positions are slowed.
 const TOKENS: usize = 200;
 
+/// Scores after a token at a place.
+type Oracle<'a> = dyn FnMut(&Tensor, usize) -> candle_core::Result<Tensor> + 'a;
+
 /// Scores after each token, in floats.
 pub(super) fn expected(family: Family, tensors: &[(String, Tensor)], tokens: &[u32]) -> Vec<Vec<f32>> {
     let builder = VarBuilder::from_tensors(tensors.iter().cloned().collect(), DType::F32, &Device::Cpu);
-    let mut next: Box<dyn FnMut(&Tensor, usize) -> candle_core::Result<Tensor>> = if family.is_llama() {
+    let mut next: Box<Oracle<'_>> = if family.is_llama() {
         let config = llama_config(family);
         let llama = Llama::load(builder, &config).expect("a llama");
         let mut cache = Cache::new(true, DType::F32, &config, &Device::Cpu).expect("a cache");
@@ -35,7 +38,7 @@ pub(super) fn expected(family: Family, tensors: &[(String, Tensor)], tokens: &[u
     one_by_one(tokens, &mut next)
 }
 
-fn one_by_one(tokens: &[u32], next: &mut dyn FnMut(&Tensor, usize) -> candle_core::Result<Tensor>) -> Vec<Vec<f32>> {
+fn one_by_one(tokens: &[u32], next: &mut Oracle<'_>) -> Vec<Vec<f32>> {
     let scores = tokens.iter().enumerate().map(|(at, token)| {
         let input = Tensor::new(&[[*token]], &Device::Cpu).expect("one token");
         next(&input, at).and_then(|scores| scores.flatten_all()?.to_vec1()).expect("a row")

@@ -160,7 +160,7 @@ fn what_goes_of_a_strand_may_be_told_together() {
         ..RouterConfig::new(Strategy::KvAware, WORKERS)
     };
     let mut worlds = [false, true].map(|together| {
-        let (mut fleet, gateway) = (Fleet::new(UNIT), Gateway::with(config.clone()));
+        let (mut fleet, gateway) = (Fleet::new(UNIT), Gateway::with(config));
         fleet.caches.iter_mut().for_each(|cache| cache.tell_by_strand(together));
         (fleet, gateway, Chance::new(7), 0_u32)
     });
