@@ -35,8 +35,9 @@ async fn goes_on_without(address: SocketAddr, why: &str) {
         waited[4], waited[8]
     );
     assert!(waited[8] <= 50.0, "{why}: TTFT grows by at most 50 ms: {waited:?}");
-    // Three open the breaker (of a request, the look-up and the store), and what was under way then; then one each two seconds.
-    let most = 4 + lasted.as_secs() / 2;
+    // Three open the breaker; a look-up and a store of each of two requests may have been under way then, or not heard of yet;
+    // then one each two seconds. Without a breaker all nine fail twice.
+    let most = 3 + 4 + lasted.as_secs() / 2;
     assert!((3..=most).contains(&failed), "{why}: {failed} operations in {lasted:?}");
 }
 
