@@ -183,8 +183,7 @@ impl Learner {
         let heard = self.workers.iter().filter(|learned| !is_stale(learned) && learned.sums.count > 0.0);
         let fastest =
             heard.map(|learned| learned.forecast(now)).min_by_key(|forecast| forecast.prefill(ZERO, USUAL, 0))?;
-        let place =
-            self.workers.iter().position(|learned| is_stale(learned) && !learned.is_guess && learned.has_learned())?;
+        let place = self.workers.iter().position(|learned| is_stale(learned) && !learned.is_guess)?;
         let learned = &mut self.workers[place];
         learned.is_guess = true;
         learned.close();
@@ -196,15 +195,13 @@ impl Learner {
     }
 }
 
+/// So many times as long as first thought, or as short, is the most that is believed; and so many seconds for what each pass takes.
+const MOST: f64 = 1000.0;
 const ZERO: Tokens = Tokens::ZERO;
 /// Workers are compared by what a prompt of so many tokens takes.
 const USUAL: Tokens = Tokens(1024);
 
 impl Learned {
-    fn has_learned(&self) -> bool {
-        self.pass.is_some() || self.sums.count > 0.0
-    }
-
     /// The pass that was told of is over, and is a sample.
     fn close(&mut self) {
         let Some(pass) = self.pass.take() else { return };
@@ -227,9 +224,13 @@ impl Learned {
             sums.add(pass.work, pass.ended.since(pass.began).as_secs_f64(), 1.0 - 1.0 / MEMORY);
         }
         let first = self.first;
-        let times = |span: Span, factor: f64| Span::from_secs_f64(span.as_secs_f64() * factor);
+        // Whatever was heard: what work takes is added up for prompts of a million tokens, in 64 bits.
+        let times = |span: Span, factor: f64| Span::from_secs_f64(span.as_secs_f64() * factor.clamp(1.0 / MOST, MOST));
         let (fixed, least, factor) = match sums.line() {
-            Some((fixed, factor)) => (Span::from_secs_f64(fixed), Span::from_secs_f64(fixed), factor),
+            Some((fixed, factor)) => {
+                let fixed = Span::from_secs_f64(fixed.min(MOST));
+                (fixed, fixed, factor)
+            }
             None => {
                 let factor = self.scale(&sums);
                 (times(first.fixed, factor), times(first.least, factor), factor)

@@ -12,7 +12,7 @@ use crate::experiment::Assembled;
 use crate::failure::Failure;
 use crate::l2::Remote;
 use crate::models::Known;
-use kvcache::Tokens;
+use kvcache::{LoadMode, Tokens};
 use sim::cluster::Cluster;
 use std::path::Path;
 use std::sync::Arc;
@@ -126,6 +126,16 @@ impl Computed {
         is_set: &dyn Fn(&str) -> bool,
     ) -> Result<(), Failure> {
         self.l2 = elsewhere::remote(endpoint, assembled, is_set)?;
+        if let Some(tiers) = &mut assembled.engine.tiers
+            && (self.l2.is_some() || self.device.is_some())
+            && tiers.load == LoadMode::Layerwise
+        {
+            tiers.load = LoadMode::Overlapped;
+            warn(
+                "loads go on beside other requests' passes, not layer by layer within their own: what comes from a Redis, or \
+                 goes to a device, is there as a whole or not at all",
+            );
+        }
         Ok(())
     }
 

@@ -104,7 +104,8 @@ impl Dispatch {
             sent: Some(sent),
             begun: Instant::now(),
             has_begun: false,
-            makes_blocks: new >= self.block,
+            // Of a prompt that is all there the last block is computed again, and is none that is new.
+            makes_blocks: (new > self.block).then(|| self.meters.heard(decision.worker)),
             tally,
         };
         Ok((decision, attempt))
@@ -178,8 +179,8 @@ pub(super) struct Attempt {
     sent: Option<Sent>,
     begun: Instant,
     has_begun: bool,
-    /// Its prompt fills blocks that its worker is not known to hold.
-    makes_blocks: bool,
+    /// Where its prompt fills blocks that its worker is not known to hold: how often that one had told of its cache then.
+    makes_blocks: Option<u64>,
     tally: Tally,
 }
 
@@ -216,8 +217,8 @@ impl Attempt {
     /// The same, of one that stays where it is.
     pub(super) fn finish(&mut self, outcome: Outcome) {
         if let Some(sent) = self.sent.take() {
-            if self.makes_blocks && outcome == Outcome::Answered {
-                self.dispatch.meters.made_blocks(sent.worker);
+            if let (Some(heard), Outcome::Answered) = (self.makes_blocks, outcome) {
+                self.dispatch.meters.made_blocks(sent.worker, heard);
             }
             self.dispatch.ended(sent, outcome);
             self.tally.end(outcome, &self.dispatch.meters);

@@ -35,6 +35,8 @@ pub(super) struct Meters {
     fed: Mutex<Box<[FeedCounts]>>,
     /// Answers that made blocks at a worker, as far as is known, since it told of its cache last.
     unheard: Box<[AtomicU64]>,
+    /// How often each worker told of its cache.
+    heard: Box<[AtomicU64]>,
     /// Prompts whose tokens could be had, and could not.
     tokenized: [AtomicU64; 2],
     /// Requests that were refused since too many are in flight.
@@ -57,6 +59,7 @@ impl Meters {
         Self {
             sent: each.clone().map(|_| AtomicU64::default()).collect(),
             ended: each.clone().map(|_| Default::default()).collect(),
+            heard: each.clone().map(|_| AtomicU64::default()).collect(),
             unheard: each.map(|_| AtomicU64::default()).collect(),
             first: Histogram::of_times(&FIRST_TOKEN),
             fed: Mutex::new(vec![FeedCounts::default(); usize::from(workers)].into()),
@@ -96,12 +99,21 @@ impl Meters {
 
     pub(super) fn fed(&self, worker: WorkerId, counts: FeedCounts) {
         self.fed.lock().unwrap_or_else(PoisonError::into_inner)[worker.index()] = counts;
+        self.heard[worker.index()].fetch_add(1, Ordering::Relaxed);
         self.unheard[worker.index()].store(0, Ordering::Relaxed);
     }
 
-    /// An answer came of which a worker should tell that it has new blocks.
-    pub(super) fn made_blocks(&self, worker: WorkerId) {
-        self.unheard[worker.index()].fetch_add(1, Ordering::Relaxed);
+    /// How often a worker told anything of its cache.
+    pub(super) fn heard(&self, worker: WorkerId) -> u64 {
+        self.heard[worker.index()].load(Ordering::Relaxed)
+    }
+
+    /// An answer came of which a worker should have told that it has new blocks, and that had heard so much when the answer was
+    /// asked for. What it told since may be of those blocks: they come before the answer ends.
+    pub(super) fn made_blocks(&self, worker: WorkerId, heard: u64) {
+        if self.heard(worker) == heard {
+            self.unheard[worker.index()].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Such answers since it told anything.

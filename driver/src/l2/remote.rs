@@ -210,7 +210,12 @@ impl Inner {
             match self.once(&line, ask, of, until).await {
                 // Nor are the others of any use then.
                 Err(Trouble::Dropped | Trouble::Unreachable) => self.idle().clear(),
-                outcome => return self.keep(line, outcome),
+                outcome => {
+                    if matches!(outcome, Err(Trouble::Silent)) {
+                        self.idle().clear(); // a way that is dead says so on none of them
+                    }
+                    return self.keep(line, outcome);
+                }
             }
         }
         let soon = (Instant::now() + self.terms.silence).min(until);

@@ -77,7 +77,7 @@ impl Index {
         }
         for piece in new {
             // Those in which a block ends.
-            if piece.end >= at + unit && at < upto {
+            if at < upto && piece.end >= at + unit {
                 at = end(piece);
                 run.pieces.push(Stretch::new(piece.key, at));
             }

@@ -172,7 +172,7 @@ impl Cluster {
     pub fn with_signal_lag(mut self, lag: Span) -> Self {
         self.signals = Signals::new(lag);
         // What left a worker at one moment is not to be heard with what left it at another.
-        let tell_by_strand = self.signals.are_immediate() && self.router.follows_strands();
+        let tell_by_strand = self.signals.are_immediate() && self.router.follows_strands() && !self.tells_caches;
         for station in &mut self.stations {
             station.replica.tell_by_strand(tell_by_strand);
         }

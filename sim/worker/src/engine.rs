@@ -244,13 +244,16 @@ impl Worker {
         let Self { hardware, tables, requests, .. } = self;
         // Who computes which of its tokens.
         let chunks = work.chunks.iter().map(|(request, from, new)| (*request, *from, *from + *new));
-        let decoding = work.decoding.iter().map(|request| {
-            let upto = Tokens(requests[request].tokens.len() as u32);
-            (*request, upto - Tokens(1), upto)
+        let decoding = work.decoding.iter().filter_map(|request| {
+            let upto = Tokens(requests.get(request)?.tokens.len() as u32);
+            Some((*request, upto - Tokens(1), upto))
         });
         // Who was planned upon a load that came short lacks what it should be computed upon: nobody waits for what it would be.
-        let rows: Vec<_> =
-            chunks.chain(decoding).filter(|(request, from, _)| *from <= tables.filled(*request)).collect();
+        // Where its client left meanwhile, it is not here any more.
+        let rows: Vec<_> = chunks
+            .chain(decoding)
+            .filter(|(request, from, _)| requests.contains_key(request) && *from <= tables.filled(*request))
+            .collect();
         rows.iter().for_each(|(request, _, upto)| tables.grow(*request, *upto));
         let parts: Vec<Part<'_>> = rows
             .iter()

@@ -12,7 +12,7 @@ use sim::cost::{CostModel, Segment, Shape};
 use sim::executor::Stretch;
 use sim::replica::{EngineConfig, Output};
 use sim::streams::Streams;
-use sim::transport::{PoolAccess, ProbeMode, TransportConfig};
+use sim::transport::{PoolAccess, ProbeMode, TransportConfig, Way};
 use std::collections::BTreeMap;
 use worker::block::HEADER;
 use worker::depot::Depot;
@@ -421,5 +421,29 @@ fn needles_behind_prefixes_of_many_lengths_are_found_alike_from_each_tier() {
         let full = |unit: u32| (length as u32 / unit * unit).into();
         assert_eq!(stack.by_request[&all[1]], [0, 0, full(CHUNK.0)], "{length}");
         assert_eq!(stack.by_request[&all[2]][0], full(BLOCK.0), "{length}");
+    }
+}
+
+/// A pass that was given up in its middle has computed nothing, and nothing of it leaves the device.
+#[test]
+fn what_was_left_out_is_not_stored() {
+    for left_out in [false, true] {
+        let mut cluster = cluster(1, ROOMY).with_external_passes();
+        let (worker, request) = (WorkerId(0), RequestId(0));
+        let (prompt, output) = (Tokens(80), Tokens(8));
+        let pieces = pieces(&(0..prompt.0).collect::<Vec<_>>(), 0, output);
+        cluster.arrive(&Arrival { request, session: None, pieces: &pieces, prompt, output, api: Api::Completions });
+        cluster.advance(Time(1));
+        let mut told: Vec<_> = core::iter::from_fn(|| cluster.poll()).collect();
+        assert!(told.iter().any(|event| matches!(event, Event::Started { .. })), "{told:?}");
+        cluster.cancel(worker, request);
+        if left_out {
+            cluster.left_out(worker, request);
+        }
+        cluster.lasted(worker, Span::from_millis(1));
+        cluster.advance(Time::ZERO + Span::from_millis(2));
+        told.extend(core::iter::from_fn(|| cluster.poll()));
+        let stored = told.iter().any(|event| matches!(event, Event::Move(asked) if asked.way == Way::Store));
+        assert_eq!(stored, !left_out, "what was computed is stored, and only that: {told:?}");
     }
 }

@@ -45,15 +45,18 @@ enum Ended {
 
 /// How often in a row replay may know what the subscription did not tell, before that is taken for deaf.
 const DEAF: u32 = 2;
+/// How often in a row replay may not answer, where it did before, until its worker is taken for gone.
+const MUTE: u32 = 2;
 /// Answers that should have made blocks, none of which was told of, before a stream without replay is taken for dead.
 const UNHEARD: u64 = 3;
 
 /// Follows a worker, for ever.
 pub(in crate::gateway) async fn follow(following: Following) {
     let mut follower = Follower::new(following.block);
+    let mut answered = false; // replay, ever
     loop {
         // Whatever ends it, there will be another connection.
-        let ended = listen(&following, &mut follower).await.unwrap_or(Ended::Vanished);
+        let ended = listen(&following, &mut follower, &mut answered).await.unwrap_or(Ended::Vanished);
         if matches!(ended, Ended::Vanished) && follower.vanished() {
             tell(&following, &follower, Heard::Events(Vec::new()));
         }
@@ -63,7 +66,11 @@ pub(in crate::gateway) async fn follow(following: Following) {
 }
 
 /// Follows a worker until the connection breaks, or nobody is behind it any more.
-async fn listen(following: &Following, follower: &mut Follower) -> Result<Ended, zeromq::ZmqError> {
+async fn listen(
+    following: &Following,
+    follower: &mut Follower,
+    answered: &mut bool,
+) -> Result<Ended, zeromq::ZmqError> {
     let Following { dispatch, worker, place, silence, .. } = following;
     let mut socket = SubSocket::new();
     let mut happened = socket.monitor();
@@ -72,7 +79,7 @@ async fn listen(following: &Following, follower: &mut Follower) -> Result<Ended,
         socket.subscribe("").await
     };
     timeout(PATIENCE, connected).await.map_err(|_| zeromq::ZmqError::Other("no connection in time"))??;
-    let mut deaf = 0;
+    let (mut deaf, mut mute) = (0, 0);
     loop {
         let message = tokio::select! {
             message = socket.recv() => message?,
@@ -86,8 +93,14 @@ async fn listen(following: &Following, follower: &mut Follower) -> Result<Ended,
                     Some(at) => {
                         let before = follower.counts().batches;
                         let asked = replay(at, follower.due(), u64::MAX, follower, following);
-                        if !matches!(timeout(5 * PATIENCE, asked).await, Ok(Ok(()))) {
-                            return Ok(Ended::Vanished);
+                        if matches!(timeout(5 * PATIENCE, asked).await, Ok(Ok(()))) {
+                            (*answered, mute) = (true, 0);
+                        } else {
+                            mute += 1;
+                            // A port that never answered is a wrong one, not a dead host's.
+                            if *answered && mute >= MUTE {
+                                return Ok(Ended::Vanished);
+                            }
                         }
                         deaf = if follower.counts().batches > before { deaf + 1 } else { 0 };
                     }
@@ -100,7 +113,7 @@ async fn listen(following: &Following, follower: &mut Follower) -> Result<Ended,
                 continue;
             }
         };
-        deaf = 0;
+        (deaf, mute) = (0, 0);
         let Some((number, payload)) = parts(&message) else { continue };
         let mut heard = follower.hear(number, payload);
         if let Heard::Gap(from) = heard {
@@ -129,7 +142,8 @@ async fn replay(
     following: &Following,
 ) -> Result<(), zeromq::ZmqError> {
     let mut socket = DealerSocket::new();
-    socket.connect(at).await?;
+    let connected = timeout(PATIENCE, socket.connect(at)).await;
+    connected.map_err(|_| zeromq::ZmqError::Other("no connection in time"))??;
     let mut ask = ZmqMessage::from("");
     ask.push_back(from.to_be_bytes().to_vec().into());
     socket.send(ask).await?;

@@ -8,6 +8,7 @@ use kvcache::Time;
 use router::DeskConfig;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -30,7 +31,9 @@ impl Log {
     /// Where it cannot be made, or is there.
     pub(in crate::gateway) fn begin(path: &Path, config: &DeskConfig) -> Result<Self, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", path.display()));
-        let file = File::create_new(path).map_err(|error| failed(&error))?;
+        // Sessions and hashes of prompts are nobody else's business.
+        let file =
+            File::options().write(true).create_new(true).mode(0o600).open(path).map_err(|error| failed(&error))?;
         let first = serde_json::to_string(&SetUp::of(config)).map_err(|error| failed(&error))?;
         let (lines, waiting) = sync_channel(WAITING);
         let _ = lines.try_send(first); // it has room

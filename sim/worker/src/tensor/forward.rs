@@ -37,6 +37,9 @@ impl TensorModel {
         wanted: impl Fn(usize) -> bool,
         mut scores: impl FnMut(usize, usize, &[f32]),
     ) -> Result<Vec<bool>> {
+        if batch.is_empty() {
+            return Ok(Vec::new()); // a GPU refuses to do nothing
+        }
         let size = pages.shape().tokens;
         let (mut tokens, mut places, mut angles, mut sampled, mut rows) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
