@@ -81,8 +81,11 @@ impl Computed {
             None if device == "tensors" => (Device::Cpu, DType::F32),
             Some(number) if number.is_empty() || number.starts_with(':') => {
                 let number = number.strip_prefix(':').unwrap_or("0").parse();
-                let number =
-                    number.map_err(|_| Failure::Usage(format!("--device {device}: no GPU has that number")))?;
+                let number = number.map_err(|_| {
+                    Failure::Usage(format!(
+                        "--device {device}: it is cpu, cuda, cuda:N (N being a number, from 0) or tensors"
+                    ))
+                })?;
                 card(number).map_err(failed)?
             }
             _ => return Err(Failure::Usage(format!("--device {device}: it is cpu, cuda, cuda:N or tensors"))),

@@ -75,8 +75,16 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
         told.iter().for_each(|told| warn(told));
         imitate_network(&mut assembled, &is_set);
         computed.find_l2(&experiment.endpoint, &mut assembled, &is_set)?;
+    } else if std::env::var_os("REDIS_URL").is_some() && lab_l2_is_redis(&assembled) {
+        warn("warning: REDIS_URL is set and not used: emulated workers have no bytes to store; --engine candle has");
     }
     listen(args, &experiment.endpoint, &assembled, computed)
+}
+
+/// Whether L2 is a Redis.
+fn lab_l2_is_redis(assembled: &Assembled) -> bool {
+    let access = assembled.transport.as_ref().and_then(|ways| ways.pool);
+    access.is_some_and(|access| access.pool.backend == kvcache::Backend::Redis)
 }
 
 /// L2 is as far away as somebody set it to be; what it takes besides is what it takes.

@@ -71,7 +71,7 @@ pub(super) enum CheckFormat {
     /// For people
     #[default]
     Table,
-    /// One object: {"checks": [..]}
+    /// One object: {"checks": [..]}; of a log of decisions, what came of it in numbers
     Json,
 }
 

@@ -1,9 +1,9 @@
 //! A server in a thread of its own, for whoever measures it from the same process.
 
-use super::engine::Stats;
 use super::progress::Entrance;
 use super::server::{ServeError, prepare};
 use super::settings::Settings;
+use super::stats::Stats;
 use sim::cluster::Cluster;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::mpsc;

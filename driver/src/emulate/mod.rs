@@ -20,6 +20,7 @@ pub mod parts; // where a time to first token went
 pub mod names; // what a reply is called while it is said
 mod live; // a request that has not ended
 mod meters; // what is counted for /metrics
+mod stats; // what became of all requests
 mod settings; // what the server is like
 mod api; // the OpenAI-compatible wire
 mod server; // sockets, and stopping gracefully
@@ -28,6 +29,6 @@ mod emulator; // a server in a thread of its own
 pub use crate::http::Callers;
 pub use crate::http::door::stop_signal;
 pub use emulator::Emulator;
-pub use engine::Stats;
 pub use server::{ServeError, serve, serve_computed};
 pub use settings::{Settings, Tls, Watch};
+pub use stats::Stats;

@@ -2,11 +2,12 @@
 
 use super::api::{self, Endpoint};
 use super::clock::Clock;
-use super::engine::{Engine, Stats};
+use super::engine::Engine;
 use super::executor::Workers;
 use super::feed::Publisher;
 use super::progress::Entrance;
 use super::settings::Settings;
+use super::stats::Stats;
 use crate::http::door::{Door, Phase};
 use crate::http::key;
 use sim::cluster::Cluster;

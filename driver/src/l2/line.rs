@@ -19,7 +19,7 @@ pub(super) enum Line {
 }
 
 impl Line {
-    /// Connects. Whether it is a cluster is asked once: `is_cluster` keeps the answer.
+    /// Connects. Whether it is a cluster is asked until that is answered: `is_cluster` keeps the answer.
     pub(super) async fn open(place: &Place, is_cluster: &OnceLock<bool>) -> RedisResult<Self> {
         if place.servers.len() > 1 || is_cluster.get() == Some(&true) {
             return Self::many(place).await;
@@ -29,10 +29,13 @@ impl Line {
         let mut one = client.get_multiplexed_async_connection_with_config(&config).await?;
         if is_cluster.get().is_none() {
             let asked = cmd("INFO").arg("cluster").query_async::<String>(&mut one).await;
-            // Who may not ask is told by MOVED.
-            let found = asked.is_ok_and(|told| told.contains("cluster_enabled:1"));
-            if *is_cluster.get_or_init(|| found) {
-                return Self::many(place).await;
+            // Who may not ask is taken for one server, and asks again at the next connection; a connection lost here says nothing.
+            match asked {
+                Ok(told) if *is_cluster.get_or_init(|| told.contains("cluster_enabled:1")) => {
+                    return Self::many(place).await;
+                }
+                Err(error) if error.is_io_error() => return Err(error),
+                Ok(_) | Err(_) => {}
             }
         }
         Ok(Self::One(one))

@@ -286,8 +286,10 @@ impl Inner {
             tokio::select! {
                 biased;
                 answer = &mut first, if !heard => {
-                    answer.map_err(Trouble::from)?;
-                    heard = true;
+                    match answer.map_err(Trouble::from).and_then(served) {
+                        Ok(_) | Err(Trouble::WrongValue) => heard = true,
+                        Err(trouble) => return Err(trouble),
+                    }
                 }
                 answer = all.next() => {
                     match answer.map(|answer| answer.map_err(Trouble::from).and_then(served)) {
@@ -361,9 +363,11 @@ impl Inner {
 }
 
 impl Got {
-    /// No more comes of it. Where something was heard, that is an answer.
+    /// No more comes of it. Where something was heard, that is an answer, but not if all of it was a refusal.
     fn short(self, heard: bool, trouble: Trouble, voice: &Voice) -> Result<Self, Trouble> {
-        if !heard {
+        let refused = self.came == 0
+            && matches!(trouble, Trouble::Forbidden | Trouble::Garbage | Trouble::NotServing | Trouble::Refuses);
+        if !heard || refused {
             return Err(trouble);
         }
         if trouble != Trouble::Silent {

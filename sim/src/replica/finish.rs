@@ -41,7 +41,7 @@ impl Replica {
         if sequence.request != chunk.request || sequence.phase == Phase::Gone {
             return; // cancelled, and its slot perhaps another's
         }
-        if let (true, Some(hold)) = (chunk.is_of(sequence) && sequence.left_out == Tokens::ZERO, sequence.hold) {
+        if let (true, Some(hold)) = (chunk.is_computed(sequence), sequence.hold) {
             self.cache.commit(
                 sequence.request,
                 hold,

@@ -29,6 +29,11 @@ impl Chunk {
         let here = sequence.request == self.request && sequence.phase != Phase::Gone;
         here && sequence.admissions == self.admission
     }
+
+    /// Whether it is, and has been computed: who was cancelled meanwhile may have been left out.
+    pub(super) fn is_computed(&self, sequence: &Sequence) -> bool {
+        self.is_of(sequence) && sequence.left_out == Tokens::ZERO
+    }
 }
 
 /// A planned pass.

@@ -197,8 +197,7 @@ impl Replica {
             let Some(chunk) = self.flight.as_ref().map(|flight| flight.chunks[place]) else { return };
             let Self { sequences, cache, config, .. } = self;
             let sequence = &sequences[chunk.sequence];
-            let is_computed = chunk.is_of(sequence) && sequence.left_out == Tokens::ZERO;
-            if let (true, Some(hold)) = (is_computed, sequence.hold) {
+            if let (true, Some(hold)) = (chunk.is_computed(sequence), sequence.hold) {
                 let chain = sequence.chain(config.cache.block);
                 cache.store(chunk.request, hold, chain, sequence.prompt, chunk.upto, now);
                 self.take_ops(chunk.sequence);

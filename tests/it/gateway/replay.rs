@@ -310,6 +310,23 @@ async fn every_strategy_decides_alike_once_more() {
         let came = replayed(&log);
         assert_eq!((came.requests, came.differences), (320, 0), "{strategy}: {came:?}");
         assert!(came.failures > 0, "{strategy}: {came:?}");
+        // Numbers that no gateway has are refused, whatever the strategy would do with them.
+        let text = std::fs::read_to_string(&log).expect("it is there");
+        for (name, number) in [
+            ("index_limit", 0),
+            ("workers", 0),
+            ("block", 0),
+            ("block", u64::from(u32::MAX)),
+            ("lmcache_chunk", u64::from(u32::MAX)),
+            ("at", u64::MAX),
+        ] {
+            let (before, rest) = text.split_once(&format!("\"{name}\":")).expect("it is told");
+            let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            let spoilt = format!("{before}\"{name}\":{number}{rest}");
+            let error = replay(spoilt.as_bytes()).expect_err("no gateway is set up so");
+            let line = if name == "at" { "line 2: " } else { "line 1: " };
+            assert!(error.starts_with(line), "{strategy}, {name} {number}: {error}");
+        }
         // A file that is there is not written over.
         let again = Settings { decision_log: Some(log), ..settings(&[&mocks[0]]) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -1,7 +1,7 @@
 //! Publishers that vanish: the connection stays, and nothing comes.
 
 use super::feed::{Publisher, counted, heard, joined, stored};
-use super::world::{Gateway, Mock, json};
+use super::world::{Act, Gateway, Mock, events, json};
 use crate::emulate::raw::{Response, call};
 use driver::gateway::Settings;
 use kvcache::Tokens;
@@ -194,4 +194,43 @@ async fn without_replay_answers_tell_who_vanished() {
     }
     assert!(until(&gateway, "vanished", 1).await, "nobody noticed");
     assert_eq!(ask(&gateway, &prompt).await.header("x-podlab-fallback"), Some("no-holder"));
+}
+
+/// What is told while answers are under way may be of their blocks: it comes before they end, and none of them is missed then. Nor
+/// is a replay that never answered a sign of anything but a wrong port.
+#[tokio::test]
+async fn who_told_before_the_answers_ended_has_not_vanished() {
+    let (mock, mut publisher, _ways, gateway) = world(false).await;
+    let first = joined(gateway.address, 0, &mut publisher).await;
+    let told = |number: u32| stored(&[u64::from(100 + number)], None, &[500 + number; 4], &[]);
+    for round in 0..3 {
+        mock.tell(Act::Stream(events(2), 3 * SILENCE / 2));
+        let prompts = [3 * round, 3 * round + 1, 3 * round + 2].map(|number| [500 + number; 9]);
+        let [one, two, three] = &prompts;
+        let answers = async { tokio::join!(ask(&gateway, one), ask(&gateway, two), ask(&gateway, three)) };
+        let tells = async {
+            sleep(SILENCE / 2).await;
+            publisher.say((3 * round..3 * round + 3).map(told).collect(), false).await;
+        };
+        tokio::join!(answers, tells);
+        sleep(4 * SILENCE).await;
+        assert_eq!(counted(gateway.address, 0, "vanished").await, 0, "round {round}: it told in time");
+    }
+    heard(gateway.address, 0, first + 3).await;
+    assert_eq!(matched(&ask(&gateway, &[500; 9]).await), Some(4), "and is believed");
+}
+
+/// Replay that never answered says that its port is wrong, and nothing of the worker, which tells all the same.
+#[tokio::test]
+async fn a_replay_that_never_answered_is_a_wrong_port() {
+    let (_mock, mut publisher, ways, gateway) = world(true).await;
+    ways[1].freeze(true);
+    let first = joined(gateway.address, 0, &mut publisher).await;
+    let prompt: Vec<u32> = (1..=16).collect();
+    publisher.say(vec![stored(&[11, 12, 13], None, &prompt[..12], &[])], false).await;
+    heard(gateway.address, 0, first + 1).await;
+    // It is asked three times meanwhile, two seconds each.
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(counted(gateway.address, 0, "vanished").await, 0);
+    assert_eq!(matched(&ask(&gateway, &prompt).await), Some(12), "what it told stays true");
 }

@@ -116,8 +116,14 @@ fn lines(pieces: &[Piece]) -> Vec<(u64, u32)> {
     pieces.iter().map(|piece| (piece.key.0, piece.end.0)).collect()
 }
 
-/// Pieces as a desk is told them; `None`: they do not follow each other.
+/// No prompt has more tokens than this: positions are added up in 32 bits.
+const LONGEST: u32 = 1 << 30;
+
+/// Pieces as a desk is told them; `None`: they do not follow each other, or end too far away.
 pub(super) fn pieces(lines: &[(u64, u32)]) -> Option<Vec<Piece>> {
+    if lines.last().is_some_and(|(_, end)| *end > LONGEST) {
+        return None;
+    }
     let follow = lines.windows(2).all(|pair| pair[0].1 < pair[1].1) && lines.first().is_none_or(|(_, end)| *end > 0);
     follow.then(|| lines.iter().map(|(key, end)| Piece { key: PieceKey(*key), end: Tokens(*end) }).collect())
 }

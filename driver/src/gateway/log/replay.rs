@@ -2,6 +2,7 @@
 
 use super::line::{Line, Said, Told, outcome, pieces};
 use super::set_up::SetUp;
+use crate::emulate::clock::LAST;
 use kvcache::{CacheEvent, Chain, Epoch, RequestId, SessionId, Time, Tokens, WorkerId};
 use router::{Api, Desk, Retries, RouteRequest, Sent};
 use std::collections::BTreeMap;
@@ -80,6 +81,9 @@ pub fn replay(mut log: impl BufRead) -> Result<Replayed, String> {
         if line.at < before {
             return Err(format!("line {number}: time runs backwards"));
         }
+        if line.at > LAST.0 {
+            return Err(format!("line {number}: no gateway runs for so long"));
+        }
         before = line.at;
         replay.tell(number, &line).map_err(|error| format!("line {number}: {error}"))?;
     }
@@ -103,7 +107,7 @@ impl Replay {
                 None
             }
             Told::Send { request, session, chat, pieces: told } => {
-                let pieces = pieces(told).ok_or("its pieces do not follow each other")?;
+                let pieces = pieces(told).ok_or("its pieces do not follow each other, or end too far away")?;
                 let open = self.open.get_mut(request).ok_or("nobody asked for this")?;
                 let asked = RouteRequest {
                     request: RequestId(*request),

@@ -2,13 +2,18 @@
 
 use kvcache::{Span, TierCost, Time, Tokens};
 use router::{
-    DeskConfig, Forecast, HealthConfig, Kept, Loading, LowerTiers, RetryConfig, RouterConfig, Strategy, TierCredits,
+    DeskConfig, Forecast, HealthConfig, IndexConfig, Kept, Loading, LowerTiers, RetryConfig, RouterConfig, Strategy,
+    TierCredits,
 };
 use serde::{Deserialize, Serialize};
 
 /// What such a line says that it is.
 const KIND: &str = "gateway-decisions";
 const VERSION: u32 = 1;
+/// Tokens of a block or chunk.
+const LARGEST_UNIT: u32 = 1 << 20;
+/// Of so many parts is the smallest that an index gets of the limit.
+const PARTS: u64 = 8;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,8 +172,16 @@ impl RouterLine {
 
     fn config(&self) -> Result<RouterConfig, String> {
         let strategy: Strategy = self.strategy.parse().map_err(|error| format!("failed to {error}"))?;
-        if self.workers == 0 || [self.block, self.chunk, self.lmcache_chunk].contains(&0) {
-            return Err("there is no worker, or a block or chunk holds no token".to_owned());
+        let lower = self.lower.map(|(chunk, ..)| chunk);
+        let units = [Some(self.block), Some(self.chunk), Some(self.lmcache_chunk), lower];
+        // Positions are rounded up to the end of a unit, in 32 bits.
+        if self.workers == 0 || units.into_iter().flatten().any(|unit| unit == 0 || unit > LARGEST_UNIT) {
+            return Err(format!("there is no worker, or a block or chunk is not of 1 to {LARGEST_UNIT} tokens"));
+        }
+        // What is stored in several indexes has a part of it in each.
+        let least = PARTS * IndexConfig::least(self.workers);
+        if self.index_limit < least {
+            return Err(format!("an index of {} bytes; it takes at least {least}", self.index_limit));
         }
         let [l0, l1, l2] = self.credits;
         Ok(RouterConfig {

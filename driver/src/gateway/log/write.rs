@@ -30,7 +30,9 @@ impl Log {
     /// # Errors
     /// Where it cannot be made, or is there.
     pub(in crate::gateway) fn begin(path: &Path, config: &DeskConfig) -> Result<Self, Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", path.display()));
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::Failed(format!("--decision-log {}: {error}; it takes the name of a new file", path.display()))
+        };
         // Sessions and hashes of prompts are nobody else's business.
         let file =
             File::options().write(true).create_new(true).mode(0o600).open(path).map_err(|error| failed(&error))?;
@@ -49,6 +51,10 @@ impl Log {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = lines.try_send(line) {
             self.lines = None;
             self.fell_behind = true;
+            let _ = writeln!(
+                io::stderr(),
+                "warning: the log of decisions ends here: its disk is full or does not keep up; serving goes on"
+            );
         }
     }
 

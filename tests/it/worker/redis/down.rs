@@ -228,3 +228,22 @@ async fn a_redis_that_is_full_and_evicts_nothing_is_told() {
     .await;
     assert!(told.iter().any(|line| line.contains("maxmemory-policy")), "{told:?}");
 }
+
+/// One that says what is there, and gives nothing of it, is no L2: each such load counts as a failure, and that it is refused is told.
+#[tokio::test]
+async fn a_redis_that_refuses_to_give_is_told_and_counted() {
+    let options = ["--user", "default", "on", "nopass", "~*", "&*", "+@all", "-get", "-getex"];
+    let Some(server) = Server::start("redis-stingy", &options) else { return };
+    let ((), told) = serving(&server.url(), (1, BARE, super::PATIENT), async |address| {
+        for number in 0..PROMPTS {
+            ask_one(address, number).await;
+        }
+        reaches(address, &PUT, 18).await;
+        let before = counter(address, &FAILED).await;
+        let reply = ask_one(address, 0).await;
+        assert_eq!(from_l2(&reply), 0);
+        assert!(counter(address, &FAILED).await > before, "a load that was refused has failed");
+    })
+    .await;
+    assert!(told.iter().any(|line| line.contains("they may not do this")), "{told:?}");
+}
