@@ -216,3 +216,41 @@ fn who_was_slow_is_asked_again() {
     }
     assert!(takes(&last) < 3.0 * fast.of(1000).as_secs_f64(), "{last:?}");
 }
+
+/// Who was never asked, since it is believed to be slow, is tried once too: nobody who is never asked can show what it takes.
+#[test]
+fn who_was_never_asked_is_tried() {
+    let fast = Speed::new(500, 2, 1);
+    let mut learner = Learner::new(BELIEVED, 3);
+    let mut now = Time::ZERO;
+    for request in 0..40 {
+        let tokens = 100 + request * 37 % 900;
+        learner.sent(WorkerId(0), RequestId(request), Tokens(0), Tokens(tokens as u32), now);
+        now += fast.of(tokens);
+        learner.first_token(WorkerId(0), RequestId(request), now).expect("it waits");
+        now += Span::from_secs(1);
+    }
+    let takes = |forecast: &Forecast| forecast.prefill(Tokens(0), Tokens(1000), 0).as_secs_f64();
+    for worker in [1, 2] {
+        let (tried, forecast) = learner.overdue(now).expect("nobody has heard of it yet");
+        assert_eq!(tried, WorkerId(worker));
+        assert!((takes(&forecast) / fast.of(1000).as_secs_f64() - 1.0).abs() < 0.1, "{forecast:?}");
+    }
+    assert_eq!(learner.overdue(now), None, "each is tried once");
+}
+
+/// However long a pass is said to have taken, what is believed can be added up for the longest prompt.
+#[test]
+fn nothing_that_is_heard_is_beyond_64_bits() {
+    for hours in [0, 1, 4_000] {
+        let mut learner = Learner::new(BELIEVED, 1);
+        let mut now = Time::ZERO;
+        for (request, tokens) in [(0, 5), (1, 8)] {
+            learner.sent(WorkerId(0), RequestId(request), Tokens(0), Tokens(tokens), now);
+            now += Span::from_secs(1 + 3600 * hours * request);
+            let forecast = learner.first_token(WorkerId(0), RequestId(request), now).expect("it waits");
+            // A picosecond counter holds 213 days.
+            assert!(forecast.prefill(Tokens(0), Tokens(4 << 20), 0) < Span::from_secs(200 * 86_400), "{forecast:?}");
+        }
+    }
+}
